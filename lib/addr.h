@@ -1,0 +1,30 @@
+/*
+ * Addresses as people write them: "tcp:HOST:PORT", "unix:/path", "HOST:PORT", "[v6]:PORT". PORT 0 lets
+ * the kernel choose. Host names are resolved once.
+ */
+#ifndef WEFT_ADDR_H
+#define WEFT_ADDR_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#define ADDR_TEXT_MAX 300
+
+struct addr {
+	struct sockaddr_storage sa;
+	socklen_t len;
+};
+
+/* 0 or -errno with a sentence in *why. default_port: when none is given; 0: one must be. */
+int addr_parse(const char *text, unsigned default_port, struct addr *out, const char **why);
+/* As addr_parse() takes it; buf of ADDR_TEXT_MAX. Returns buf. */
+char *addr_format(const struct addr *a, char *buf);
+/* Only this machine can reach it: loopback or a Unix socket. */
+bool addr_is_local(const struct addr *a);
+/* A bound, listening, close-on-exec socket, or -errno with a sentence. A stale Unix socket file is
+ * replaced when nobody answers on it. a is updated to what was bound. */
+int addr_listen(struct addr *a, const char **why);
+/* Socket activation (sd_listen_fds(3)): how many sockets were passed, from fd 3 on. */
+int addr_inherited(void);
+
+#endif

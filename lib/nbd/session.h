@@ -1,0 +1,152 @@
+/*
+ * The server's side of an NBD connection, as an engine: bytes in, requests out; replies in, bytes
+ * out. It owns no socket; nbdsrv, volmgr, the simulator and the fuzzer drive the same code.
+ *
+ * Source: the NBD protocol document (doc/proto.md of the nbd project): fixed newstyle negotiation,
+ * simple and structured replies, metadata context base:allocation.
+ *
+ * Trust: everything that comes in is hostile. A request is checked whole before the back end sees
+ * it: type, flags, range (offset + length without overflow, within the export), payload length. The
+ * back end may assert what is promised here.
+ */
+#ifndef WEFT_NBD_SESSION_H
+#define WEFT_NBD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "io.h"
+#include "nbd/weft.h"
+
+#define NBD_NAME_MAX	     4096u	 /* bytes of an export name, by the specification */
+#define NBD_PAYLOAD_MAX	     BUF_MAX_BYTES
+#define NBD_INFLIGHT_MAX     256	 /* requests of one connection at once; then we stop reading */
+#define NBD_INFLIGHT_BYTES   (64u << 20) /* and payload bytes, in and out */
+#define NBD_OPTIONS_MAX	     64		 /* options in one negotiation */
+#define NBD_HANDSHAKE_MS     10000	 /* from accept to transmission; then closed */
+
+struct nbd_session;
+
+/* An export as a back end describes it at open. Copied by the session. */
+struct nbd_export {
+	uint64_t size;		/* bytes */
+	uint32_t min_block;	/* for NBD_INFO_BLOCK_SIZE; 1 when every byte may be addressed */
+	uint32_t pref_block;
+	uint32_t max_block;	/* largest payload, at most NBD_PAYLOAD_MAX */
+	uint16_t flags;		/* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
+				 * the session adds itself */
+	bool private_cmds;	/* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
+	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; valid while open() runs */
+	void *ctx;		/* the back end's, comes back with every request */
+};
+
+/* One piece of a read's answer. buf NULL: zeros. */
+struct nbd_seg {
+	struct buf *buf; /* the session takes over one reference */
+	uint32_t offset; /* of the first byte in buf->data */
+	uint32_t len;
+};
+
+#define NBD_SEGS_INLINE 4
+
+/* One extent of a BLOCK_STATUS answer, base:allocation: bit 0 hole, bit 1 reads as zeros. */
+struct nbd_status {
+	uint32_t len;
+	uint32_t flags;
+};
+
+/*
+ * A request, checked. Made by the session, the back end's from ops->request() until it calls one
+ * nbd_req_done*(); it stays valid when the connection breaks in between (the answer is dropped then).
+ */
+struct nbd_req {
+	struct nbd_session *session;
+	void *export_ctx;	/* nbd_export.ctx */
+	uint16_t type;		/* NBD_CMD_*, or enum weft_cmd_type on private exports */
+	uint16_t flags;		/* NBD_CMD_FLAG_*, only those that the command may have */
+	uint32_t len;		/* bytes asked for, or of the payload after struct weft_cmd */
+	uint64_t offset;
+	uint64_t cookie;
+	struct buf *payload;	/* WRITE and private commands: len bytes; NULL when len is 0. The
+				 * request holds one reference; take another to keep it longer */
+	struct weft_cmd cmd;	/* private commands: in host byte order */
+	uint64_t start_ns;	/* when it was complete */
+	/* for the back end, while it has the request */
+	struct nbd_req *next;
+	void *priv;
+	uint64_t user[8];
+	/* ---- the session's ---- */
+	struct nbd_seg segs_inline[NBD_SEGS_INLINE];
+	struct nbd_seg *segs;
+	int nsegs;
+	uint32_t out_bytes;
+	bool replied;
+	struct nbd_req *reply_next;
+	uint8_t header[64];	/* reply header, and the head of its chunk */
+	uint32_t header_len;
+	void *status;		/* chunk payload made by the session (block status, errors) */
+	uint32_t status_len;
+};
+
+/* What a daemon supplies. ctx is nbd_session_config.ctx. */
+struct nbd_server_ops {
+	/*
+	 * A client asks for an export by name (INFO, GO or EXPORT_NAME); fill *out. Empty name: the
+	 * default export. Returns 0, or -ENOENT (unknown), -EPERM (policy, see *why), -ESHUTDOWN.
+	 * info_only: nothing is opened. Otherwise closed() follows some time.
+	 */
+	int (*open)(void *ctx, struct nbd_session *s, const char *name, size_t len, bool info_only,
+		    struct nbd_export *out, const char **why);
+	/* For NBD_OPT_LIST: call emit() for each name. NULL, or -EPERM: listing is refused. */
+	int (*list)(void *ctx, void (*emit)(void *emit_ctx, const char *name, const char *desc),
+		    void *emit_ctx);
+	/*
+	 * Negotiation is over and the session will parse no further byte until nbd_session_resume():
+	 * the daemon may move it and its stream to another thread first. NULL: resumed at once.
+	 */
+	void (*ready)(void *ctx, struct nbd_session *s, void *export_ctx);
+	/* A request; the back end's until done. */
+	void (*request)(void *ctx, struct nbd_req *req);
+	/* The connection is over (nbd_export.ctx, or NULL when none was opened). Requests may
+	 * still be under way. */
+	void (*closed)(void *ctx, struct nbd_session *s, void *export_ctx);
+};
+
+struct nbd_auth_config; /* nbd/auth.h */
+
+struct nbd_session_config {
+	const struct nbd_server_ops *ops;
+	void *ctx;
+	struct env *env;
+	struct buf_pool *pool;
+	const struct nbd_auth_config *auth; /* NULL: private options are unknown */
+	const char *peer_name;		    /* for logs; copied */
+};
+
+/* A session on a fresh connection; attaches itself to the stream. NULL: out of memory. It frees
+ * itself after closed() and the last request. */
+struct nbd_session *nbd_session_create(const struct nbd_session_config *config, struct stream *stream);
+
+/* After ready(): go on, on the thread that owns config's env and pool. */
+void nbd_session_resume(struct nbd_session *s, const struct nbd_session_config *config,
+			struct stream *stream);
+
+bool nbd_session_authenticated(const struct nbd_session *s);
+const char *nbd_session_peer(const struct nbd_session *s);
+/* The volume was resized or removed: later requests are checked against this size. */
+void nbd_session_set_size(struct nbd_session *s, uint64_t size);
+
+/* ---- answers. error: 0 or a positive errno; nbd_errno() maps it to the wire --------------------- */
+
+void nbd_req_done(struct nbd_req *req, int error);
+/* A READ (or a private command with reply_len): segs cover exactly the length, in order. The session
+ * takes the references in it also when it cannot send them. */
+void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nsegs);
+/* BLOCK_STATUS: at least one; lengths must not pass the request's end, save that the last may. */
+void nbd_req_done_status(struct nbd_req *req, const struct nbd_status *st, int n);
+
+/* The one place where an errno becomes an NBD error. private: also WEFT_EBADMSG and WEFT_ESTALE. */
+uint32_t nbd_errno(int error, bool private_cmds);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * The binding of lib/io.h to io_uring: one loop a thread, with its timers, connections, listeners and
+ * disks. The only file that includes liburing.h is uring*.c.
+ *
+ * A loop belongs to the thread that created it; only uring_post() may be called from others.
+ */
+#ifndef WEFT_URING_H
+#define WEFT_URING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "buf.h"
+#include "io.h"
+
+struct uring;
+struct uring_listener;
+
+struct uring_options {
+	unsigned entries;	/* submission queue; 0: a fitting default */
+	unsigned spin_us;	/* poll this long for completions before sleeping, when there was
+				 * work a moment ago; 0: never */
+	struct buf_pool *pool;	/* its arena is registered for disk I/O; may be NULL */
+};
+
+/* 0 or -errno: -ENOSYS or -EPERM where io_uring is missing or forbidden. */
+int uring_create(const struct uring_options *opt, struct uring **out);
+void uring_destroy(struct uring *u);
+struct env *uring_env(struct uring *u);
+/* Runs until uring_stop(). */
+int uring_run(struct uring *u);
+void uring_stop(struct uring *u);
+
+/* Run fn(arg) on u's thread, soon, in the order of posting. Any thread. */
+struct uring_message {
+	void (*fn)(struct uring_message *m);
+	struct uring_message *next;
+};
+void uring_post(struct uring *u, struct uring_message *m);
+
+/* ---- connections ------------------------------------------------------------------------------- */
+
+/* A stream on a connected socket; takes over fd. Attach an engine before events are handled. NULL:
+ * out of memory; fd is closed. send_timeout_ms: a peer that takes nothing for so long is closed. */
+struct stream *uring_stream(struct uring *u, int fd, unsigned send_timeout_ms);
+/*
+ * Take the socket out of its loop without closing it, to go on in another: done(arg, fd) comes when
+ * no operation refers to the engine's memory any more; received bytes were all given to the engine.
+ * The stream is gone then. fd < 0: the connection broke; closed() was called.
+ */
+void uring_stream_detach(struct stream *s, void (*done)(void *arg, int fd), void *arg);
+int uring_stream_fd(const struct stream *s);
+
+/* Connect, then call done(arg, fd or -errno). */
+void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen_t len,
+		   unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg);
+
+/* Accept for ever (multishot where the kernel has it) on a listening socket, which is taken over. */
+struct uring_listener *uring_listen(struct uring *u, int fd, void (*accepted)(void *arg, int fd),
+				    void *arg);
+void uring_listener_close(struct uring_listener *l);
+
+/* ---- disks --------------------------------------------------------------------------------------- */
+
+/* map, map_len: a shared mapping of the file that sync has to cover, or NULL. direct: fd is O_DIRECT.
+ * Takes over fd. */
+struct disk *uring_disk(struct uring *u, int fd, uint64_t size, bool direct, void *map,
+			size_t map_len);
+void uring_disk_close(struct disk *d);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * The stripe engine of one volume: byte ranges in, private commands to the servers out. It owns the
+ * volume's extent map, its stripe queues and transactions, and its flush state. No I/O of its own
+ * (peers, metadata, time come through interfaces), no locks: one data thread owns a volume.
+ *
+ * Files: layout (arithmetic), plan (what a tx reads and writes; pure), tx (carries it out), read,
+ * flush, trim, open (fence, list, resolve), extent (map, placing).
+ */
+#ifndef WEFT_VOLUME_H
+#define WEFT_VOLUME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "ec.h"
+#include "io.h"
+#include "nbd/session.h"
+#include "stripe/peer.h"
+
+#define VOLUME_NAME_MAX 63 /* bytes: [A-Za-z0-9][A-Za-z0-9._-]* */
+#define VOLUME_SIZE_MAX (1ULL << 50)
+
+/* Where one shard of an extent is. */
+struct shard_place {
+	uint32_t server; /* peer.server */
+	uint32_t slot;
+	uint32_t slot_gen;
+};
+
+/* An extent's map entry, as it is kept in the metadata. */
+struct extent_record {
+	uint64_t extent;     /* number in the volume */
+	uint32_t generation;
+	uint32_t stale;	     /* bit i: shard i misses writes; never read from it */
+	struct shard_place shard[WEFT_SHARDS_MAX]; /* the first k + m are used */
+};
+
+struct volume;
+
+/* What the daemon does for the engine. */
+struct volume_ops {
+	/*
+	 * Choose k + m different servers for a new extent, on different hosts where there are
+	 * enough, by free capacity. 0, or -ENOSPC (not enough servers that are up and have room).
+	 */
+	int (*place)(void *ctx, struct volume *v, unsigned count, uint32_t *servers);
+	/*
+	 * Make n map entries durable in one batch (all or nothing), then done(arg, 0 or -errno), on
+	 * the volume's thread, not from inside the call. remove: the entries are deleted instead.
+	 */
+	void (*extents_put)(void *ctx, struct volume *v, const struct extent_record *records, int n,
+			    bool remove, void (*done)(void *arg, int err), void *arg);
+	/* The peer for a server, or NULL when there is none of that number. */
+	struct peer *(*peer)(void *ctx, uint32_t server);
+};
+
+struct volume_config {
+	uint64_t id;		/* number, never used again */
+	const char *name;
+	uint64_t size;		/* bytes, a multiple of 4096 */
+	unsigned k, m;
+	enum ec_code code;
+	uint32_t unit_bytes;	/* power of two, 4096..WEFT_UNIT_MAX */
+	uint32_t epoch;		/* durable in the metadata before this one is given */
+	uint64_t unflushed_max; /* bytes acknowledged but not flushed, then we flush by ourselves */
+	uint32_t flush_ms;	/* and after this time */
+	const struct volume_ops *ops;
+	void *ctx;
+	struct env *env;
+	struct buf_pool *pool;
+};
+
+/* Extents are given before volume_start(). NULL: out of memory. */
+struct volume *volume_create(const struct volume_config *config);
+int volume_add_extent(struct volume *v, const struct extent_record *record);
+
+/*
+ * Fence the servers of all extents with the epoch, list what is prepared, roll forward or back; then
+ * ready(arg, 0). Requests may be submitted before and wait. Servers that are not up are waited
+ * for as long as fewer than all shards of some tx can be judged; -ESTALE: a newer owner exists.
+ */
+void volume_start(struct volume *v, void (*ready)(void *arg, int err), void *arg);
+
+/*
+ * A request of the NBD session (READ, WRITE, FLUSH, TRIM, WRITE_ZEROES, CACHE, BLOCK_STATUS), any
+ * byte range inside the volume. Answered with nbd_req_done*().
+ */
+void volume_submit(struct volume *v, struct nbd_req *req);
+
+/* A peer came up or went down (peer->up says which). Every volume of the thread is told. */
+void volume_peer_changed(struct volume *v, struct peer *p);
+
+/* Grow, or shrink: then what lies behind the new end is given back. The metadata is the caller's. */
+void volume_resize(struct volume *v, uint64_t size, void (*done)(void *arg, int err), void *arg);
+
+/* Finish all requests, flush, commit everything; then done. Requests after it get ESHUTDOWN. */
+void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg);
+/* After volume_stop(): give all slots back on the servers (for deletion of the volume). The extents
+ * are gone from the metadata already. */
+void volume_discard(struct volume *v, void (*done)(void *arg, int err), void *arg);
+void volume_free(struct volume *v);
+
+/* For status and map. */
+struct volume_stat {
+	uint64_t reads, writes, flushes, trims;
+	uint64_t read_bytes, write_bytes;
+	uint64_t tx_full, tx_delta, tx_rebuild, tx_zero; /* by kind of plan */
+	uint64_t merged;	 /* writes that went in another one's tx */
+	uint64_t degraded_reads;
+	uint64_t crc_errors;
+	uint64_t extents;	 /* with shards */
+	uint64_t unflushed_bytes;
+	uint64_t waiting;	 /* requests that wait for servers */
+	uint64_t inflight;
+};
+void volume_stat(const struct volume *v, struct volume_stat *st);
+/* For each extent with shards, ascending. Return false to stop. */
+void volume_each_extent(const struct volume *v,
+			bool (*fn)(void *arg, const struct extent_record *r), void *arg);
+
+#endif
