@@ -1,6 +1,6 @@
 /*
- * Addresses as people write them: "tcp:HOST:PORT", "unix:/path", "HOST:PORT", "[v6]:PORT". PORT 0 lets
- * the kernel choose. Host names are resolved once.
+ * Addresses as people write them: "tcp:HOST:PORT", "unix:/path", "HOST:PORT", "[v6]:PORT". PORT 0
+ * lets the kernel choose. Host names are resolved once.
  */
 #ifndef WEFT_ADDR_H
 #define WEFT_ADDR_H

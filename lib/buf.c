@@ -1,7 +1,7 @@
 /*
- * Payload buffers in size classes of powers of two, 4 KiB to 32 MiB. Small classes come from one slab
- * (registered with io_uring by the daemon) while it lasts, larger ones and the overflow from the
- * allocator. Free lists are bounded, so that a burst does not stay resident.
+ * Payload buffers in size classes of powers of two, 4 KiB to 32 MiB. Small classes come from one
+ * slab (registered with io_uring by the daemon) while it lasts, larger ones and the overflow from
+ * the allocator. Free lists are bounded, so that a burst does not stay resident.
  */
 #include "config.h"
 
@@ -13,8 +13,8 @@
 
 #include "banned.h"
 
-#define CLASSES	       14 /* 4 KiB << 0 .. 4 KiB << 13 = 32 MiB */
-#define ARENA_CLASSES  7  /* up to 256 KiB from the slab */
+#define CLASSES	       14	  /* 4 KiB << 0 .. 4 KiB << 13 = 32 MiB */
+#define ARENA_CLASSES  7	  /* up to 256 KiB from the slab */
 #define FREE_MAX_BYTES (4u << 20) /* kept of each class beyond the slab */
 
 struct buf_pool {
@@ -38,7 +38,7 @@ static unsigned class_of(size_t len)
 	unsigned class = 0;
 
 	while (class_bytes(class) < len)
-		class++;
+		class ++;
 	return class;
 }
 
@@ -117,7 +117,7 @@ static struct buf *buf_make(struct buf_pool *pool, unsigned class)
 	if (b == NULL)
 		return NULL;
 	b->pool = pool;
-	b->class = (uint16_t)class;
+	b->class = (uint16_t) class;
 	b->cap = (uint32_t)bytes;
 	b->fixed = -1;
 	if (class < ARENA_CLASSES && pool->arena_len - pool->arena_next >= bytes) {

@@ -1,9 +1,9 @@
 /*
  * Payload buffers: 4 KiB aligned, counted references, recycled.
  *
- * A payload is received into one buffer and stays there until the last user has let go of it; nobody
- * copies it to keep it. A pool belongs to one thread, and so do its buffers. Each pool has a hard
- * limit; buf_get() then returns NULL and the caller applies back-pressure.
+ * A payload is received into one buffer and stays there until the last user has let go of it;
+ * nobody copies it to keep it. A pool belongs to one thread, and so do its buffers. Each pool has a
+ * hard limit; buf_get() then returns NULL and the caller applies back-pressure.
  */
 #ifndef WEFT_BUF_H
 #define WEFT_BUF_H
@@ -18,7 +18,7 @@ struct buf_pool;
 
 struct buf {
 	uint8_t *data;
-	uint32_t cap;  /* bytes at data */
+	uint32_t cap; /* bytes at data */
 	uint32_t refs;
 	struct buf_pool *pool;
 	struct buf *next; /* the pool's free list */

@@ -1,12 +1,12 @@
 /*
  * Erasure code: k data blocks give m parity blocks; any k of the k + m give back the rest.
  *
- * The codes are liberasurecode's. The generator matrix is what its own encode makes of unit vectors,
- * so that what we store is its format, but bulk work goes through ISA-L directly, by pointers into
- * the callers' buffers: liberasurecode's calls copy every block.
- * Source: J. S. Plank, "A Tutorial on Reed-Solomon Coding for Fault-Tolerance in RAID-like Systems"
- * (1997, corrected 2003); J. Bloemer et al., "An XOR-Based Erasure-Resilient Coding Scheme" (1995)
- * for Cauchy matrices.
+ * The codes are liberasurecode's. The generator matrix is what its own encode makes of unit
+ * vectors, so that what we store is its format, but bulk work goes through ISA-L directly, by
+ * pointers into the callers' buffers: liberasurecode's calls copy every block. Source: J. S. Plank,
+ * "A Tutorial on Reed-Solomon Coding for Fault-Tolerance in RAID-like Systems" (1997, corrected
+ * 2003); J. Bloemer et al., "An XOR-Based Erasure-Resilient Coding Scheme" (1995) for Cauchy
+ * matrices.
  *
  * Threads: an ec is constant after creation and may be used by all; blocks are the caller's.
  */
@@ -21,10 +21,11 @@
 
 /* Stored in labels and volume records: never renumber. */
 enum ec_code {
-	EC_NONE = 0,	   /* m = 0 */
+	EC_NONE = 0,	    /* m = 0 */
 	EC_ISAL_CAUCHY = 1, /* liberasurecode isa_l_rs_cauchy: the default */
-	EC_ISAL_VAND = 2,  /* liberasurecode isa_l_rs_vand */
-	EC_RS_VAND = 3,	   /* liberasurecode's built-in rs_vand: works everywhere, 20-50 times slower */
+	EC_ISAL_VAND = 2,   /* liberasurecode isa_l_rs_vand */
+	EC_RS_VAND =
+		3, /* liberasurecode's built-in rs_vand: works everywhere, 20-50 times slower */
 };
 
 struct ec;
@@ -57,7 +58,8 @@ void ec_delta(const struct ec *ec, size_t len, unsigned j, const uint8_t *delta,
  * (at least k of them); want: bits of the blocks to compute into blocks[i] (none of them good).
  * -EINVAL when fewer than k are good. Blocks in neither mask may be NULL.
  */
-int ec_decode(const struct ec *ec, size_t len, uint8_t *const *blocks, uint32_t good, uint32_t want);
+int ec_decode(const struct ec *ec, size_t len, uint8_t *const *blocks, uint32_t good,
+	      uint32_t want);
 
 /* dst ^= src */
 void ec_xor(uint8_t *dst, const uint8_t *src, size_t len);

@@ -1,9 +1,9 @@
 /*
  * What engines may ask of the world: bytes of a stream, blocks of a disk, time.
  *
- * The NBD sessions, the store and the stripe engine do no I/O of their own. They are written against
- * the interfaces here; lib/uring.c binds them to io_uring in the daemons, tests bind them to memory,
- * and a simulator can bind them to faulty disks, networks and clocks.
+ * The NBD sessions, the store and the stripe engine do no I/O of their own. They are written
+ * against the interfaces here; lib/uring.c binds them to io_uring in the daemons, tests bind them
+ * to memory, and a simulator can bind them to faulty disks, networks and clocks.
  *
  * Threads: an engine, its streams, disk and env belong to one thread; every callback comes on it.
  *
@@ -17,7 +17,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* ---- streams: one connection ------------------------------------------------------------------ */
+/* ---- streams: one connection ------------------------------------------------------------------
+ */
 
 /* The most iovecs that one output() call fills and one send takes. */
 #define STREAM_IOV_MAX 64
@@ -46,8 +47,8 @@ struct stream_ops {
 	int (*output)(void *engine, struct iovec *iov, int max);
 	void (*sent)(void *engine, size_t n);
 	/*
-	 * The connection is gone and no operation refers to the engine's memory any more. err: 0 for
-	 * an orderly end, else -errno. The last call on this engine.
+	 * The connection is gone and no operation refers to the engine's memory any more. err: 0
+	 * for an orderly end, else -errno. The last call on this engine.
 	 */
 	void (*closed)(void *engine, int err);
 };
@@ -85,7 +86,8 @@ static inline void stream_close(struct stream *s)
 	s->transport->close(s);
 }
 
-/* ---- disks: one file or block device ---------------------------------------------------------- */
+/* ---- disks: one file or block device ----------------------------------------------------------
+ */
 
 /* Embed in what the operation belongs to. Memory, and the buffers, belong to the submitter and stay
  * until done(). */
@@ -100,12 +102,14 @@ struct disk_op {
 struct disk;
 
 struct disk_ops {
-	/* Offsets, lengths and addresses are multiples of disk->align. The iovec array is copied. */
+	/* Offsets, lengths and addresses are multiples of disk->align. The iovec array is copied.
+	 */
 	void (*readv)(struct disk *d, struct disk_op *op, const struct iovec *iov, int niov,
 		      uint64_t offset);
 	void (*writev)(struct disk *d, struct disk_op *op, const struct iovec *iov, int niov,
 		       uint64_t offset);
-	/* All writes that completed before, and all changes to map before, are durable when done. */
+	/* All writes that completed before, and all changes to map before, are durable when done.
+	 */
 	void (*sync)(struct disk *d, struct disk_op *op);
 	/* Give the space back; reads there return zeros or what was there before. A disk that
 	 * cannot completes with -EOPNOTSUPP. */
@@ -123,7 +127,8 @@ struct disk {
 	uint32_t align; /* bytes; a power of two, 1 for the page cache, up to 4096 for O_DIRECT */
 };
 
-/* ---- time, deferred work ---------------------------------------------------------------------- */
+/* ---- time, deferred work ----------------------------------------------------------------------
+ */
 
 struct env;
 

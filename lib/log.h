@@ -1,6 +1,6 @@
 /*
- * Messages for people and for the journal: one line each, on stderr, with a <N> priority prefix when
- * stderr is the systemd journal. Any thread.
+ * Messages for people and for the journal: one line each, on stderr, with a <N> priority prefix
+ * when stderr is the systemd journal. Any thread.
  */
 #ifndef WEFT_LOG_H
 #define WEFT_LOG_H

@@ -1,6 +1,6 @@
 /*
- * The binding of lib/io.h to io_uring: one loop a thread, with its timers, connections, listeners and
- * disks. The only file that includes liburing.h is uring*.c.
+ * The binding of lib/io.h to io_uring: one loop a thread, with its timers, connections, listeners
+ * and disks. The only file that includes liburing.h is uring*.c.
  *
  * A loop belongs to the thread that created it; only uring_post() may be called from others.
  */
@@ -18,10 +18,10 @@ struct uring;
 struct uring_listener;
 
 struct uring_options {
-	unsigned entries;	/* submission queue; 0: a fitting default */
-	unsigned spin_us;	/* poll this long for completions before sleeping, when there was
-				 * work a moment ago; 0: never */
-	struct buf_pool *pool;	/* its arena is registered for disk I/O; may be NULL */
+	unsigned entries;      /* submission queue; 0: a fitting default */
+	unsigned spin_us;      /* poll this long for completions before sleeping, when there was
+				* work a moment ago; 0: never */
+	struct buf_pool *pool; /* its arena is registered for disk I/O; may be NULL */
 };
 
 /* 0 or -errno: -ENOSYS or -EPERM where io_uring is missing or forbidden. */
@@ -39,7 +39,8 @@ struct uring_message {
 };
 void uring_post(struct uring *u, struct uring_message *m);
 
-/* ---- connections ------------------------------------------------------------------------------- */
+/* ---- connections -------------------------------------------------------------------------------
+ */
 
 /* A stream on a connected socket; takes over fd. Attach an engine before events are handled. NULL:
  * out of memory; fd is closed. send_timeout_ms: a peer that takes nothing for so long is closed. */
@@ -56,15 +57,17 @@ int uring_stream_fd(const struct stream *s);
 void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen_t len,
 		   unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg);
 
-/* Accept for ever (multishot where the kernel has it) on a listening socket, which is taken over. */
+/* Accept for ever (multishot where the kernel has it) on a listening socket, which is taken over.
+ */
 struct uring_listener *uring_listen(struct uring *u, int fd, void (*accepted)(void *arg, int fd),
 				    void *arg);
 void uring_listener_close(struct uring_listener *l);
 
-/* ---- disks --------------------------------------------------------------------------------------- */
+/* ---- disks
+ * --------------------------------------------------------------------------------------- */
 
-/* map, map_len: a shared mapping of the file that sync has to cover, or NULL. direct: fd is O_DIRECT.
- * Takes over fd. */
+/* map, map_len: a shared mapping of the file that sync has to cover, or NULL. direct: fd is
+ * O_DIRECT. Takes over fd. */
 struct disk *uring_disk(struct uring *u, int fd, uint64_t size, bool direct, void *map,
 			size_t map_len);
 void uring_disk_close(struct disk *d);
