@@ -7,12 +7,12 @@
 #include <stdarg.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "banned.h"
+#include "size.h"
 
 #define LINE_MAX_BYTES 4096
 #define DEFAULT_FILE   SYSCONFDIR "/weft/weft.conf"
@@ -204,45 +204,11 @@ int conf_parse(const struct conf_program *p, int argc, char **argv)
 	return optind;
 }
 
-/* K, M, G, T, P, alone or as KiB or KB; the exponent of 1024, or -1. */
-static int suffix_power(const char *s)
-{
-	static const char letters[] = "KMGTP";
-	const char *at;
-
-	if (*s == '\0' || (s[0] == 'B' && s[1] == '\0'))
-		return 0;
-	at = strchr(letters, toupper((unsigned char)*s));
-	if (at == NULL)
-		return -1;
-	s++;
-	if (*s == 'i')
-		s++;
-	if (*s == 'B')
-		s++;
-	return *s == '\0' ? (int)(at - letters) + 1 : -1;
-}
-
 int conf_size(const char *text, uint64_t *bytes)
 {
-	char *end;
-	long double value;
-	int power;
+	const char *why;
 
-	if (!isdigit((unsigned char)text[0]) || text[1] == 'x' || text[1] == 'X')
-		return -EINVAL;
-	errno = 0;
-	value = strtold(text, &end);
-	if (end == text || errno != 0 || !isfinite(value))
-		return -EINVAL;
-	power = suffix_power(end);
-	if (power < 0)
-		return -EINVAL;
-	value = ldexpl(value, 10 * power);
-	if (value >= 18446744073709551616.0L)
-		return -ERANGE;
-	*bytes = (uint64_t)value;
-	return (long double)*bytes == value ? 0 : -EINVAL;
+	return size_parse(text, bytes, &why);
 }
 
 int conf_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)

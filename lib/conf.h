@@ -35,7 +35,7 @@ struct conf_program {
  */
 int conf_parse(const struct conf_program *program, int argc, char **argv);
 
-/* "4096", "64K", "1.5G", "2TiB": bytes; binary multiples. 0, -EINVAL or -ERANGE. */
+/* size_parse() (size.h), for options. 0, -EINVAL or -ERANGE. */
 int conf_size(const char *text, uint64_t *bytes);
 /* A whole number from min to max. 0, -EINVAL or -ERANGE. */
 int conf_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);

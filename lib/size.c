@@ -76,7 +76,7 @@ int size_parse(const char *text, uint64_t *bytes, const char **why)
 	return 0;
 too_large:
 	*why = "the size is too large";
-	return -EINVAL;
+	return -ERANGE;
 }
 
 char *size_format(uint64_t bytes, char *buf)

@@ -15,12 +15,12 @@ static void parses(const char *text, uint64_t want)
 	ok(got == want, "  and has the right value");
 }
 
-static void refuses(const char *text)
+static void refuses(const char *text, int want)
 {
 	uint64_t got;
 	const char *why = NULL;
 
-	is_int(size_parse(text, &got, &why), -EINVAL, *text != '\0' ? text : "(nothing)");
+	is_int(size_parse(text, &got, &why), want, *text != '\0' ? text : "(nothing)");
 	ok(why != NULL && *why != '\0', "  and says why");
 }
 
@@ -66,7 +66,9 @@ int main(void)
 	parses("1.1G", 1181114368); /* 1181116006.4 rounded down to 4096 */
 	parses("18446744073709551615", UINT64_MAX);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		refuses(bad[i]);
+		refuses(bad[i], -EINVAL);
+	refuses("16E", -ERANGE);
+	refuses("99999999999999999999", -ERANGE);
 	prints(0, "0 B");
 	prints(1023, "1023 B");
 	prints(1024, "1 KiB");
