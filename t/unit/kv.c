@@ -1,0 +1,102 @@
+/* The key-value store: what is written is there, in order, also after closing; errors say what is
+ * wrong. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kv.h"
+#include "tap.h"
+
+static char dir[] = "/tmp/weft-kv-XXXXXX";
+
+static int put(struct kv *kv, const char *key, const char *value)
+{
+	struct kv_batch *b = kv_batch_new();
+	int err;
+
+	kv_batch_put(b, key, strlen(key), value, strlen(value));
+	err = kv_write(kv, b);
+	kv_batch_free(b);
+	return err;
+}
+
+static bool has(struct kv *kv, const char *key, const char *value)
+{
+	void *v;
+	size_t len;
+	bool same;
+
+	if (kv_get(kv, key, strlen(key), &v, &len) != 0)
+		return false;
+	same = len == strlen(value) && memcmp(v, value, len) == 0;
+	free(v);
+	return same;
+}
+
+/* The keys under a prefix, joined by spaces. */
+static const char *keys(struct kv *kv, const char *prefix)
+{
+	static char text[512];
+	struct kv_iter *it = kv_iter_prefix(kv, prefix, strlen(prefix));
+	const void *k, *v;
+	size_t kl, vl, n = 0;
+
+	while (kv_iter_next(it, &k, &kl, &v, &vl) == 1)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s", n > 0 ? " " : "",
+				      (int)kl, (const char *)k);
+	text[n] = '\0';
+	kv_iter_free(it);
+	return text;
+}
+
+static void test_values(struct kv *kv)
+{
+	void *v;
+	size_t len;
+	struct kv_batch *b;
+
+	is_int(kv_get(kv, "none", 4, &v, &len), -ENOENT, "a key that is not there is -ENOENT");
+	is_int(put(kv, "1/b/2", "two"), 0, "a value is written");
+	ok(has(kv, "1/b/2", "two"), "and read");
+	is_int(put(kv, "1/b/2", ""), 0, "an empty value is written");
+	ok(has(kv, "1/b/2", ""), "and is there, empty");
+	put(kv, "1/b/10", "x");
+	put(kv, "1/a", "x");
+	put(kv, "1/c", "x");
+	is_str(keys(kv, "1/b/"), "1/b/10 1/b/2", "a prefix gives its keys in bytewise order");
+	is_str(keys(kv, "1/"), "1/a 1/b/10 1/b/2 1/c", "a shorter prefix gives more");
+	is_str(keys(kv, "2/"), "", "a prefix without keys gives none");
+	b = kv_batch_new();
+	kv_batch_delete(b, "1/a", 3);
+	kv_batch_put(b, "1/d", 3, "four", 4);
+	is_int(kv_write(kv, b), 0, "a batch of a put and a delete is written");
+	kv_batch_free(b);
+	is_str(keys(kv, "1/"), "1/b/10 1/b/2 1/c 1/d", "both are done");
+}
+
+int main(void)
+{
+	struct kv *kv, *second;
+	const char *why;
+	char cmd[128];
+
+	if (mkdtemp(dir) == NULL)
+		return skip_all("no temporary directory");
+	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "an empty directory is opened");
+	is_int(kv_open(dir, 1 << 20, &second, &why), -EBUSY, "a second opening is -EBUSY");
+	ok(strstr(why, "another process") != NULL, "with a sentence that says why");
+	test_values(kv);
+	kv_close(kv);
+	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "it is opened again");
+	ok(has(kv, "1/d", "four"), "and the values are still there");
+	kv_close(kv);
+	is_int(kv_open("/proc/none/kv", 1 << 20, &kv, &why), -ENOENT,
+	       "a directory that cannot be made is refused");
+	ok(strstr(why, "/proc/none/kv") != NULL, "with a sentence that names it");
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
+	if (system(cmd) != 0)
+		diag("%s is left behind", dir);
+	return done_testing();
+}
