@@ -89,7 +89,7 @@ enum weft_cmd_type {
 	WEFT_CMD_ABORT = 0x5703,
 	/*
 	 * The volume's prepared txs, ascending, from number tx on: a struct weft_list_head and
-	 * (reply_len - 32) / 32 struct weft_list_entry.
+	 * (reply_len - 32) / 40 struct weft_list_entry.
 	 */
 	WEFT_CMD_LIST = 0x5704,
 	/*
@@ -126,7 +126,11 @@ struct weft_cmd {
 	uint8_t mode;
 	uint8_t flags;
 	uint16_t reserved;  /* 0 */
-	uint64_t reserved2[3];
+	uint32_t participants; /* PREPARE: bit i: shard i of the extent takes part in this tx. The
+				* store keeps it and LIST returns it: whoever recovers knows from it
+				* whether a tx is whole */
+	uint32_t reserved2;
+	uint64_t reserved3[2];
 } __attribute__((packed));
 static_assert(sizeof(struct weft_cmd) == 64, "wire");
 
@@ -173,8 +177,10 @@ struct weft_list_entry {
 	uint64_t blocks;
 	uint32_t slot_gen;
 	uint32_t durable; /* 1: would survive a power cut now */
+	uint32_t participants; /* as in PREPARE */
+	uint32_t reserved;
 } __attribute__((packed));
-static_assert(sizeof(struct weft_list_entry) == 32, "wire");
+static_assert(sizeof(struct weft_list_entry) == 40, "wire");
 
 struct weft_fence_reply {
 	uint64_t committed; /* the volume's highest COMMIT number, 0: none */
