@@ -70,6 +70,12 @@ void uring_listener_close(struct uring_listener *l);
  * O_DIRECT. Takes over fd. */
 struct disk *uring_disk(struct uring *u, int fd, uint64_t size, bool direct, void *map,
 			size_t map_len);
+/* For plain exports: fallocate(2) with a mode, posix_fadvise(2); neither holds up the loop. */
+void uring_disk_fallocate(struct disk *d, struct disk_op *op, int mode, uint64_t offset,
+			  uint64_t len);
+void uring_disk_fadvise(struct disk *d, struct disk_op *op, uint64_t offset, uint32_t len,
+			int advice);
+/* No operation may be under way. */
 void uring_disk_close(struct disk *d);
 
 #endif
