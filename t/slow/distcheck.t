@@ -1,0 +1,28 @@
+#!/usr/bin/perl
+# make distcheck: the tarball holds everything, builds from a read-only source tree, passes its unit
+# tests, installs, and uninstalls what it installed.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use Test::More;
+use Weft;
+
+my $dir = build_dir() . '/slow-distcheck';
+run_ok({ timeout => 600 }, src_dir() . '/t/build', $dir);
+my $got = run({ timeout => 800, dir => $dir }, 'make', '-j2', 'distcheck', 'RUN_TESTS=$(UNIT_TESTS)');
+is($got->{status}, 0, 'make distcheck') or do {
+	my @lines = split(/\n/, "$got->{out}\n$got->{err}");
+	splice(@lines, 0, @lines - 30) if @lines > 30;
+	diag(join("\n", @lines));
+};
+my ($tarball) = glob("$dir/weft-*.tar.xz");
+ok($tarball, 'there is a tarball');
+SKIP: {
+	my $files = run('git', '-C', src_dir(), '-c', 'safe.directory=*', 'ls-files');
+	skip('not a git tree', 1) if $files->{status} || !$tarball;
+	my %in = map { s{\A[^/]*/}{}r => 1 } split(/\n/, run_ok('tar', '-tf', $tarball));
+	my @missing = grep { !$in{$_} && !m{\A\.|/\.} } split(/\n/, $files->{out});
+	is("@missing", '', 'which holds every file of the project');
+}
+done_testing();

@@ -1,0 +1,36 @@
+#!/usr/bin/perl
+# Each fuzzer runs for a while on bytes it makes up: no crash, no hang, no leak, bounded memory.
+# WEFT_FUZZ_SECONDS says how long.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use File::Basename qw(basename);
+use Test::More;
+use Weft;
+
+need(qw(clang make));
+my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 20;
+my $dir = build_dir() . '/slow-fuzz';
+my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer',
+	'--enable-fuzzers');
+is($got->{status}, 0, 'fuzzers build') or diag($got->{err});
+my @fuzzers = grep { -f && -x _ && !/\./ } glob("$dir/t/fuzz/*");
+ok(@fuzzers > 0, 'there are fuzzers');
+my $work = temp_dir();
+for my $path (@fuzzers) {
+	my $name = basename($path);
+	mkdir("$work/$name");
+	my @corpus = grep { -d } src_dir() . "/t/fuzz/corpus/$name";
+	$got = run({ timeout => $seconds + 120, dir => "$work/$name" }, $path,
+		"-max_total_time=$seconds", '-timeout=20', '-rss_limit_mb=2048', '-print_final_stats=1',
+		"$work/$name", @corpus);
+	is($got->{status}, 0, "$name finds nothing in $seconds s") or do {
+		my @lines = split(/\n/, $got->{err});
+		splice(@lines, 0, @lines - 40) if @lines > 40;
+		diag(join("\n", @lines));
+	};
+	my ($runs) = $got->{err} =~ /number_of_executed_units: ([0-9]+)/;
+	note("$name: " . ($runs // 'no') . ' runs');
+}
+done_testing();

@@ -1,0 +1,20 @@
+#!/usr/bin/perl
+# Without eBPF everything builds and runs.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use Test::More;
+use Weft;
+
+my $dir = build_dir() . '/slow-no-bpf';
+my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, '--enable-developer', '--disable-bpf');
+is($got->{status}, 0, '--disable-bpf builds') or diag($got->{err});
+unlike(slurp("$dir/config.h"), qr/^#define HAVE_BPF/m, 'without eBPF');
+for my $name (qw(nbdsrv volmgr volctl)) {
+	local $ENV{WEFT_BUILD} = $dir;
+	is(run(program($name) // $name, '--version')->{status}, 0, "$name runs");
+}
+unlike(run('sh', '-c', "ldd \$(find $dir -name volmgr -type f)")->{out}, qr/libbpf/,
+	'and needs no libbpf');
+done_testing();

@@ -1,0 +1,32 @@
+#!/usr/bin/perl
+# A build by clang with address and undefined-behaviour sanitizers: it has no warnings, its unit tests
+# pass, and so do those tests of whole daemons that foreign clients and faults drive.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+use Test::More;
+use Weft;
+
+need(qw(clang make));
+my $dir = build_dir() . '/slow-clang-sanitizers';
+my $t = src_dir() . '/t';
+my $got = run({ timeout => 600 }, "$t/build", $dir, 'CC=clang', '--enable-developer',
+	'--enable-sanitizers');
+is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
+$got = run({ timeout => 600, dir => $dir }, 'make', '-j2', 'unit-tests');
+is($got->{status}, 0, 'unit tests build without a warning') or diag($got->{err});
+
+my %env = (
+	WEFT_BUILD => $dir, UBSAN_OPTIONS => 'print_stacktrace=1:halt_on_error=1',
+	ASAN_OPTIONS => 'abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1',
+);
+my @unit = split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
+my @whole = grep { -e "$t/../$_" } map { "t/$_.t" } qw(nbdsrv-file restart bad-input full-store api);
+for my $test ((map { "$dir/$_" } @unit), (map { src_dir() . "/$_" } @whole)) {
+	(my $name = $test) =~ s{.*/t/}{};
+	$got = run({ timeout => 300, env => \%env }, $test);
+	ok($got->{status} == 0 && $got->{err} !~ /Sanitizer|runtime error/, "$name passes")
+	    or diag(join("\n", grep { /^not ok|^#|rror|^    #/ } split(/\n/, "$got->{out}\n$got->{err}")));
+}
+done_testing();
