@@ -19,6 +19,7 @@ is($got->{status}, 0, 'unit tests build without a warning') or diag($got->{err})
 
 my %env = (
 	WEFT_BUILD => $dir, UBSAN_OPTIONS => 'print_stacktrace=1:halt_on_error=1',
+	LSAN_OPTIONS => 'print_suppressions=0:suppressions=' . src_dir() . '/t/lsan.supp',
 	ASAN_OPTIONS => 'abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1',
 );
 my @unit = split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
