@@ -42,7 +42,8 @@ struct volume;
 struct volume_ops {
 	/*
 	 * Choose k + m different servers for a new extent, on different hosts where there are
-	 * enough, by free capacity. 0, or -ENOSPC (not enough servers that are up and have room).
+	 * enough, by free capacity. 0, or -ENOSPC (not enough servers have room), or -EAGAIN: enough
+	 * have, but some are not up: ask again when volume_peer_changed() comes.
 	 */
 	int (*place)(void *ctx, struct volume *v, unsigned count, uint32_t *servers);
 	/*
