@@ -39,9 +39,14 @@ struct nbd_call {
 	 */
 	void (*done)(struct nbd_call *call, int error);
 	/* ---- the engine's while submitted ---- */
-	struct nbd_call *next;
+	struct nbd_call *next, *prev; /* all calls that wait, oldest first */
+	struct nbd_call *hash_next;
 	uint64_t cookie;
 	uint64_t start_ns;
+	uint32_t expect; /* bytes that a good reply carries */
+	int error;
+	bool sent;	/* the transport has let go of header and out */
+	bool replied;
 	uint8_t header[28 + sizeof(struct weft_cmd)];
 };
 

@@ -78,14 +78,17 @@ struct nbd_req {
 	uint64_t user[8];
 	/* ---- the session's ---- */
 	struct nbd_seg segs_inline[NBD_SEGS_INLINE];
-	struct nbd_seg *segs;
+	struct nbd_seg *segs;	/* segs_inline, or malloc'd */
 	int nsegs;
-	uint32_t out_bytes;
+	uint32_t in_bytes;	/* payload bytes counted against NBD_INFLIGHT_BYTES */
+	uint32_t out_bytes;	/* and those of the answer, which are also what it must carry */
 	bool replied;
+	bool status_owned;	/* status was malloc'd */
+	bool chunked;		/* status has a chunk head for each of segs */
 	struct nbd_req *reply_next;
 	uint8_t header[64];	/* reply header, and the head of its chunk */
 	uint32_t header_len;
-	void *status;		/* chunk payload made by the session (block status, errors) */
+	const void *status;	/* chunk payload made by the session (block status, errors) */
 	uint32_t status_len;
 };
 
