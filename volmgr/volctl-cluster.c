@@ -1,0 +1,126 @@
+/* The cluster as a whole: its secret, and whether everything is fine. */
+#include "config.h"
+
+#include "volctl.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <sys/stat.h>
+
+#include "banned.h"
+#include "secret.h"
+
+#define DEFAULT_SECRET SYSCONFDIR "/weft/secret"
+
+int cmd_cluster_init(const struct volctl *v)
+{
+	const char *path = v->secret != NULL ? v->secret : DEFAULT_SECRET;
+	const char *why = "";
+	char *copy;
+	int err;
+
+	if (v->secret == NULL) {
+		/* our own folder; one that the user names must be there */
+		copy = strdup(path);
+		if (copy != NULL)
+			mkdir(dirname(copy), 0755);
+		free(copy);
+	}
+	err = secret_create(path, &why);
+	if (err == -EEXIST) {
+		volctl_error("a cluster has one secret: use this one, or remove the file if no "
+			     "store was made with it",
+			     "%s is there already", path);
+		return EXIT_REFUSED;
+	}
+	if (err != 0) {
+		volctl_error(err == -EACCES ? "run volctl as root, or name a file with --secret"
+					    : "name another file with --secret",
+			     "cannot make %s: %s", path, *why != '\0' ? why : strerror(-err));
+		return EXIT_REFUSED;
+	}
+	if (v->json)
+		return volctl_print_json(json_pack("{s:s}", "secret", path));
+	printf("The cluster's secret is in %s, readable by its owner only.\n"
+	       "Copy it to the machine of every server and volmgr (same place, mode 0600), then:\n"
+	       "  nbdsrv --store DIR --format --size SIZE --secret %s\n"
+	       "  volmgr --secret %s\n",
+	       path, path, path);
+	return EXIT_OK;
+}
+
+/* The first sentence: state, and what to do when it is not fine. */
+static void print_sentence(const json_t *status)
+{
+	const char *state = jstr(status, "state"), *message = jstr(status, "message");
+	const json_t *servers = json_object_get(status, "servers");
+	uint64_t up = jnum(servers, "up"), total = jnum(servers, "total");
+
+	if (total == 0)
+		puts("No servers yet: start some nbdsrv, then \"volctl server add ADDRESS\".");
+	else if (strcmp(state, "ok") != 0 && *message != '\0')
+		puts(message);
+	else if (up < total)
+		printf("%u of %u servers cannot be reached: see below which, and start them.\n",
+		       (unsigned)(total - up), (unsigned)total);
+	else if (strcmp(state, "ok") != 0)
+		printf("Not everything is fine: the state is \"%s\".\n", state);
+	else if (jnum(status, "volumes") == 0)
+		puts("Everything is fine. No volumes yet: \"volctl volume create NAME --size "
+		     "SIZE\".");
+	else
+		puts("Everything is fine.");
+	if (*jstr(status, "hint") != '\0' && strcmp(state, "ok") != 0)
+		printf("%s\n", jstr(status, "hint"));
+}
+
+static void print_capacity(const json_t *status)
+{
+	uint64_t size = jnum(status, "size"), free_bytes = jnum(status, "free");
+	const json_t *servers = json_object_get(status, "servers");
+	const json_t *ebpf = json_object_get(status, "ebpf");
+
+	if (size > 0)
+		printf("  capacity  %s free of %s on all servers (%u%% used)\n",
+		       jsize(status, "free"), jsize(status, "size"),
+		       (unsigned)((double)(size - (free_bytes < size ? free_bytes : size)) * 100 /
+				  (double)size));
+	printf("  servers   %u up of %u\n", (unsigned)jnum(servers, "up"),
+	       (unsigned)jnum(servers, "total"));
+	printf("  volumes   %u\n", (unsigned)jnum(status, "volumes"));
+	if (*jstr(status, "code") != '\0')
+		printf("  code      %s\n", jstr(status, "code"));
+	if (*jstr(ebpf, "state") != '\0')
+		printf("  ebpf      %s%s%s\n", jstr(ebpf, "state"),
+		       *jstr(ebpf, "why") != '\0' ? ": " : "", jstr(ebpf, "why"));
+	if (*jstr(status, "warning") != '\0')
+		printf("\nWarning: %s\n", jstr(status, "warning"));
+}
+
+int cmd_status(const struct volctl *v)
+{
+	json_t *status, *list;
+	int err = volctl_call(v, "GET", NULL, &status, "/status");
+
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(status);
+	print_sentence(status);
+	putchar('\n');
+	print_capacity(status);
+	if (jnum(json_object_get(status, "servers"), "total") > 0) {
+		list = volctl_ask(v, "/servers");
+		printf("\nServers\n");
+		server_table_print(jlist(list, "servers"));
+		json_decref(list);
+	}
+	if (jnum(status, "volumes") > 0) {
+		list = volctl_ask(v, "/volumes");
+		printf("\nVolumes\n");
+		volume_table_print(jlist(list, "volumes"));
+		json_decref(list);
+	}
+	json_decref(status);
+	return EXIT_OK;
+}

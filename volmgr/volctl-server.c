@@ -1,0 +1,129 @@
+/* Servers: take in, list, show, take out. */
+#include "config.h"
+
+#include "volctl.h"
+
+#include "addr.h"
+#include "banned.h"
+#include "table.h"
+
+#define DEFAULT_PORT 10809u
+
+int cmd_server_add(const struct volctl *v)
+{
+	const char *why = "it is not valid";
+	struct addr addr;
+	json_t *body, *reply;
+	int err;
+
+	if (addr_parse(v->arg[0], DEFAULT_PORT, &addr, &why) != 0) {
+		volctl_error("an address is HOST:PORT or unix:/path/of/socket",
+			     "cannot use the address %s: %s", v->arg[0], why);
+		return EXIT_USAGE;
+	}
+	if (v->name != NULL && !volctl_name_valid("server", v->name))
+		return EXIT_USAGE;
+	body = json_pack("{s:s,s:s*,s:s*}", "address", v->arg[0], "name", v->name, "host", v->host);
+	if (body == NULL) {
+		volctl_error(NULL, "the address or a name is not UTF-8");
+		return EXIT_USAGE;
+	}
+	err = volctl_call(v, "POST", body, &reply, "/servers");
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	printf("Server %s at %s added: %s, %s free.\n", jstr(reply, "name"), jstr(reply, "address"),
+	       jsize(reply, "size"), jsize(reply, "free"));
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+/* "12%" */
+static void percent_cell(struct table *t, uint64_t size, uint64_t free_bytes)
+{
+	if (size == 0)
+		table_cell(t, "-");
+	else
+		table_cell(t, "%.0f%%",
+			   (double)(free_bytes < size ? size - free_bytes : 0) * 100 /
+				   (double)size);
+}
+
+void server_table_print(const json_t *servers)
+{
+	static const char *const headings[] = {"NAME",	"STATE", "ADDRESS", "HOST", ">SIZE",
+					       ">FREE", ">USED", ">SHARDS", NULL};
+	struct table *t = table_create(headings);
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(servers, i, s)
+	{
+		table_cell(t, "%s", jstr(s, "name"));
+		table_cell(t, "%s", jstr(s, "state"));
+		table_cell(t, "%s", jstr(s, "address"));
+		table_cell(t, "%s", jstr(s, "host"));
+		table_cell(t, "%s", jsize(s, "size"));
+		table_cell(t, "%s", jsize(s, "free"));
+		percent_cell(t, jnum(s, "size"), jnum(s, "free"));
+		table_cell(t, "%llu", (unsigned long long)jnum(s, "slots_used"));
+	}
+	table_print(t, stdout, 2, "No servers yet: volctl server add ADDRESS");
+	table_destroy(t);
+}
+
+int cmd_server_list(const struct volctl *v)
+{
+	json_t *reply;
+	int err = volctl_call(v, "GET", NULL, &reply, "/servers");
+
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	server_table_print(jlist(reply, "servers"));
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_server_show(const struct volctl *v)
+{
+	json_t *s;
+	int err;
+
+	if (!volctl_name_valid("server", v->arg[0]))
+		return EXIT_USAGE;
+	err = volctl_call(v, "GET", NULL, &s, "/servers/%s", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(s);
+	printf("Server %s (number %llu)\n", jstr(s, "name"), (unsigned long long)jnum(s, "number"));
+	printf("  state    %s%s%s\n", jstr(s, "state"), *jstr(s, "message") != '\0' ? ": " : "",
+	       jstr(s, "message"));
+	printf("  address  %s\n", jstr(s, "address"));
+	printf("  host     %s\n", *jstr(s, "host") != '\0' ? jstr(s, "host") : "-");
+	printf("  store    %s\n", jstr(s, "store"));
+	printf("  size     %s, %s free\n", jsize(s, "size"), jsize(s, "free"));
+	printf("  shards   %llu\n", (unsigned long long)jnum(s, "slots_used"));
+	json_decref(s);
+	return EXIT_OK;
+}
+
+int cmd_server_remove(const struct volctl *v)
+{
+	json_t *reply;
+	int err;
+
+	if (!volctl_name_valid("server", v->arg[0]))
+		return EXIT_USAGE;
+	err = volctl_call(v, "DELETE", NULL, &reply, "/servers/%s", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	printf("Server %s removed. Its store was not touched.\n", v->arg[0]);
+	json_decref(reply);
+	return EXIT_OK;
+}

@@ -1,0 +1,84 @@
+/* The commands of volctl and their options; see volctl-table.h. */
+#include "config.h"
+
+#include "volctl-table.h"
+
+#include "banned.h"
+
+const struct volctl_option volctl_options[] = {
+	{"size", "SIZE", "size of the volume: 10G, 1.5T", offsetof(struct volctl, size), KIND_NONE},
+	{"ec", "K+M", "K data and M parity shards (default 4+2)", offsetof(struct volctl, ec),
+	 KIND_NONE},
+	{"unit", "SIZE", "stripe unit, 4K to 256K (default: volmgr's)",
+	 offsetof(struct volctl, unit), KIND_NONE},
+	{"name", "NAME", "name for the server (default: volmgr chooses)",
+	 offsetof(struct volctl, name), KIND_NONE},
+	{"host", "HOST", "machine it runs on: shards are spread over hosts",
+	 offsetof(struct volctl, host), KIND_NONE},
+	{"device", "DEVICE", "attach as this /dev/nbdX (default: a free one)",
+	 offsetof(struct volctl, device), KIND_DEVICE},
+	{"connections", "N", "connections to volmgr (default 1; 4 without nbd)",
+	 offsetof(struct volctl, connections), KIND_NONE},
+	{"secret", "FILE", "where the secret goes (default " SYSCONFDIR "/weft/secret)",
+	 offsetof(struct volctl, secret), KIND_FILE},
+	{"yes", NULL, "do not ask", offsetof(struct volctl, yes), KIND_NONE},
+	{"force", NULL, "detach also when what was written last cannot be stored",
+	 offsetof(struct volctl, force), KIND_NONE},
+	{"shrink", NULL, "allow a smaller size: what lies behind it is lost",
+	 offsetof(struct volctl, shrink), KIND_NONE},
+	{NULL, NULL, NULL, 0, KIND_NONE},
+};
+
+const struct volctl_command volctl_commands[] = {
+	{"status", "", "is everything fine, and what to do if not", 0, KIND_NONE, NULL, cmd_status},
+	{"cluster init", "[--secret FILE]", "make the secret that servers and volmgr share", 0,
+	 KIND_NONE, " secret ", cmd_cluster_init},
+	{"server add", "ADDRESS [--name NAME] [--host HOST]", "take a storage server in", 1,
+	 KIND_NONE, " name host ", cmd_server_add},
+	{"server list", "", "all servers and how full they are", 0, KIND_NONE, NULL,
+	 cmd_server_list},
+	{"server show", "NAME", "one server in detail", 1, KIND_SERVER, NULL, cmd_server_show},
+	{"server remove", "NAME", "take a server out that holds no shards", 1, KIND_SERVER, NULL,
+	 cmd_server_remove},
+	{"volume create", "NAME --size SIZE [--ec K+M] [--unit SIZE]", "make a volume", 1,
+	 KIND_NONE, " size ec unit ", cmd_volume_create},
+	{"volume list", "", "all volumes and where they are attached", 0, KIND_NONE, NULL,
+	 cmd_volume_list},
+	{"volume show", "NAME", "one volume in detail", 1, KIND_VOLUME, NULL, cmd_volume_show},
+	{"volume resize", "NAME SIZE [--shrink]", "grow a volume, also while it is in use", 2,
+	 KIND_VOLUME, " shrink ", cmd_volume_resize},
+	{"volume delete", "NAME [--yes]", "delete a volume and everything on it", 1, KIND_VOLUME,
+	 " yes ", cmd_volume_delete},
+	{"volume attach", "NAME [--device DEVICE] [--connections N]",
+	 "make it a block device of this machine", 1, KIND_VOLUME, " device connections ",
+	 cmd_volume_attach},
+	{"volume detach", "NAME [--force]", "undo attach", 1, KIND_VOLUME, " force ",
+	 cmd_volume_detach},
+	{"volume map", "NAME", "which servers hold which part", 1, KIND_VOLUME, NULL,
+	 cmd_volume_map},
+	{NULL, NULL, NULL, 0, KIND_NONE, NULL, NULL},
+};
+
+bool volctl_command_takes(const struct volctl_command *c, const struct volctl_option *o)
+{
+	char word[40];
+
+	snprintf(word, sizeof(word), " %s ", o->name);
+	return c->options != NULL && strstr(c->options, word) != NULL;
+}
+
+const struct volctl_command *volctl_command_find(int argc, char *const *argv, int *used)
+{
+	for (const struct volctl_command *c = volctl_commands; c->words != NULL; c++) {
+		const char *blank = strchr(c->words, ' ');
+		size_t len = blank != NULL ? (size_t)(blank - c->words) : strlen(c->words);
+
+		if (argc < 1 || strlen(argv[0]) != len || memcmp(argv[0], c->words, len) != 0)
+			continue;
+		if (blank == NULL || (argc > 1 && strcmp(argv[1], blank + 1) == 0)) {
+			*used = blank == NULL ? 1 : 2;
+			return c;
+		}
+	}
+	return NULL;
+}
