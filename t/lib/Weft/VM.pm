@@ -179,13 +179,13 @@ ip link set lo up
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
-exec 0</dev/ttyS1 1>/dev/ttyS1 2>&1
+exec 0</dev/ttyS1 1>/dev/ttyS1 2>&1 3>&1
 echo weft-vm-ready
 . /etc/vm-functions
 (. /script)
 echo "weft-vm-exit $?"
 sync
-exec 0</dev/null 1>/dev/console 2>&1
+exec 0</dev/null 1>/dev/console 2>&1 3>&-
 sleep 1
 poweroff -f
 END
@@ -194,7 +194,7 @@ END
 # returns its exit code, its first line of output is in $host_out.
 my $FUNCTIONS = <<'END';
 host() {
-	echo "weft-vm-host $*"
+	echo "weft-vm-host $*" >&3
 	read -r host_status host_out
 	return "$host_status"
 }
@@ -252,8 +252,9 @@ sub line_handle
 {
 	my ($opt, $io, $line) = @_;
 	if ($line =~ /\Aweft-vm-host (.*)\z/) {
-		my $got = $opt->{host_commands}
-			? run({ timeout => 120 }, 'sh', '-c', $1)
+		my $allowed = $opt->{host_commands};
+		my $got = ref $allowed ? $allowed->($1)
+			: $allowed ? run({ timeout => 120 }, 'sh', '-c', $1)
 			: { status => 126, out => "commands on the host are not allowed\n" };
 		my ($first) = split(/\n/, $got->{out});
 		print STDERR $got->{err} if $got->{err};
@@ -285,7 +286,8 @@ sub converse
 }
 
 # Boots and runs a shell script. Options: script (text), timeout (s), on_line => sub (each line of
-# output), host_commands (allow "host"), programs => [more to take along], cpus, memory, keep_console.
+# output), host_commands (1: the guest may run commands here by "host COMMAND"; a sub: it is given them
+# and returns { status, out }), programs => [more to take along], cpus, memory, verbose.
 # Returns the script's exit code; dies when the machine does not get that far.
 sub vm_run
 {

@@ -1,0 +1,163 @@
+# Just enough of an NBD client, by hand, to be a bad one: to stop half-way, to say nonsense, to ask and
+# never read. Well-behaved clients in the tests are other people's.
+package Weft::NBD;
+
+use strict;
+use warnings;
+no warnings qw(portable); # 64-bit constants
+
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Time::HiRes qw(time);
+use Weft;
+
+use constant {
+	IHAVEOPT        => 0x49484156454f5054,
+	REPLY_MAGIC     => 0x3e889045565a9,
+	REQUEST_MAGIC   => 0x25609513,
+	SIMPLE_MAGIC    => 0x67446698,
+	FIXED_NEWSTYLE  => 1,
+	NO_ZEROES       => 2,
+	OPT_EXPORT_NAME => 1,
+	OPT_ABORT       => 2,
+	OPT_LIST        => 3,
+	OPT_GO          => 7,
+	REP_ACK         => 1,
+	CMD_READ        => 0,
+	CMD_WRITE       => 1,
+	CMD_DISC        => 2,
+	CMD_FLUSH       => 3,
+	CMD_TRIM        => 4,
+};
+
+use constant WAIT_S => 30;
+
+# Connects to "tcp:HOST:PORT", "HOST:PORT" or "unix:/path"; sends nothing.
+sub connect
+{
+	my ($class, $address) = @_;
+	my $io = $address =~ /\Aunix:(.*)\z/
+	    ? IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $1)
+	    : IO::Socket::INET->new(PeerAddr => $address =~ s/\Atcp://r, Timeout => WAIT_S);
+	$io or die "$address: $!\n";
+	$io->blocking(1);
+	return bless { io => $io, handle => 0 }, $class;
+}
+
+# Sends all; dies when the other side does not take it in time.
+sub put
+{
+	my ($self, $bytes) = @_;
+	my $end = time + WAIT_S;
+	$self->{io}->blocking(0);
+	while (length $bytes) {
+		my $n = syswrite($self->{io}, $bytes);
+		if (defined $n) {
+			substr($bytes, 0, $n, '');
+			next;
+		}
+		die "send: $!\n" if !$!{EAGAIN} && !$!{EINTR};
+		my $bits = '';
+		vec($bits, fileno($self->{io}), 1) = 1;
+		select(undef, $bits, undef, 0.1);
+		die "the server takes no bytes\n" if time >= $end;
+	}
+	$self->{io}->blocking(1);
+	return;
+}
+
+# Sends what is taken at once; the number of bytes.
+sub put_some
+{
+	my ($self, $bytes) = @_;
+	$self->{io}->blocking(0);
+	my $n = syswrite($self->{io}, $bytes);
+	$self->{io}->blocking(1);
+	return $n // 0;
+}
+
+# Exactly so many bytes, or undef at the end of the stream; dies on time-out.
+sub get
+{
+	my ($self, $len) = @_;
+	my ($got, $end) = ('', time + WAIT_S);
+	while (length($got) < $len) {
+		Weft::wait_readable(fileno($self->{io}), $end - time) or die "no answer in " . WAIT_S . " s\n";
+		my $n = sysread($self->{io}, $got, $len - length($got), length $got);
+		next if !defined $n && $!{EINTR};
+		return undef if !$n;
+	}
+	return $got;
+}
+
+# Reads until the server closes; dies when it does not within timeout seconds.
+sub closed_within
+{
+	my ($self, $timeout) = @_;
+	my $end = time + $timeout;
+	while (Weft::wait_readable(fileno($self->{io}), $end - time)) {
+		my $n = sysread($self->{io}, my $buf, 65536);
+		return 1 if !$n;
+	}
+	return 0;
+}
+
+sub greet
+{
+	my ($self) = @_;
+	my $hello = $self->get(18) // die "closed at once\n";
+	my ($magic, $opts, $flags) = unpack('a8 Q> n', $hello);
+	die "not fixed newstyle NBD\n" if $magic ne 'NBDMAGIC' || $opts != IHAVEOPT || !($flags & 1);
+	$self->put(pack('N', FIXED_NEWSTYLE | NO_ZEROES));
+	return;
+}
+
+sub option
+{
+	my ($self, $option, $data) = @_;
+	$self->put(pack('Q> N N', IHAVEOPT, $option, length $data) . $data);
+	return;
+}
+
+# The type and the data of one reply to an option.
+sub option_reply
+{
+	my ($self) = @_;
+	my $head = $self->get(20) // return;
+	my ($magic, $option, $type, $len) = unpack('Q> N N N', $head);
+	die "not a reply to an option\n" if $magic != REPLY_MAGIC || $len > 65536;
+	return ($type, $len ? $self->get($len) : '');
+}
+
+# Negotiates an export by OPT_GO: simple replies from here on.
+sub go
+{
+	my ($self, $name) = @_;
+	$self->greet;
+	$self->option(OPT_GO, pack('N/a n', $name, 0));
+	while (1) {
+		my ($type, $data) = $self->option_reply;
+		defined $type or die "closed during negotiation\n";
+		return $self if $type == REP_ACK;
+		die sprintf("OPT_GO: error %#x %s\n", $type, $data) if $type & 0x80000000;
+	}
+}
+
+sub request
+{
+	my ($self, $type, $offset, $len, $data) = @_;
+	return pack('N n n Q> Q> N', REQUEST_MAGIC, 0, $type, ++$self->{handle}, $offset, $len)
+	    . ($data // '');
+}
+
+# One simple reply: its error, and len bytes of data when there is none.
+sub reply
+{
+	my ($self, $len) = @_;
+	my $head = $self->get(16) // return;
+	my ($magic, $error, $handle) = unpack('N N Q>', $head);
+	die "not a simple reply\n" if $magic != SIMPLE_MAGIC;
+	return ($error, $len && !$error ? $self->get($len) : '');
+}
+
+1;
