@@ -8,6 +8,7 @@ use warnings;
 
 use File::Path qw(make_path remove_tree);
 use HTTP::Tiny;
+use IO::Socket::INET;
 use Weft;
 
 use constant SOCKET_PATH_MAX => 107;
@@ -25,7 +26,7 @@ sub _save
 }
 
 # Makes the folder and remembers what is wanted; starts nothing. Options: dir, servers (6), ec ('4+2'),
-# size ('1G'), volume ('vol'; '' for none), unit, store_size, tcp, threads, detach (daemons outlive us).
+# size ('1G'), volume ('vol'; '' for none), unit, store_size, tcp, usual_ports, threads, detach (daemons outlive us).
 sub new
 {
 	my ($class, %opt) = @_;
@@ -48,7 +49,16 @@ sub new
 	$self->{store_size} = defined $opt{store_size} ? parse_size($opt{store_size}) : $self->_store_size;
 	make_path($self->{dir});
 	$self->_save;
+	$self->{address} = { volmgr => usual(10809), http => usual(10880) } if $opt{usual_ports};
 	return $self;
+}
+
+# This port on loopback when nobody has it, else one that the kernel chooses.
+sub usual
+{
+	my ($port) = @_;
+	my $free = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$port", Listen => 1, ReuseAddr => 1);
+	return "tcp:127.0.0.1:" . ($free ? $port : 0);
 }
 
 # One that is there already.
