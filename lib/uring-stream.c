@@ -373,3 +373,13 @@ int uring_stream_fd(const struct stream *base)
 {
 	return ((const struct uring_stream *)base)->fd;
 }
+
+void uring_stream_drop(struct stream *base)
+{
+	struct uring_stream *s = to_stream(base);
+
+	assert(s->base.ops == NULL && s->kicked);
+	s->state = STREAM_GONE; /* freed when the list is walked */
+	uring_file_remove(s->u, s->slot);
+	close(s->fd);
+}

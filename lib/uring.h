@@ -45,6 +45,8 @@ void uring_post(struct uring *u, struct uring_message *m);
 /* A stream on a connected socket; takes over fd. Attach an engine before events are handled. NULL:
  * out of memory; fd is closed. send_timeout_ms: a peer that takes nothing for so long is closed. */
 struct stream *uring_stream(struct uring *u, int fd, unsigned send_timeout_ms);
+/* Close a stream that no engine was attached to. */
+void uring_stream_drop(struct stream *s);
 /*
  * Take the socket out of its loop without closing it, to go on in another: done(arg, fd) comes when
  * no operation refers to the engine's memory any more; received bytes were all given to the engine.
