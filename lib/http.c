@@ -1,0 +1,247 @@
+/*
+ * See http.h. libevent parses; here are the limits that it does not have, and answers that may come
+ * later than the call, also when the client has gone in between.
+ */
+#include "config.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
+
+#include "http.h"
+#include "banned.h"
+
+struct http_server {
+	struct event_base *base;
+	struct evhttp *http;
+	struct evhttp_bound_socket *bound;
+	void (*handle)(void *arg, struct http_request *r);
+	void *arg;
+	unsigned connections;
+	bool closed;		      /* the last connection frees it */
+	struct http_pending *pending; /* requests that were not answered yet */
+};
+
+/* A request with what the caller does not see. */
+struct http_pending {
+	struct http_request r; /* first */
+	struct http_server *server;
+	struct evhttp_request *ev; /* NULL: the client has gone */
+	struct evkeyvalq query;
+	struct http_pending *next, **prev;
+};
+
+static void http_gone(struct evhttp_connection *evcon, void *arg)
+{
+	struct http_pending *p = arg;
+
+	p->ev = NULL;
+}
+
+static void http_free(struct http_pending *p)
+{
+	*p->prev = p->next;
+	if (p->next != NULL)
+		p->next->prev = p->prev;
+	evhttp_clear_headers(&p->query);
+	free(p);
+}
+
+const char *http_query(const struct http_request *r, const char *name)
+{
+	return evhttp_find_header(&((const struct http_pending *)r)->query, name);
+}
+
+void http_header(struct http_request *r, const char *name, const char *value)
+{
+	struct http_pending *p = (struct http_pending *)r;
+
+	if (p->ev != NULL)
+		evhttp_add_header(evhttp_request_get_output_headers(p->ev), name, value);
+}
+
+void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len)
+{
+	struct http_pending *p = (struct http_pending *)r;
+	struct evbuffer *out;
+
+	if (p->ev != NULL) {
+		evhttp_connection_set_closecb(evhttp_request_get_connection(p->ev), NULL, NULL);
+		http_header(r, "Content-Type", type);
+		http_header(r, "Cache-Control", "no-store");
+		http_header(r, "X-Content-Type-Options", "nosniff");
+		out = evbuffer_new();
+		if (out != NULL)
+			evbuffer_add(out, body, len);
+		evhttp_send_reply(p->ev, status, NULL, out);
+		if (out != NULL)
+			evbuffer_free(out);
+	}
+	http_free(p);
+}
+
+static enum http_method http_method(struct evhttp_request *ev)
+{
+	switch (evhttp_request_get_command(ev)) {
+	case EVHTTP_REQ_GET:
+	case EVHTTP_REQ_HEAD:
+		return HTTP_GET;
+	case EVHTTP_REQ_POST:
+		return HTTP_POST;
+	case EVHTTP_REQ_PUT:
+		return HTTP_PUT;
+	case EVHTTP_REQ_PATCH:
+		return HTTP_PATCH;
+	case EVHTTP_REQ_DELETE:
+		return HTTP_DELETE;
+	default:
+		return HTTP_OTHER;
+	}
+}
+
+/* The decoded path, or false when it is none that we would look at. */
+static bool http_path(struct evhttp_request *ev, char *out)
+{
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(ev);
+	const char *path = uri != NULL ? evhttp_uri_get_path(uri) : NULL;
+	size_t len = 0;
+	char *decoded;
+	bool good;
+
+	if (path == NULL || path[0] != '/' || strlen(path) >= HTTP_PATH_MAX)
+		return false;
+	decoded = evhttp_uridecode(path, 0, &len);
+	good = decoded != NULL && len < HTTP_PATH_MAX && memchr(decoded, '\0', len) == NULL;
+	if (good)
+		memcpy(out, decoded, len + 1);
+	free(decoded);
+	return good;
+}
+
+static void http_arrived(struct evhttp_request *ev, void *arg)
+{
+	struct http_server *s = arg;
+	struct http_pending *p = calloc(1, sizeof(*p));
+	struct evbuffer *in = evhttp_request_get_input_buffer(ev);
+	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(ev);
+	const char *query;
+
+	if (p == NULL || !http_path(ev, p->r.path)) {
+		free(p);
+		evhttp_send_error(ev, HTTP_BADREQUEST, NULL);
+		return;
+	}
+	TAILQ_INIT(&p->query);
+	p->server = s;
+	p->ev = ev;
+	p->r.method = http_method(ev);
+	p->r.body_len = evbuffer_get_length(in);
+	p->r.body = p->r.body_len > 0 ? evbuffer_pullup(in, -1) : NULL;
+	query = evhttp_uri_get_query(uri);
+	if (query != NULL)
+		(void)evhttp_parse_query_str(query, &p->query); /* a bad one has no parameters */
+	p->next = s->pending;
+	if (p->next != NULL)
+		p->next->prev = &p->next;
+	p->prev = &s->pending;
+	s->pending = p;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(ev), http_gone, p);
+	s->handle(s->arg, &p->r);
+}
+
+/* ---- connections: counted by a layer that does nothing but be freed with them
+ * --------------------- */
+
+static void http_connection_freed(void *ctx)
+{
+	struct http_server *s = ctx;
+
+	if (s->connections-- == HTTP_CONNECTIONS_MAX && s->bound != NULL)
+		evconnlistener_enable(evhttp_bound_socket_get_listener(s->bound));
+	if (s->closed && s->connections == 0)
+		free(s);
+}
+
+static enum bufferevent_filter_result http_pass(struct evbuffer *src, struct evbuffer *dst,
+						ev_ssize_t limit, enum bufferevent_flush_mode mode,
+						void *ctx)
+{
+	return evbuffer_add_buffer(dst, src) == 0 ? BEV_OK : BEV_ERROR;
+}
+
+static struct bufferevent *http_connection(struct event_base *base, void *arg)
+{
+	struct http_server *s = arg;
+	struct bufferevent *sock = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE), *bev;
+
+	if (sock == NULL)
+		return NULL;
+	bev = bufferevent_filter_new(sock, http_pass, http_pass, BEV_OPT_CLOSE_ON_FREE,
+				     http_connection_freed, s);
+	if (bev == NULL) {
+		bufferevent_free(sock);
+		return NULL;
+	}
+	if (++s->connections == HTTP_CONNECTIONS_MAX)
+		evconnlistener_disable(evhttp_bound_socket_get_listener(s->bound));
+	return bev;
+}
+
+struct http_server *http_serve(struct event_base *base, int fd,
+			       void (*handle)(void *arg, struct http_request *r), void *arg)
+{
+	struct http_server *s = calloc(1, sizeof(*s));
+
+	if (s != NULL)
+		s->http = evhttp_new(base);
+	if (s == NULL || s->http == NULL) {
+		close(fd);
+		free(s);
+		return NULL;
+	}
+	s->base = base;
+	s->handle = handle;
+	s->arg = arg;
+	evhttp_set_max_headers_size(s->http, HTTP_HEADERS_MAX);
+	evhttp_set_max_body_size(s->http, HTTP_BODY_MAX);
+	evhttp_set_timeout(s->http, HTTP_TIMEOUT_S);
+	evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST |
+						    EVHTTP_REQ_PUT | EVHTTP_REQ_PATCH |
+						    EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	evhttp_set_gencb(s->http, http_arrived, s);
+	evhttp_set_bevcb(s->http, http_connection, s);
+	evutil_make_socket_nonblocking(fd);
+	s->bound = evhttp_accept_socket_with_handle(s->http, fd);
+	if (s->bound == NULL) {
+		close(fd);
+		evhttp_free(s->http);
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void http_server_free(struct http_server *s)
+{
+	if (s == NULL)
+		return;
+	s->bound = NULL; /* evhttp_free() frees it before the connections */
+	for (struct http_pending *p = s->pending; p != NULL; p = p->next)
+		p->ev = NULL;
+	/* libevent frees the connections, some of them only in the loop */
+	s->connections++;
+	evhttp_free(s->http);
+	s->closed = true;
+	if (--s->connections == 0)
+		free(s);
+}
