@@ -1,0 +1,98 @@
+/* /servers and /servers/NAME: list, add, look at, remove. */
+#include "config.h"
+
+#include <string.h>
+
+#include "api.h"
+#include "banned.h"
+
+static json_t *server_json(const struct server *s)
+{
+	const struct weft_stat *st = &s->stat;
+	char store[UUID_TEXT_MAX];
+	json_t *o;
+
+	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s}", "number", (int)s->number, "name",
+		      s->name, "address", s->address, "host", s->host, "store",
+		      uuid_format(s->store, store), "state", server_state_name(s), "message",
+		      s->why);
+	if (o == NULL || !s->stat_known)
+		return o;
+	json_object_update_new(
+		o,
+		json_pack("{s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			  "s:I}}",
+			  "size", (json_int_t)st->size_bytes, "free", (json_int_t)st->free_bytes,
+			  "slots", (json_int_t)st->slots, "slots_used", (json_int_t)st->slots_used,
+			  "stat", "reads", (json_int_t)st->reads, "writes", (json_int_t)st->writes,
+			  "read_bytes", (json_int_t)st->read_bytes, "write_bytes",
+			  (json_int_t)st->write_bytes, "flushes", (json_int_t)st->flushes,
+			  "crc_errors", (json_int_t)st->crc_errors, "io_errors",
+			  (json_int_t)st->io_errors, "prepared", (json_int_t)st->prepared,
+			  "log_bytes", (json_int_t)st->log_bytes, "log_used_bytes",
+			  (json_int_t)st->log_used_bytes));
+	return o;
+}
+
+void api_servers_list(struct cluster *c, struct http_request *r, const char *name)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < c->nservers; i++)
+		json_array_append_new(list, server_json(c->servers[i]));
+	api_json(r, 200, json_pack("{s:o}", "servers", list));
+}
+
+static void server_unknown(struct http_request *r)
+{
+	struct refusal refusal;
+
+	refuse(&refusal, 404, "no_such_server", "There is no server of this name.");
+	refuse_hint(&refusal, "See: volctl server list");
+	api_refuse(r, &refusal);
+}
+
+void api_server_get(struct cluster *c, struct http_request *r, const char *name)
+{
+	const struct server *s = server_by_name(c, name);
+
+	if (s == NULL)
+		server_unknown(r);
+	else
+		api_json(r, 200, server_json(s));
+}
+
+static void server_added(void *arg, const struct refusal *refusal, struct server *s)
+{
+	struct http_request *r = api_call_end(arg);
+
+	if (r == NULL)
+		return;
+	if (refusal != NULL)
+		api_refuse(r, refusal);
+	else
+		api_json(r, 201, server_json(s));
+}
+
+void api_server_add(struct cluster *c, struct http_request *r, const char *name)
+{
+	struct api_server in;
+	struct refusal refusal;
+
+	if (api_parse_server(r->body, r->body_len, &in, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	servers_add(c, in.address, in.name[0] != '\0' ? in.name : NULL,
+		    in.host[0] != '\0' ? in.host : NULL, server_added, api_later(c, r, in.name));
+}
+
+void api_server_remove(struct cluster *c, struct http_request *r, const char *name)
+{
+	struct refusal refusal;
+
+	if (servers_remove(c, name, &refusal) != 0)
+		api_refuse(r, &refusal);
+	else
+		api_json(r, 200, json_pack("{s:s}", "removed", name));
+}

@@ -1,0 +1,139 @@
+/*
+ * GET /status: one sentence about the cluster that a person can act on, and the figures behind it.
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "api.h"
+#include "banned.h"
+
+#define LOW_SPACE_PERCENT 10
+
+struct status {
+	const char *state;
+	char message[512];
+	char hint[256];
+	uint64_t size, free;
+	unsigned total, up;
+};
+
+static void status_servers(struct cluster *c, struct status *st)
+{
+	const struct server *first = NULL;
+	unsigned away = 0;
+
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+
+		st->total++;
+		st->up += s->state == SERVER_UP;
+		if (s->stat_known) {
+			st->size += s->stat.size_bytes;
+			st->free += s->stat.free_bytes;
+		}
+		if (s->state == SERVER_UP)
+			continue;
+		away++;
+		if (first == NULL)
+			first = s;
+	}
+	if (first == NULL)
+		return;
+	st->state = "degraded";
+	snprintf(st->message, sizeof(st->message), "%u of %u servers %s not up: %s is %s%s%s%s",
+		 away, st->total, away == 1 ? "is" : "are", first->name, server_state_name(first),
+		 first->why[0] != '\0' ? " (" : "", first->why, first->why[0] != '\0' ? ")." : ".");
+	snprintf(st->hint, sizeof(st->hint), "Start nbdsrv there (%.200s).", first->address);
+}
+
+/* What is worst comes last, and wins. */
+static void status_volumes(struct cluster *c, struct status *st)
+{
+	const struct vol *starting = NULL, *failed = NULL;
+
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+
+		if (v->state == VOL_FAILED)
+			failed = v;
+		else if (v->state == VOL_OPENING || v->state == VOL_STARTING)
+			starting = v;
+	}
+	if (starting != NULL && st->up < st->total) {
+		st->state = "degraded";
+		snprintf(st->message, sizeof(st->message),
+			 "Volume %s waits for servers: %u of %u are up.", starting->name, st->up,
+			 st->total);
+	}
+	if (failed != NULL) {
+		st->state = "failed";
+		snprintf(st->message, sizeof(st->message), "Volume %s cannot be used: %s.",
+			 failed->name, failed->why);
+		snprintf(st->hint, sizeof(st->hint), "Look at volmgr's messages.");
+	}
+}
+
+static void status_space(struct status *st)
+{
+	if (strcmp(st->state, "ok") != 0 || st->size == 0 ||
+	    st->free / LOW_SPACE_PERCENT >= st->size / 100)
+		return;
+	st->state = "low on space";
+	snprintf(st->message, sizeof(st->message), "Less than %d %% of the servers' space is free.",
+		 LOW_SPACE_PERCENT);
+	snprintf(st->hint, sizeof(st->hint),
+		 "Add a server (volctl server add ADDR), delete volumes, or run fstrim in them.");
+}
+
+static void status_fill(struct cluster *c, struct status *st)
+{
+	*st = (struct status){.state = "ok", .message = "Everything is fine."};
+	if (c->nservers == 0) {
+		snprintf(st->message, sizeof(st->message), "There are no servers yet.");
+		snprintf(st->hint, sizeof(st->hint),
+			 "Start some nbdsrv, then: volctl server add ADDR");
+	}
+	status_servers(c, st);
+	status_volumes(c, st);
+	status_space(st);
+}
+
+static json_t *status_listen(const struct cluster *c)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < c->nlisten; i++)
+		json_array_append_new(list, json_string(c->listen[i]));
+	return list;
+}
+
+void api_status_get(struct cluster *c, struct http_request *r, const char *name)
+{
+	enum ec_code code = ec_best_code();
+	struct status st;
+	char id[UUID_TEXT_MAX];
+	unsigned clients;
+	json_t *body;
+
+	status_fill(c, &st);
+	pthread_mutex_lock(&c->lock);
+	clients = c->connections;
+	pthread_mutex_unlock(&c->lock);
+	body = json_pack(
+		"{s:s, s:s, s:s, s:{s:i, s:i}, s:i, s:i, s:I, s:I, s:s, s:I, s:s, s:s, s:o, "
+		"s:{s:s, s:s}}",
+		"state", st.state, "message", st.message, "hint", st.hint, "servers", "up",
+		(int)st.up, "total", (int)st.total, "volumes", (int)c->nvols, "clients",
+		(int)clients, "size", (json_int_t)st.size, "free", (json_int_t)st.free, "version",
+		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
+		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
+		status_listen(c), "ebpf", "state", "off", "why",
+		"this version routes everything through volmgr");
+	if (body != NULL && code == EC_RS_VAND)
+		json_object_set_new(
+			body, "warning",
+			json_string("Only the slow erasure code rs_vand is here: install "
+				    "libisal2 for one that is 20 times faster."));
+	api_json(r, 200, body);
+}

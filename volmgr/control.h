@@ -1,0 +1,38 @@
+/*
+ * The control thread's loop: messages from other threads, timers, signals. libevent runs it,
+ * together with HTTP; it never touches a byte of a volume.
+ */
+#ifndef WEFT_CONTROL_H
+#define WEFT_CONTROL_H
+
+#include <stdint.h>
+
+struct control;
+struct event_base;
+
+int control_create(struct control **out);
+void control_destroy(struct control *c);
+/* Runs until control_stop(). */
+void control_run(struct control *c);
+void control_stop(struct control *c);
+/* For lib/http.h. */
+struct event_base *control_base(struct control *c);
+
+/* Run fn(m) on the control thread, soon, in the order of posting. Any thread. */
+struct control_message {
+	void (*fn)(struct control_message *m);
+	struct control_message *next;
+};
+void control_post(struct control *c, struct control_message *m);
+
+/* fn(arg) on each of these signals. */
+int control_signal(struct control *c, int signo, void (*fn)(void *arg, int signo), void *arg);
+
+/* Once after ms, or every ms when repeat. NULL: out of memory. */
+struct control_timer;
+struct control_timer *control_timer_start(struct control *c, unsigned ms, int repeat,
+					  void (*fn)(void *arg), void *arg);
+/* NULL is fine. Also from inside fn. */
+void control_timer_free(struct control_timer *t);
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * The stripe engine's binding: makes and ends engines on their data thread, and gives them what
+ * they ask for: servers for new extents, durable map entries, peers.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "records.h"
+#include "volmgr.h"
+#include "banned.h"
+
+/* ---- what the engine asks for
+ * ------------------------------------------------------------------------ */
+
+static int engine_place(void *ctx, struct volume *e, unsigned count, uint32_t *servers)
+{
+	struct vol *v = ctx;
+
+	return servers_place(v->cluster, v->worker, count, servers);
+}
+
+static struct peer *engine_peer(void *ctx, uint32_t server)
+{
+	struct vol *v = ctx;
+
+	return wpeer_find(v->worker, server);
+}
+
+/* A batch of map entries on its way to the disk: over the metadata's thread and back. */
+struct engine_put {
+	struct uring_message msg;
+	struct worker *worker;
+	void (*done)(void *arg, int err);
+	void *arg;
+	int err;
+};
+
+static void engine_put_back(struct uring_message *m)
+{
+	struct engine_put *put = (struct engine_put *)m;
+
+	put->done(put->arg, put->err);
+	free(put);
+}
+
+static void engine_put_durable(void *arg, int err)
+{
+	struct engine_put *put = arg;
+
+	put->err = err;
+	put->msg.fn = engine_put_back;
+	uring_post(put->worker->uring, &put->msg);
+}
+
+static void engine_extents_put(void *ctx, struct volume *e, const struct extent_record *records,
+			       int n, bool remove, void (*done)(void *arg, int err), void *arg)
+{
+	struct vol *v = ctx;
+	struct meta *meta = v->cluster->meta;
+	struct meta_batch *b = meta_batch_new();
+	struct engine_put *put = mem_must(sizeof(*put));
+
+	put->worker = v->worker;
+	put->done = done;
+	put->arg = arg;
+	if (b == NULL) {
+		engine_put_durable(put, -ENOMEM);
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		char key[RECORD_KEY_MAX];
+		uint8_t value[RECORD_EXTENT_MAX];
+
+		key_extent(key, v->id, records[i].extent);
+		if (remove)
+			meta_batch_delete(b, key);
+		else
+			meta_batch_put(b, key, value,
+				       record_extent(&records[i], v->k + v->m, value));
+	}
+	meta->ops->commit(meta, b, engine_put_durable, put);
+}
+
+static const struct volume_ops engine_volume_ops = {
+	.place = engine_place,
+	.extents_put = engine_extents_put,
+	.peer = engine_peer,
+};
+
+/* ---- open
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void engine_started(void *arg, int err)
+{
+	struct vol *v = arg;
+
+	v->ready_err = err;
+	control_post(v->cluster->control, &v->ready_msg);
+}
+
+static void worker_add_vol(struct worker *w, struct vol *v)
+{
+	assert(w->nvols < VOLUMES_MAX);
+	w->vols[w->nvols++] = v;
+}
+
+static void worker_drop_vol(struct worker *w, struct vol *v)
+{
+	for (unsigned i = 0; i < w->nvols; i++)
+		if (w->vols[i] == v) {
+			w->vols[i] = w->vols[--w->nvols];
+			return;
+		}
+}
+
+void engine_open_run(struct task *t)
+{
+	struct engine_open *open = (struct engine_open *)t;
+	struct vol *v = open->vol;
+	struct worker *w = t->worker;
+	struct volume_config config = {
+		.id = v->id,
+		.name = v->name,
+		.size = v->size, /* nobody changes it before the engine is there */
+		.k = v->k,
+		.m = v->m,
+		.code = v->code,
+		.unit_bytes = v->unit,
+		.epoch = v->epoch,
+		.unflushed_max = UNFLUSHED_MAX,
+		.flush_ms = FLUSH_MS,
+		.ops = &engine_volume_ops,
+		.ctx = v,
+		.env = w->env,
+		.pool = w->pool,
+	};
+	int err = 0;
+
+	v->engine = volume_create(&config);
+	if (v->engine == NULL) {
+		task_finish(t, -ENOMEM);
+		return;
+	}
+	for (size_t i = 0; i < open->nextents && err == 0; i++)
+		err = volume_add_extent(v->engine, &open->extents[i]);
+	if (err != 0) {
+		volume_free(v->engine);
+		v->engine = NULL;
+		task_finish(t, err);
+		return;
+	}
+	worker_add_vol(w, v);
+	task_finish(t, 0);
+	volume_start(v->engine, engine_started, v);
+}
+
+/* ---- resize, stop, discard
+ * -------------------------------------------------------------------------------- */
+
+static void engine_set_size(struct vol *v, uint64_t size)
+{
+	pthread_mutex_lock(&v->cluster->lock);
+	v->size = size;
+	pthread_mutex_unlock(&v->cluster->lock);
+	front_set_size(v, size);
+}
+
+static void engine_resized(void *arg, int err)
+{
+	struct engine_resize *rs = arg;
+
+	if (err == 0)
+		engine_set_size(rs->vol, rs->size);
+	task_finish(&rs->task, err);
+}
+
+/* Clients may not use what is going away, and may use what is new only when it is there. */
+void engine_resize_run(struct task *t)
+{
+	struct engine_resize *rs = (struct engine_resize *)t;
+	uint64_t old;
+
+	pthread_mutex_lock(&rs->vol->cluster->lock);
+	old = rs->vol->size;
+	pthread_mutex_unlock(&rs->vol->cluster->lock);
+	if (rs->size < old)
+		engine_set_size(rs->vol, rs->size);
+	volume_resize(rs->vol->engine, rs->size, engine_resized, rs);
+}
+
+static void engine_ended(void *arg, int err)
+{
+	struct engine_end *end = arg;
+
+	task_finish(&end->task, err);
+}
+
+void engine_stop_run(struct task *t)
+{
+	struct engine_end *end = (struct engine_end *)t;
+
+	volume_stop(end->vol->engine, engine_ended, end);
+}
+
+static void engine_discarded(void *arg, int err)
+{
+	struct engine_end *end = arg;
+	struct vol *v = end->vol;
+
+	worker_drop_vol(end->task.worker, v);
+	volume_free(v->engine);
+	v->engine = NULL;
+	task_finish(&end->task, err);
+}
+
+void engine_discard_run(struct task *t)
+{
+	struct engine_end *end = (struct engine_end *)t;
+
+	volume_discard(end->vol->engine, engine_discarded, end);
+}
+
+/* ---- looking
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool engine_map_one(void *arg, const struct extent_record *r)
+{
+	struct engine_map *map = arg;
+
+	if (r->extent < map->from)
+		return true;
+	if (map->count == map->limit) {
+		map->more = true;
+		return false;
+	}
+	map->records[map->count++] = *r;
+	return true;
+}
+
+void engine_map_run(struct task *t)
+{
+	struct engine_map *map = (struct engine_map *)t;
+
+	if (map->vol->engine != NULL)
+		volume_each_extent(map->vol->engine, engine_map_one, map);
+	task_finish(t, 0);
+}
+
+struct engine_collection {
+	unsigned pending;
+	void (*done)(void *arg);
+	void *arg;
+};
+
+struct engine_collect_task {
+	struct task task;
+	struct engine_collection *all;
+};
+
+static void engine_collect_run(struct task *t)
+{
+	struct worker *w = t->worker;
+
+	for (unsigned i = 0; i < w->nvols; i++) {
+		struct volume_stat stat;
+
+		volume_stat(w->vols[i]->engine, &stat);
+		pthread_mutex_lock(&w->cluster->lock);
+		w->vols[i]->stat = stat;
+		pthread_mutex_unlock(&w->cluster->lock);
+	}
+	task_finish(t, 0);
+}
+
+static void engine_collect_done(struct task *t)
+{
+	struct engine_collect_task *ct = (struct engine_collect_task *)t;
+	struct engine_collection *all = ct->all;
+
+	free(ct);
+	if (--all->pending > 0)
+		return;
+	all->done(all->arg);
+	free(all);
+}
+
+void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg)
+{
+	struct engine_collection *all = mem_must(sizeof(*all));
+
+	*all = (struct engine_collection){.pending = c->nworkers, .done = done, .arg = arg};
+	for (unsigned i = 0; i < c->nworkers; i++) {
+		struct engine_collect_task *ct = mem_must(sizeof(*ct));
+
+		ct->all = all;
+		ct->task.run = engine_collect_run;
+		ct->task.done = engine_collect_done;
+		worker_task(c->workers[i], &ct->task);
+	}
+}

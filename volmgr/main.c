@@ -1,0 +1,546 @@
+/*
+ * volmgr: options, start and stop. Start order: secret, metadata, sockets (so that a refusal comes
+ * before anything is touched), data threads, servers, volumes, and only then clients. Stop is the
+ * same backwards: what was acknowledged is durable before the last thread ends.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "http.h"
+#include "log.h"
+#include "ready.h"
+#include "records.h"
+#include "secret.h"
+#include "volmgr.h"
+#include "banned.h"
+
+#define THREADS_DEFAULT 2
+#define CACHE_MIN	(64u << 20)
+
+struct main_options {
+	const char *dir, *secret, *socket, *www;
+	const char *listen[LISTENERS_MAX];
+	unsigned nlisten;
+	const char *http;
+	unsigned threads;
+	uint64_t cache_bytes;
+	unsigned spin_us;
+	int ready_fd;
+	enum log_level level;
+};
+
+static struct main_options opts = {
+	.dir = LOCALSTATEDIR "/lib/weft/volmgr",
+	.secret = SYSCONFDIR "/weft/secret",
+	.socket = "/run/weft/volmgr.sock",
+	.www = PKGDATADIR "/www",
+	.http = "tcp:127.0.0.1:10880",
+	.cache_bytes = CACHE_DEFAULT,
+	.ready_fd = -1,
+	.level = LOG_LEVEL_INFO,
+};
+
+/* ---- options
+ * ------------------------------------------------------------------------------------------- */
+
+static int set_text(const char **slot, const char *value)
+{
+	/* a config file's lines do not stay */
+	*slot = strdup(value);
+	return *slot != NULL ? 0 : -ENOMEM;
+}
+
+static int opt_dir(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.dir, value);
+}
+
+static int opt_secret(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.secret, value);
+}
+
+static int opt_socket(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.socket, value);
+}
+
+static int opt_www(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.www, value);
+}
+
+static int opt_http(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.http, value);
+}
+
+static int opt_listen(void *ctx, const char *value, const char **why)
+{
+	if (opts.nlisten == LISTENERS_MAX) {
+		*why = "there are too many addresses to listen on";
+		return -E2BIG;
+	}
+	return set_text(&opts.listen[opts.nlisten++], value);
+}
+
+static int opt_number(const char *value, uint64_t min, uint64_t max, uint64_t *out,
+		      const char **why, const char *sentence)
+{
+	int err = conf_number(value, min, max, out);
+
+	if (err != 0)
+		*why = sentence;
+	return err;
+}
+
+static int opt_threads(void *ctx, const char *value, const char **why)
+{
+	uint64_t n;
+	int err = opt_number(value, 1, WORKERS_MAX, &n, why, "give a number from 1 to 16");
+
+	if (err == 0)
+		opts.threads = (unsigned)n;
+	return err;
+}
+
+static int opt_spin(void *ctx, const char *value, const char **why)
+{
+	uint64_t n;
+	int err = opt_number(value, 0, 1000, &n, why, "give a number of microseconds up to 1000");
+
+	if (err == 0)
+		opts.spin_us = (unsigned)n;
+	return err;
+}
+
+static int opt_cache(void *ctx, const char *value, const char **why)
+{
+	int err = conf_size(value, &opts.cache_bytes);
+
+	if (err == 0 && opts.cache_bytes >= CACHE_MIN)
+		return 0;
+	*why = "give a size of at least 64M";
+	return err != 0 ? err : -ERANGE;
+}
+
+static int opt_ready_fd(void *ctx, const char *value, const char **why)
+{
+	uint64_t n;
+	int err = opt_number(value, 3, INT_MAX, &n, why, "give an open file descriptor from 3 on");
+
+	if (err == 0)
+		opts.ready_fd = (int)n;
+	return err;
+}
+
+static int opt_log_level(void *ctx, const char *value, const char **why)
+{
+	if (log_level_from_name(value, &opts.level))
+		return 0;
+	*why = "choose error, warn, info or debug";
+	return -EINVAL;
+}
+
+static const struct conf_option options[] = {
+	{"dir", "DIR", "folder of the metadata", false, opt_dir},
+	{"secret", "FILE", "the cluster's secret (volctl cluster init makes it)", false,
+	 opt_secret},
+	{"listen", "ADDR", "accept NBD clients here; may be repeated (tcp:127.0.0.1:10809)", false,
+	 opt_listen},
+	{"socket", "PATH", "Unix socket for volctl", false, opt_socket},
+	{"http", "ADDR", "web page and read-only API (tcp:127.0.0.1:10880), or none", false,
+	 opt_http},
+	{"www", "DIR", "files of the web page", false, opt_www},
+	{"threads", "N", "data threads (2, or as many as there are cores)", false, opt_threads},
+	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
+	{"spin", "US", "poll so many microseconds for work before sleeping (0)", false, opt_spin},
+	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
+	 opt_ready_fd},
+	{"log-level", "L", "error, warn, info or debug", false, opt_log_level},
+	{0},
+};
+
+static const struct conf_program program = {
+	.name = "volmgr",
+	.synopsis = "volmgr [--dir DIR] [--secret FILE] [--listen ADDR]... [--socket PATH] [--http "
+		    "ADDR]",
+	.summary =
+		"Serves erasure-coded volumes over NBD; their shards are on the cluster's servers.",
+	.options = options,
+};
+
+/* ---- what is running
+ * -------------------------------------------------------------------------------------- */
+
+static struct cluster cluster;
+static struct http_server *http_local, *http_public;
+static struct control_timer *stop_timer;
+static int exit_status;
+static int listen_fds[LISTENERS_MAX];
+static unsigned nlisten_fds;
+static int socket_fd = -1, http_fd = -1;
+static char http_addr[ADDR_TEXT_MAX];
+
+__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_error("%s", text);
+	exit(1);
+}
+
+/* ---- stop
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void stop_finished(void)
+{
+	control_timer_free(stop_timer);
+	http_server_free(http_local);
+	http_server_free(http_public);
+	control_stop(cluster.control);
+}
+
+static void worker_has_quit(struct task *t)
+{
+	static unsigned quit;
+
+	free(t);
+	if (++quit == cluster.nworkers)
+		stop_finished();
+}
+
+static void stop_workers(void *arg, unsigned failed)
+{
+	if (failed > 0)
+		exit_status = 1;
+	for (unsigned i = 0; i < cluster.nworkers; i++) {
+		struct task *t = mem_must(sizeof(*t));
+
+		t->run = worker_quit_run;
+		t->done = worker_has_quit;
+		worker_task(cluster.workers[i], t);
+	}
+}
+
+static void stop_late(void *arg)
+{
+	log_error("not everything ended within %d s: servers do not answer. What was not flushed "
+		  "may be "
+		  "lost",
+		  STOP_TIMEOUT_MS / 1000);
+	unlink(opts.socket);
+	_exit(1);
+}
+
+static void listeners_closed(struct task *t)
+{
+	free(t);
+	volumes_stop_all(&cluster, stop_workers, NULL);
+}
+
+static void close_listeners_run(struct task *t)
+{
+	front_close_listeners(t->worker);
+	task_finish(t, 0);
+}
+
+static void stop_signal(void *arg, int signo)
+{
+	struct task *t;
+
+	if (cluster.stopping) {
+		log_warn("stopped at once by a second signal");
+		unlink(opts.socket);
+		_exit(1);
+	}
+	log_info("stopping");
+	ready_stopping();
+	pthread_mutex_lock(&cluster.lock);
+	cluster.stopping = true;
+	pthread_mutex_unlock(&cluster.lock);
+	health_stop();
+	stop_timer = control_timer_start(cluster.control, STOP_TIMEOUT_MS, 0, stop_late, NULL);
+	t = mem_must(sizeof(*t));
+	t->run = close_listeners_run;
+	t->done = listeners_closed;
+	worker_task(cluster.workers[0], t);
+}
+
+/* ---- start: secret, metadata
+ * ------------------------------------------------------------------------------------ */
+
+static void start_secret(void)
+{
+	const char *why = NULL;
+
+	if (secret_load(opts.secret, cluster.secret, &why) != 0)
+		die("%s: %s", opts.secret, why);
+	secret_cluster(cluster.secret, cluster.id);
+}
+
+static int make_parents(const char *path)
+{
+	char text[PATH_MAX];
+	size_t len = strlen(path);
+
+	if (len == 0 || len >= sizeof(text))
+		return -ENAMETOOLONG;
+	memcpy(text, path, len + 1);
+	for (char *p = text + 1; *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(text, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return 0;
+}
+
+/* The metadata of one cluster is never used with the secret of another. */
+static void start_identity(void)
+{
+	char id[UUID_TEXT_MAX];
+	struct meta_batch *b;
+	void *value;
+	size_t len;
+	int err = cluster.meta->ops->get(cluster.meta, "1/cluster", &value, &len);
+
+	uuid_format(cluster.id, id);
+	if (err == 0) {
+		if (len != strlen(id) || memcmp(value, id, len) != 0)
+			die("%s belongs to another cluster: its secret is not %s. Give the right "
+			    "--secret, "
+			    "or an empty --dir",
+			    opts.dir, opts.secret);
+		free(value);
+		return;
+	}
+	if (err != -ENOENT)
+		die("%s: the metadata cannot be read: %s", opts.dir, strerror(-err));
+	b = meta_batch_new();
+	if (b == NULL)
+		die("out of memory");
+	meta_batch_put(b, "1/cluster", id, strlen(id));
+	err = meta_commit_wait(cluster.meta, b);
+	if (err != 0)
+		die("%s: the metadata cannot be written: %s", opts.dir, strerror(-err));
+}
+
+static void start_meta(void)
+{
+	const char *why = NULL;
+	int err = make_parents(opts.dir);
+
+	if (err != 0)
+		die("%s: cannot make this folder: %s", opts.dir, strerror(-err));
+	if (meta_leveldb_open(opts.dir, &cluster.meta, &why) != 0)
+		die("%s", why);
+	start_identity();
+}
+
+/* ---- start: sockets
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int listen_on(const char *text, unsigned port, char *bound)
+{
+	struct addr a;
+	const char *why = NULL;
+	int fd;
+
+	if (addr_parse(text, port, &a, &why) != 0)
+		die("%s: %s", text, why);
+	fd = addr_listen(&a, &why);
+	if (fd < 0)
+		die("%s: %s", text, why);
+	addr_format(&a, bound);
+	return fd;
+}
+
+static void listen_inherited(int n)
+{
+	for (int i = 0; i < n && cluster.nlisten < LISTENERS_MAX; i++) {
+		struct addr a = {.len = sizeof(a.sa)};
+
+		if (getsockname(3 + i, (struct sockaddr *)&a.sa, &a.len) < 0)
+			die("the socket %d that was passed to us cannot be used: %s", 3 + i,
+			    strerror(errno));
+		addr_format(&a, cluster.listen[cluster.nlisten++]);
+		listen_fds[nlisten_fds++] = 3 + i;
+	}
+}
+
+static void start_sockets(void)
+{
+	int inherited = addr_inherited();
+	char text[ADDR_TEXT_MAX];
+	mode_t mask;
+
+	if (inherited > 0)
+		listen_inherited(inherited);
+	else if (opts.nlisten == 0)
+		opts.listen[opts.nlisten++] = "tcp:127.0.0.1:10809";
+	for (unsigned i = 0; i < opts.nlisten && cluster.nlisten < LISTENERS_MAX; i++)
+		listen_fds[nlisten_fds++] =
+			listen_on(opts.listen[i], 10809, cluster.listen[cluster.nlisten++]);
+	if (make_parents(opts.socket) != 0)
+		die("%s: cannot make its folder", opts.socket);
+	if ((size_t)snprintf(text, sizeof(text), "unix:%s", opts.socket) >= sizeof(text))
+		die("%s: this path is too long", opts.socket);
+	mask = umask(0177); /* whoever may connect there may delete volumes */
+	socket_fd = listen_on(text, 0, text);
+	umask(mask);
+	if (strcmp(opts.http, "none") != 0)
+		http_fd = listen_on(opts.http, 10880, http_addr);
+}
+
+/* ---- start: the rest
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void start_workers(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = opts.threads;
+
+	if (n == 0)
+		n = cores < THREADS_DEFAULT ? 1 : THREADS_DEFAULT;
+	for (unsigned i = 0; i < n; i++) {
+		int err = worker_start(&cluster, i, opts.cache_bytes / n, opts.spin_us);
+
+		if (err == -ENOSYS || err == -EPERM)
+			die("the kernel has no io_uring, or forbids it (sysctl "
+			    "kernel.io_uring_disabled)");
+		if (err != 0)
+			die("data thread %u cannot be started: %s", i, strerror(-err));
+		cluster.nworkers++;
+	}
+}
+
+static void front_listening(struct task *t)
+{
+	if (t->err != 0)
+		log_error("cannot listen: %s", strerror(-t->err));
+	free(t);
+}
+
+static void start_front(void)
+{
+	for (unsigned i = 0; i < nlisten_fds; i++) {
+		struct front_listen *fl = mem_must(sizeof(*fl));
+
+		fl->fd = listen_fds[i];
+		fl->task.run = front_listen_run;
+		fl->task.done = front_listening;
+		worker_task(cluster.workers[0], &fl->task);
+	}
+}
+
+static void start_http(void)
+{
+	struct event_base *base = control_base(cluster.control);
+
+	http_local = http_serve(base, socket_fd, api_handle_local, &cluster);
+	if (http_fd >= 0)
+		http_public = http_serve(base, http_fd, api_handle_public, &cluster);
+	if (http_local == NULL || (http_fd >= 0 && http_public == NULL))
+		die("out of memory");
+}
+
+static void start_cluster(void)
+{
+	const char *why = NULL;
+
+	if (servers_load(&cluster, &why) != 0)
+		die("%s: %s", opts.dir, why);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		servers_connect(&cluster, cluster.workers[i]);
+	if (volumes_load(&cluster, &why) != 0)
+		die("%s: %s", opts.dir, why);
+}
+
+static void tell_ready(void)
+{
+	for (unsigned i = 0; i < cluster.nlisten; i++) {
+		log_info("NBD clients are served on %s", cluster.listen[i]);
+		ready_line(opts.ready_fd, "listen", cluster.listen[i]);
+	}
+	if (http_fd >= 0) {
+		log_info("the web page is on %s", http_addr);
+		ready_line(opts.ready_fd, "http", http_addr);
+	}
+	ready_line(opts.ready_fd, "socket", opts.socket);
+	ready_done(opts.ready_fd);
+}
+
+static void init_cluster(void)
+{
+	pthread_mutex_init(&cluster.lock, NULL);
+	cluster.started_s = clock_ns() / NS_PER_S;
+	cluster.www = opts.www;
+	if (getrandom(&cluster.seed, sizeof(cluster.seed), 0) != sizeof(cluster.seed) ||
+	    cluster.seed == 0)
+		cluster.seed = clock_ns() | 1;
+	if (ec_best_code() == EC_RS_VAND)
+		log_warn("only the slow erasure code rs_vand is here: install libisal2 for one "
+			 "that is 20 "
+			 "times faster");
+}
+
+int main(int argc, char **argv)
+{
+	int first;
+
+	log_init("volmgr", LOG_LEVEL_INFO);
+	first = conf_parse(&program, argc, argv);
+	if (first < argc) {
+		fprintf(stderr,
+			"volmgr: it takes no arguments, only options: %s\n"
+			"Try \"volmgr --help\".\n",
+			argv[first]);
+		return 2;
+	}
+	log_init("volmgr", opts.level);
+	signal(SIGPIPE, SIG_IGN);
+	init_cluster();
+	start_secret();
+	start_meta();
+	start_sockets();
+	if (control_create(&cluster.control) != 0 ||
+	    control_signal(cluster.control, SIGTERM, stop_signal, NULL) != 0 ||
+	    control_signal(cluster.control, SIGINT, stop_signal, NULL) != 0)
+		die("out of memory");
+	start_workers();
+	start_cluster();
+	health_start(&cluster);
+	start_http();
+	start_front();
+	tell_ready();
+	control_run(cluster.control);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		worker_join(cluster.workers[i]);
+	cluster.meta->ops->close(cluster.meta);
+	control_destroy(cluster.control);
+	unlink(opts.socket);
+	log_info("stopped");
+	return exit_status;
+}

@@ -1,0 +1,493 @@
+/*
+ * Peers: a data thread's connections to the servers. Each connects, proves itself, checks that the
+ * store is the one that the cluster knows under that number, and comes back after a break with a
+ * growing pause. A server that takes a call and does not answer it is as good as gone: after a time
+ * the connection is cut, so that the volumes can go on without it.
+ */
+#include "config.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "volmgr.h"
+#include "banned.h"
+
+#define BACKOFF_MIN_MS	100
+#define BACKOFF_MAX_MS	2000
+#define NEGOTIATE_MS	5000
+#define CALL_TIMEOUT_MS 30000
+#define DEADLINE_MS	5000 /* how often calls are looked at */
+
+struct wpeer {
+	struct peer peer; /* first: what the engine sees */
+	struct worker *worker;
+	char name[NAME_MAX_BYTES + 1];
+	struct addr addr;
+	uint8_t store[WEFT_UUID_BYTES]; /* must be this one; of a probe: what was found */
+	bool report;			/* the control thread wants to know */
+	bool removed;			/* go away as soon as nothing is under way */
+	bool connecting;		/* uring_connect() is under way */
+	struct stream *stream;
+	struct nbd_client *client; /* NULL: not connected */
+	struct io_timer timer;	   /* pause before the next try, or limit of the negotiation */
+	unsigned backoff_ms;
+	enum server_state state;
+	char why[WHY_MAX];	  /* as last reported */
+	char cut[WHY_MAX];	  /* why we ended the connection ourselves; empty: we did not */
+	struct peer_probe *probe; /* not NULL: a single visit */
+	bool answered;		  /* the visit has got what it came for */
+	struct nbd_call stat_call;
+	struct weft_stat stat_wire;
+	struct iovec stat_iov;
+	struct peer_stats *stats; /* not NULL: stat_call is under way for it */
+	struct wpeer *next;	  /* the worker's retired ones, which engines may still point at */
+};
+
+static void wpeer_connect(struct wpeer *wp);
+
+/* ---- telling others
+ * --------------------------------------------------------------------------------- */
+
+struct wpeer_event {
+	struct control_message msg;
+	struct cluster *cluster;
+	uint32_t number;
+	enum server_state state;
+	char why[WHY_MAX];
+};
+
+static void wpeer_event_arrived(struct control_message *m)
+{
+	struct wpeer_event *e = (struct wpeer_event *)m;
+
+	servers_changed(e->cluster, e->number, e->state, e->why);
+	free(e);
+}
+
+/* Only changes are reported, so that a server that stays away is mentioned once. */
+static void wpeer_report(struct wpeer *wp, enum server_state state, const char *why)
+{
+	struct wpeer_event *e;
+
+	if (!wp->report || wp->removed || (wp->state == state && strcmp(wp->why, why) == 0))
+		return;
+	wp->state = state;
+	snprintf(wp->why, sizeof(wp->why), "%s", why);
+	e = mem_must(sizeof(*e));
+	e->msg.fn = wpeer_event_arrived;
+	e->cluster = wp->worker->cluster;
+	e->number = wp->peer.server;
+	e->state = state;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+	control_post(e->cluster->control, &e->msg);
+}
+
+static void wpeer_tell_volumes(struct wpeer *wp, bool up)
+{
+	struct worker *w = wp->worker;
+
+	if (wp->peer.up == up)
+		return;
+	wp->peer.up = up;
+	for (unsigned i = 0; i < w->nvols; i++)
+		if (w->vols[i]->engine != NULL)
+			volume_peer_changed(w->vols[i]->engine, &wp->peer);
+}
+
+static struct weft_stat stat_from_wire(const struct weft_stat *wire)
+{
+	struct weft_stat s = *wire;
+	uint64_t word;
+
+	for (size_t i = 0; i < sizeof(s) / sizeof(word); i++) {
+		memcpy(&word, (const char *)wire + i * sizeof(word), sizeof(word));
+		word = be64toh(word);
+		memcpy((char *)&s + i * sizeof(word), &word, sizeof(word));
+	}
+	return s;
+}
+
+/* ---- the end of a connection
+ * ------------------------------------------------------------------------- */
+
+static void wpeer_free_probe(struct wpeer *wp, int err)
+{
+	struct peer_probe *probe = wp->probe;
+	struct worker *w = wp->worker;
+
+	w->env->ops->timer_cancel(w->env, &wp->timer);
+	w->open_peers--;
+	free(wp);
+	task_finish(&probe->task, err);
+	worker_check_quit(w);
+}
+
+static void wpeer_retire(struct wpeer *wp)
+{
+	struct worker *w = wp->worker;
+
+	w->env->ops->timer_cancel(w->env, &wp->timer);
+	wp->next = w->retired;
+	w->retired = wp;
+	w->open_peers--;
+	worker_check_quit(w);
+}
+
+static void wpeer_retry(struct io_timer *t)
+{
+	wpeer_connect((struct wpeer *)((char *)t - offsetof(struct wpeer, timer)));
+}
+
+/* Not connected any more, or not at all. why: for people. */
+static void wpeer_over(struct wpeer *wp, int err, const char *why)
+{
+	struct env *env = wp->worker->env;
+
+	if (wp->probe != NULL) {
+		if (err != 0)
+			snprintf(wp->probe->why, sizeof(wp->probe->why), "%s", why);
+		wpeer_free_probe(wp, err);
+		return;
+	}
+	if (wp->removed) {
+		wpeer_retire(wp);
+		return;
+	}
+	if (wp->state != SERVER_WRONG_STORE || wp->cut[0] == '\0')
+		wpeer_report(wp, SERVER_DOWN, why);
+	wp->timer.fire = wpeer_retry;
+	env->ops->timer_set(env, &wp->timer, env->ops->now_ns(env) + wp->backoff_ms * NS_PER_MS);
+	wp->backoff_ms = wp->backoff_ms * 2 < BACKOFF_MAX_MS ? wp->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+/* End the connection at once, whatever is under way; closed() follows. */
+__attribute__((format(printf, 2, 3))) static void wpeer_cut(struct wpeer *wp, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(wp->cut, sizeof(wp->cut), fmt, ap);
+	va_end(ap);
+	wpeer_tell_volumes(wp, false);
+	shutdown(uring_stream_fd(wp->stream), SHUT_RDWR);
+}
+
+static void wpeer_closed(void *ctx, struct nbd_client *c, int err, const char *why)
+{
+	struct wpeer *wp = ctx;
+	char text[WHY_MAX];
+
+	wp->client = NULL;
+	wp->stream = NULL;
+	wp->worker->env->ops->timer_cancel(wp->worker->env, &wp->timer);
+	if (wp->cut[0] != '\0')
+		snprintf(text, sizeof(text), "%s", wp->cut);
+	else if (why != NULL)
+		snprintf(text, sizeof(text), "%s", why);
+	else
+		snprintf(text, sizeof(text), "%s",
+			 err != 0 ? strerror(err < 0 ? -err : err)
+				  : "the server closed the connection");
+	wpeer_tell_volumes(wp, false);
+	if (wp->answered)
+		err = 0; /* it has been asked all it should */
+	else if (wp->probe != NULL && err == 0)
+		err = -ECONNRESET;
+	wpeer_over(wp, err, text);
+}
+
+/* ---- its beginning
+ * ----------------------------------------------------------------------------------- */
+
+static void probe_answered(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, stat_call));
+
+	if (error != 0)
+		return; /* closed() says why */
+	wp->probe->stat = stat_from_wire(&wp->stat_wire);
+	wp->answered = true;
+	nbd_client_close(wp->client);
+}
+
+static void wpeer_ask(struct wpeer *wp, void (*done)(struct nbd_call *call, int error))
+{
+	wp->stat_iov = (struct iovec){&wp->stat_wire, sizeof(wp->stat_wire)};
+	wp->stat_call = (struct nbd_call){
+		.type = WEFT_CMD_STAT,
+		.cmd = {.reply_len = sizeof(struct weft_stat)},
+		.in = &wp->stat_iov,
+		.nin = 1,
+		.done = done,
+	};
+	nbd_client_submit(wp->client, &wp->stat_call);
+}
+
+static void wpeer_ready(void *ctx, struct nbd_client *c)
+{
+	struct wpeer *wp = ctx;
+	const struct nbd_client_peer *said = nbd_client_peer(c);
+
+	wp->client = c; /* the negotiation may end before nbd_client_create() has returned */
+	if (wp->probe != NULL) { /* the limit of the negotiation is that of the visit */
+		memcpy(wp->probe->store, said->store, WEFT_UUID_BYTES);
+		wpeer_ask(wp, probe_answered);
+		return;
+	}
+	wp->worker->env->ops->timer_cancel(wp->worker->env, &wp->timer);
+	if (memcmp(said->store, wp->store, WEFT_UUID_BYTES) != 0) {
+		char text[UUID_TEXT_MAX];
+
+		wp->backoff_ms = BACKOFF_MAX_MS;
+		wpeer_report(wp, SERVER_WRONG_STORE, "another store answers at this address");
+		wpeer_cut(wp, "another store answers: %s", uuid_format(said->store, text));
+		return;
+	}
+	wp->backoff_ms = BACKOFF_MIN_MS;
+	memcpy(wp->peer.boot, said->boot, WEFT_UUID_BYTES);
+	wpeer_report(wp, SERVER_UP, "");
+	wpeer_tell_volumes(wp, true);
+}
+
+static const struct nbd_client_ops wpeer_client_ops = {
+	.ready = wpeer_ready,
+	.closed = wpeer_closed,
+};
+
+static void wpeer_negotiation_late(struct io_timer *t)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)t - offsetof(struct wpeer, timer));
+
+	wpeer_cut(wp,
+		  "it took the connection, but did not answer within %d s as a storage server does",
+		  NEGOTIATE_MS / 1000);
+}
+
+static void wpeer_connected(void *arg, int fd)
+{
+	struct wpeer *wp = arg;
+	struct worker *w = wp->worker;
+
+	wp->connecting = false;
+	if (fd >= 0 && wp->removed) {
+		close(fd);
+		fd = -ECANCELED;
+	}
+	if (fd < 0) {
+		wpeer_over(wp, fd, strerror(-fd));
+		return;
+	}
+	wp->stream = uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
+	if (wp->stream == NULL) {
+		wpeer_over(wp, -ENOMEM, "out of memory");
+		return;
+	}
+	wp->client =
+		nbd_client_create(&wpeer_client_ops, wp, w->env, w->cluster->secret, wp->stream);
+	if (wp->client == NULL) {
+		stream_drop(wp->stream);
+		wp->stream = NULL;
+		wpeer_over(wp, -ENOMEM, "out of memory");
+		return;
+	}
+	wp->timer.fire = wpeer_negotiation_late;
+	w->env->ops->timer_set(w->env, &wp->timer,
+			       w->env->ops->now_ns(w->env) + NEGOTIATE_MS * NS_PER_MS);
+}
+
+static void wpeer_connect(struct wpeer *wp)
+{
+	wp->connecting = true;
+	wp->cut[0] = '\0';
+	uring_connect(wp->worker->uring, &wp->addr.sa, wp->addr.len, CONNECT_TIMEOUT_MS,
+		      wpeer_connected, wp);
+}
+
+/* ---- calls
+ * ---------------------------------------------------------------------------------------------- */
+
+static void wpeer_submit(struct peer *p, struct nbd_call *call)
+{
+	struct wpeer *wp = (struct wpeer *)p;
+
+	assert(p->up && wp->client != NULL);
+	nbd_client_submit(wp->client, call);
+}
+
+static const struct peer_ops wpeer_ops = {.submit = wpeer_submit};
+
+/* Cut connections whose oldest call waits too long. */
+static void peers_check_deadlines(struct io_timer *t)
+{
+	struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, deadline));
+	uint64_t now = w->env->ops->now_ns(w->env), oldest;
+
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct wpeer *wp = w->peers[i];
+
+		if (wp == NULL || wp->client == NULL || !wp->peer.up)
+			continue;
+		oldest = nbd_client_oldest_ns(wp->client);
+		if (oldest == 0 || now - oldest < CALL_TIMEOUT_MS * NS_PER_MS)
+			continue;
+		log_warn("server %s has not answered for %d s: cutting its connection", wp->name,
+			 CALL_TIMEOUT_MS / 1000);
+		wpeer_cut(wp, "it did not answer for %d s", CALL_TIMEOUT_MS / 1000);
+	}
+	w->env->ops->timer_set(w->env, &w->deadline, now + DEADLINE_MS * NS_PER_MS);
+}
+
+struct peer *wpeer_find(struct worker *w, uint32_t server)
+{
+	if (server < 1 || server > w->npeers || w->peers[server - 1] == NULL)
+		return NULL;
+	return &w->peers[server - 1]->peer;
+}
+
+/* ---- tasks
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool peers_grow(struct worker *w, uint32_t number)
+{
+	struct wpeer **peers;
+
+	if (number <= w->npeers)
+		return true;
+	peers = reallocarray(w->peers, number, sizeof(*peers));
+	if (peers == NULL)
+		return false;
+	memset(peers + w->npeers, 0, (number - w->npeers) * sizeof(*peers));
+	w->peers = peers;
+	w->npeers = number;
+	return true;
+}
+
+static struct wpeer *wpeer_new(struct worker *w, const struct addr *addr)
+{
+	struct wpeer *wp = mem_must(sizeof(*wp));
+
+	wp->peer.ops = &wpeer_ops;
+	wp->worker = w;
+	wp->addr = *addr;
+	wp->backoff_ms = BACKOFF_MIN_MS;
+	w->open_peers++;
+	return wp;
+}
+
+void peer_add_run(struct task *t)
+{
+	struct peer_add *add = (struct peer_add *)t;
+	struct worker *w = t->worker;
+	struct wpeer *wp;
+
+	assert(add->number >= 1 && add->number <= SERVER_NUMBER_MAX);
+	if (!peers_grow(w, add->number)) {
+		task_finish(t, -ENOMEM);
+		return;
+	}
+	assert(w->peers[add->number - 1] == NULL);
+	wp = wpeer_new(w, &add->addr);
+	wp->peer.server = add->number;
+	snprintf(wp->name, sizeof(wp->name), "%s", add->name);
+	memcpy(wp->store, add->store, WEFT_UUID_BYTES);
+	wp->report = add->report;
+	w->peers[add->number - 1] = wp;
+	wpeer_connect(wp);
+	if (w->deadline.at_ns == 0) {
+		w->deadline.fire = peers_check_deadlines;
+		w->env->ops->timer_set(w->env, &w->deadline,
+				       w->env->ops->now_ns(w->env) + DEADLINE_MS * NS_PER_MS);
+	}
+	task_finish(t, 0);
+}
+
+/* Whatever it is doing, it will end in wpeer_retire(). */
+static void wpeer_remove(struct wpeer *wp)
+{
+	wp->removed = true;
+	if (wp->client != NULL) {
+		wpeer_tell_volumes(wp, false);
+		if (nbd_client_oldest_ns(wp->client) == 0)
+			nbd_client_close(wp->client);
+		else
+			shutdown(uring_stream_fd(wp->stream), SHUT_RDWR);
+	} else if (!wp->connecting) {
+		wpeer_retire(wp);
+	}
+}
+
+void peer_remove_run(struct task *t)
+{
+	struct peer_remove *rm = (struct peer_remove *)t;
+	struct worker *w = t->worker;
+
+	if (rm->number <= w->npeers && w->peers[rm->number - 1] != NULL) {
+		struct wpeer *wp = w->peers[rm->number - 1];
+
+		w->peers[rm->number - 1] = NULL;
+		wpeer_remove(wp);
+	}
+	task_finish(t, 0);
+}
+
+void peer_probe_run(struct task *t)
+{
+	struct peer_probe *probe = (struct peer_probe *)t;
+	struct wpeer *wp = wpeer_new(t->worker, &probe->addr);
+
+	wp->probe = probe;
+	snprintf(wp->name, sizeof(wp->name), "%s", "(new)");
+	wpeer_connect(wp);
+}
+
+static void stats_answered(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, stat_call));
+	struct peer_stats *stats = wp->stats;
+
+	wp->stats = NULL;
+	if (error == 0) {
+		stats->answers[stats->count].server = wp->peer.server;
+		stats->answers[stats->count].stat = stat_from_wire(&wp->stat_wire);
+		stats->count++;
+	}
+	if (--stats->pending == 0)
+		task_finish(&stats->task, 0);
+}
+
+void peer_stats_run(struct task *t)
+{
+	struct peer_stats *stats = (struct peer_stats *)t;
+	struct worker *w = t->worker;
+
+	stats->pending = 1;
+	for (uint32_t i = 0; i < w->npeers && stats->pending <= SERVERS_MAX; i++) {
+		struct wpeer *wp = w->peers[i];
+
+		if (wp == NULL || !wp->peer.up || wp->stats != NULL)
+			continue;
+		wp->stats = stats;
+		stats->pending++;
+		wpeer_ask(wp, stats_answered);
+	}
+	if (--stats->pending == 0)
+		task_finish(t, 0);
+}
+
+void peers_close(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct wpeer *wp = w->peers[i];
+
+		w->peers[i] = NULL;
+		if (wp != NULL)
+			wpeer_remove(wp);
+	}
+	w->env->ops->timer_cancel(w->env, &w->deadline);
+}

@@ -1,0 +1,204 @@
+/*
+ * Values of the metadata. Servers and volumes are JSON, which people can read and later versions
+ * can extend; extents are many, so they are packed. What is read back was written by us, but a disk
+ * may have changed it: everything is checked, nothing asserted.
+ */
+#include "config.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "records.h"
+#include "banned.h"
+
+#define RECORD_EXTENT_VERSION 1
+
+struct record_shard {
+	uint32_t server, slot, slot_gen;
+} __attribute__((packed));
+
+struct record_extent_head {
+	uint8_t version;
+	uint8_t shards;
+	uint16_t reserved;
+	uint32_t generation;
+	uint32_t stale;
+	uint32_t reserved2;
+} __attribute__((packed));
+static_assert(sizeof(struct record_extent_head) == 16, "disk");
+static_assert(sizeof(struct record_shard) == 12, "disk");
+
+char *key_server(char *buf, uint32_t number)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/server/%016" PRIx64, (uint64_t)number);
+	return buf;
+}
+
+char *key_volume(char *buf, const char *name)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/volume/%s", name);
+	return buf;
+}
+
+char *key_extent(char *buf, uint64_t volume, uint64_t extent)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/extent/%016" PRIx64 "/%016" PRIx64, volume, extent);
+	return buf;
+}
+
+char *key_extents(char *buf, uint64_t volume)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/extent/%016" PRIx64 "/", volume);
+	return buf;
+}
+
+static char *record_dump(json_t *o)
+{
+	char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+	json_decref(o);
+	return text;
+}
+
+char *record_server(const struct server *s)
+{
+	char store[UUID_TEXT_MAX];
+
+	return record_dump(json_pack("{s:I, s:s, s:s, s:s, s:s}", "number", (json_int_t)s->number,
+				     "name", s->name, "host", s->host, "address", s->address,
+				     "store", uuid_format(s->store, store)));
+}
+
+static int record_name(char *out, const char *name)
+{
+	if (!name_valid(name))
+		return -EUCLEAN;
+	snprintf(out, NAME_MAX_BYTES + 1, "%s", name);
+	return 0;
+}
+
+int record_server_parse(const void *value, size_t len, struct server *s)
+{
+	const char *name, *host, *address, *store;
+	json_int_t number;
+	json_t *o = json_loadb(value, len, 0, NULL);
+	int err = -EUCLEAN;
+
+	if (o != NULL &&
+	    json_unpack(o, "{s:I, s:s, s:s, s:s, s:s}", "number", &number, "name", &name, "host",
+			&host, "address", &address, "store", &store) == 0 &&
+	    number >= 1 && number <= SERVER_NUMBER_MAX && record_name(s->name, name) == 0 &&
+	    record_name(s->host, host) == 0 && strlen(address) < sizeof(s->address) &&
+	    uuid_parse(store, s->store)) {
+		s->number = (uint32_t)number;
+		snprintf(s->address, sizeof(s->address), "%s", address);
+		err = 0;
+	}
+	json_decref(o);
+	return err;
+}
+
+char *record_volume(const struct vol *v, uint64_t size, uint32_t epoch, bool deleting)
+{
+	return record_dump(json_pack("{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b}", "id",
+				     (json_int_t)v->id, "name", v->name, "size", (json_int_t)size,
+				     "k", (int)v->k, "m", (int)v->m, "unit", (int)v->unit, "code",
+				     ec_code_name(v->code), "epoch", (json_int_t)epoch, "deleting",
+				     deleting));
+}
+
+int record_volume_parse(const void *value, size_t len, struct vol *v, bool *deleting)
+{
+	json_t *o = json_loadb(value, len, 0, NULL);
+	json_int_t id, size, epoch;
+	int k, m, unit, code, del, err = -EUCLEAN;
+	const char *name, *code_name;
+	struct volume_spec spec = {.k = 0};
+	struct refusal r;
+
+	if (o == NULL || json_unpack(o, "{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b}", "id", &id,
+				     "name", &name, "size", &size, "k", &k, "m", &m, "unit", &unit,
+				     "code", &code_name, "epoch", &epoch, "deleting", &del) != 0)
+		goto out;
+	code = ec_code_from_name(code_name);
+	if (id < 1 || epoch < 1 || epoch >= UINT32_MAX || code < 0 || size < 0 || k < 0 || m < 0 ||
+	    unit < 0 || record_name(spec.name, name) != 0)
+		goto out;
+	spec.size = (uint64_t)size;
+	spec.k = (unsigned)k;
+	spec.m = (unsigned)m;
+	spec.unit = (uint32_t)unit;
+	if (volume_spec_check(&spec, &r) != 0)
+		goto out;
+	snprintf(v->name, sizeof(v->name), "%s", spec.name);
+	v->id = (uint64_t)id;
+	v->size = spec.size;
+	v->k = spec.k;
+	v->m = spec.m;
+	v->unit = spec.unit;
+	v->code = (enum ec_code)code;
+	v->epoch = (uint32_t)epoch;
+	*deleting = del != 0;
+	err = 0;
+out:
+	json_decref(o);
+	return err;
+}
+
+size_t record_extent(const struct extent_record *r, unsigned shards, uint8_t *buf)
+{
+	struct record_extent_head head = {
+		.version = RECORD_EXTENT_VERSION,
+		.shards = (uint8_t)shards,
+		.generation = htole32(r->generation),
+		.stale = htole32(r->stale),
+	};
+	size_t len = sizeof(head);
+
+	assert(shards >= 1 && shards <= WEFT_SHARDS_MAX);
+	memcpy(buf, &head, sizeof(head));
+	for (unsigned i = 0; i < shards; i++) {
+		struct record_shard s = {htole32(r->shard[i].server), htole32(r->shard[i].slot),
+					 htole32(r->shard[i].slot_gen)};
+
+		memcpy(buf + len, &s, sizeof(s));
+		len += sizeof(s);
+	}
+	return len;
+}
+
+int record_extent_parse(const char *key, const void *value, size_t len, unsigned shards,
+			struct extent_record *r)
+{
+	struct record_extent_head head;
+	const uint8_t *p = value;
+	const char *number = strrchr(key, '/');
+	char *end;
+
+	if (number == NULL || len != sizeof(head) + shards * sizeof(struct record_shard))
+		return -EUCLEAN;
+	memcpy(&head, p, sizeof(head));
+	if (head.version != RECORD_EXTENT_VERSION || head.shards != shards)
+		return -EUCLEAN;
+	*r = (struct extent_record){.generation = le32toh(head.generation),
+				    .stale = le32toh(head.stale)};
+	errno = 0;
+	r->extent = strtoull(number + 1, &end, 16);
+	if (errno != 0 || *end != '\0' || end != number + 17)
+		return -EUCLEAN;
+	for (unsigned i = 0; i < shards; i++) {
+		struct record_shard s;
+
+		memcpy(&s, p + sizeof(head) + i * sizeof(s), sizeof(s));
+		r->shard[i] = (struct shard_place){le32toh(s.server), le32toh(s.slot),
+						   le32toh(s.slot_gen)};
+		if (r->shard[i].server == 0 || r->shard[i].server > SERVER_NUMBER_MAX)
+			return -EUCLEAN;
+	}
+	return 0;
+}

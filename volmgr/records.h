@@ -1,0 +1,33 @@
+/*
+ * What the metadata's values look like: records to bytes and back. Pure. weft-format(5) describes
+ * them.
+ */
+#ifndef WEFT_RECORDS_H
+#define WEFT_RECORDS_H
+
+#include "volmgr.h"
+
+#define RECORD_KEY_MAX 128
+
+/* Keys; buf of RECORD_KEY_MAX. Return buf. */
+char *key_server(char *buf, uint32_t number);
+char *key_volume(char *buf, const char *name);
+char *key_extent(char *buf, uint64_t volume, uint64_t extent);
+char *key_extents(char *buf, uint64_t volume); /* the prefix */
+
+/* JSON text, malloc'd. */
+char *record_server(const struct server *s);
+/* 0, or -EUCLEAN. */
+int record_server_parse(const void *value, size_t len, struct server *s);
+
+char *record_volume(const struct vol *v, uint64_t size, uint32_t epoch, bool deleting);
+int record_volume_parse(const void *value, size_t len, struct vol *v, bool *deleting);
+
+/* An extent's map entry, packed. */
+#define RECORD_EXTENT_MAX (16 + 12 * WEFT_SHARDS_MAX)
+size_t record_extent(const struct extent_record *r, unsigned shards, uint8_t *buf);
+/* shards: how many it must have. 0, or -EUCLEAN. */
+int record_extent_parse(const char *key, const void *value, size_t len, unsigned shards,
+			struct extent_record *r);
+
+#endif

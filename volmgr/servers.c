@@ -1,0 +1,566 @@
+/*
+ * The cluster's servers: a list that people keep, the metadata remembers and data threads connect
+ * to. A server is known by its number and its store's identifier, never by its address alone.
+ */
+#include "config.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "place.h"
+#include "records.h"
+#include "volmgr.h"
+#include "banned.h"
+
+#define FREE_UNKNOWN_BYTES (1ULL << 30)
+
+static_assert(PLACE_CANDIDATES_MAX >= SERVERS_MAX, "every server can be a candidate");
+
+static const char *const server_states[] = {
+	[SERVER_CONNECTING] = "connecting",
+	[SERVER_UP] = "up",
+	[SERVER_DOWN] = "down",
+	[SERVER_WRONG_STORE] = "wrong store",
+};
+
+const char *server_state_name(const struct server *s)
+{
+	return server_states[s->state];
+}
+
+struct server *server_by_number(struct cluster *c, uint32_t number)
+{
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (c->servers[i]->number == number)
+			return c->servers[i];
+	return NULL;
+}
+
+struct server *server_by_name(struct cluster *c, const char *name)
+{
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (strcmp(c->servers[i]->name, name) == 0)
+			return c->servers[i];
+	return NULL;
+}
+
+void servers_count(struct cluster *c, unsigned *total, unsigned *up)
+{
+	*total = *up = 0;
+	for (unsigned i = 0; i < c->nservers; i++) {
+		*total += !c->servers[i]->removing;
+		*up += !c->servers[i]->removing && c->servers[i]->state == SERVER_UP;
+	}
+}
+
+/* Servers on one host share the number of the first of them. */
+static void servers_insert(struct cluster *c, struct server *s)
+{
+	s->host_id = s->number;
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (strcmp(c->servers[i]->host, s->host) == 0) {
+			s->host_id = c->servers[i]->host_id;
+			break;
+		}
+	c->servers[c->nservers++] = s;
+	pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- telling the data threads
+ * --------------------------------------------------------------------- */
+
+static void peer_add_done(struct task *t)
+{
+	if (t->err != 0)
+		log_error("data thread %u cannot use a server: %s", t->worker->index,
+			  strerror(-t->err));
+	free(t);
+}
+
+static void server_connect(struct server *s, struct worker *w)
+{
+	struct peer_add *add = mem_must(sizeof(*add));
+
+	add->number = s->number;
+	snprintf(add->name, sizeof(add->name), "%s", s->name);
+	add->addr = s->addr;
+	memcpy(add->store, s->store, WEFT_UUID_BYTES);
+	add->report = w->index == 0;
+	add->task.run = peer_add_run;
+	add->task.done = peer_add_done;
+	worker_task(w, &add->task);
+}
+
+void server_connect_all(struct cluster *c, struct server *s)
+{
+	for (unsigned i = 0; i < c->nworkers; i++)
+		if (c->workers[i]->connected)
+			server_connect(s, c->workers[i]);
+}
+
+void servers_connect(struct cluster *c, struct worker *w)
+{
+	if (w->connected)
+		return;
+	w->connected = true;
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (c->servers[i]->resolved)
+			server_connect(c->servers[i], w);
+}
+
+/* ---- start
+ * -------------------------------------------------------------------------------------------- */
+
+static int servers_load_one(void *arg, const char *key, const void *value, size_t len)
+{
+	struct cluster *c = arg;
+	struct server *s = mem_must(sizeof(*s));
+	const char *why;
+
+	if (c->nservers == SERVERS_MAX || record_server_parse(value, len, s) != 0) {
+		log_error("the metadata's entry %s cannot be read", key);
+		free(s);
+		return -EUCLEAN;
+	}
+	s->usable = true; /* until it says how much room it has */
+	s->free_bytes = FREE_UNKNOWN_BYTES;
+	s->resolved = addr_parse(s->address, 0, &s->addr, &why) == 0;
+	s->state = s->resolved ? SERVER_CONNECTING : SERVER_DOWN;
+	if (!s->resolved) {
+		snprintf(s->why, sizeof(s->why), "%s", why);
+		log_warn("server %s: %s: %s", s->name, s->address, why);
+	}
+	servers_insert(c, s);
+	return 0;
+}
+
+static int next_load(struct cluster *c, const char *key, uint64_t *next)
+{
+	void *value;
+	size_t len;
+	int err = c->meta->ops->get(c->meta, key, &value, &len);
+	uint64_t n;
+
+	*next = 1;
+	if (err != 0)
+		return err == -ENOENT ? 0 : err;
+	if (len == sizeof(n)) {
+		memcpy(&n, value, sizeof(n));
+		*next = le64toh(n);
+	}
+	free(value);
+	return len == sizeof(n) && *next > 0 ? 0 : -EUCLEAN;
+}
+
+int servers_load(struct cluster *c, const char **why)
+{
+	int err = next_load(c, "1/next/server", &c->next_server);
+
+	if (err == 0)
+		err = next_load(c, "1/next/volume", &c->next_volume);
+	if (err == 0)
+		err = c->meta->ops->each(c->meta, "1/server/", servers_load_one, c);
+	if (err != 0)
+		*why = "the list of servers cannot be read from the metadata";
+	return err;
+}
+
+/* ---- news from a peer
+ * ----------------------------------------------------------------------------------- */
+
+void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why)
+{
+	struct server *s = server_by_number(c, number);
+
+	if (s == NULL)
+		return;
+	if (state == SERVER_UP)
+		log_info("server %s is up (%s)", s->name, s->address);
+	else
+		log_warn("server %s is %s: %s (%s)", s->name, server_states[state], why,
+			 s->address);
+	s->state = state;
+	snprintf(s->why, sizeof(s->why), "%s", why);
+	if (state == SERVER_UP)
+		health_now(c);
+}
+
+/* ---- placing
+ * ---------------------------------------------------------------------------------------------- */
+
+static void server_placed(struct server *s, uint64_t now)
+{
+	s->free_bytes -= s->free_bytes < WEFT_SHARD_BYTES ? s->free_bytes : WEFT_SHARD_BYTES;
+	s->placed_ns = now;
+}
+
+/*
+ * -EAGAIN: there are enough servers, but some are not connected just now, which is no reason to
+ * tell a client that its disk is full.
+ */
+int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t *servers)
+{
+	struct place_candidate list[SERVERS_MAX];
+	uint64_t now = clock_ns();
+	unsigned known = 0;
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+		const struct peer *p = wpeer_find(w, s->number);
+
+		list[i] = (struct place_candidate){
+			.server = s->number,
+			.host = s->host_id,
+			.free_bytes = s->free_bytes,
+			.usable = s->usable && p != NULL && p->up,
+		};
+		known += s->usable && s->free_bytes >= WEFT_SHARD_BYTES;
+	}
+	err = place_choose(list, (int)c->nservers, count, WEFT_SHARD_BYTES, &c->seed, servers,
+			   NULL);
+	for (unsigned i = 0; err == 0 && i < count; i++)
+		server_placed(server_by_number(c, servers[i]), now);
+	pthread_mutex_unlock(&c->lock);
+	return err == -ENOSPC && known >= count ? -EAGAIN : err;
+}
+
+/* ---- add
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+struct server_add {
+	struct peer_probe probe; /* first */
+	struct cluster *cluster;
+	struct server *server;
+	void (*cb)(void *arg, const struct refusal *r, struct server *s);
+	void *arg;
+};
+
+static int server_add_check(struct cluster *c, const struct server *s, struct refusal *r)
+{
+	struct server *other;
+
+	if (c->nservers == SERVERS_MAX) {
+		refuse(r, 409, "too_many_servers", "A cluster has at most %u servers.",
+		       SERVERS_MAX);
+		return -1;
+	}
+	other = server_by_name(c, s->name);
+	if (other != NULL) {
+		refuse(r, 409, "name_taken", "There is a server %s already, at %s.", s->name,
+		       other->address);
+		refuse_hint(r, "Choose another name with --name.");
+		return -1;
+	}
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (strcmp(c->servers[i]->address, s->address) == 0) {
+			refuse(r, 409, "address_taken",
+			       "The address %s belongs to server %s already.", s->address,
+			       c->servers[i]->name);
+			refuse_hint(r, "See: volctl server list");
+			return -1;
+		}
+	return 0;
+}
+
+static int server_add_store(struct cluster *c, const struct server *s, struct refusal *r)
+{
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (memcmp(c->servers[i]->store, s->store, WEFT_UUID_BYTES) == 0) {
+			refuse(r, 409, "store_taken",
+			       "The store at %s is server %s already, under the address %s.",
+			       s->address, c->servers[i]->name, c->servers[i]->address);
+			refuse_hint(r, "One store is one server. Remove %s first to add it anew.",
+				    c->servers[i]->name);
+			return -1;
+		}
+	return 0;
+}
+
+static int server_add_store_meta(struct cluster *c, struct server *s, struct refusal *r)
+{
+	struct meta_batch *b = meta_batch_new();
+	char key[RECORD_KEY_MAX], *value;
+	uint64_t next = htole64(c->next_server + 1);
+	int err = -ENOMEM;
+
+	s->number = (uint32_t)c->next_server;
+	value = record_server(s);
+	if (b != NULL && value != NULL) {
+		meta_batch_require(b, key_server(key, s->number), NULL, 0);
+		meta_batch_put(b, key, value, strlen(value));
+		meta_batch_put(b, "1/next/server", &next, sizeof(next));
+		err = meta_commit_wait(c->meta, b);
+	} else {
+		meta_batch_free(b);
+	}
+	free(value);
+	if (err == 0) {
+		c->next_server++;
+		return 0;
+	}
+	log_error("server %s could not be written to the metadata: %s", s->name, strerror(-err));
+	refuse(r, 500, "metadata", "The metadata could not be written: %s.", strerror(-err));
+	refuse_hint(r, "Look at volmgr's messages and at the free space of its state directory.");
+	return -1;
+}
+
+static void server_add_end(struct server_add *add, const struct refusal *r)
+{
+	add->cb(add->arg, r, r == NULL ? add->server : NULL);
+	if (r != NULL)
+		free(add->server);
+	free(add);
+}
+
+static void server_add_hint(struct refusal *r, int err)
+{
+	if (err == -ECONNREFUSED || err == -ENOENT || err == -ETIMEDOUT)
+		refuse_hint(r, "Is nbdsrv running there? Check its --listen address.");
+	else
+		refuse_hint(r, "It must be an nbdsrv with --store and this cluster's secret.");
+}
+
+static void server_add_probed(struct task *t)
+{
+	struct server_add *add = (struct server_add *)t;
+	struct cluster *c = add->cluster;
+	struct server *s = add->server;
+	struct refusal r;
+
+	if (t->err != 0) {
+		refuse(&r, 409, "cannot_connect", "The server at %s cannot be added: %s.",
+		       s->address, add->probe.why);
+		server_add_hint(&r, t->err);
+		server_add_end(add, &r);
+		return;
+	}
+	memcpy(s->store, add->probe.store, WEFT_UUID_BYTES);
+	/* the list may have changed while we were asking */
+	if (server_add_check(c, s, &r) != 0 || server_add_store(c, s, &r) != 0 ||
+	    server_add_store_meta(c, s, &r) != 0) {
+		server_add_end(add, &r);
+		return;
+	}
+	s->stat = add->probe.stat;
+	s->stat_known = true;
+	s->free_bytes = s->stat.free_bytes;
+	s->usable = s->stat.slots_used < s->stat.slots;
+	s->state = SERVER_UP; /* it has just answered */
+	servers_insert(c, s);
+	server_connect_all(c, s);
+	log_info("server %s was added (%s)", s->name, s->address);
+	server_add_end(add, NULL);
+}
+
+/* The part of an address that names a machine. Local addresses are this machine's name. */
+static void server_host(const struct addr *a, char *host)
+{
+	char text[ADDR_TEXT_MAX], *p = text;
+	size_t n;
+
+	if (addr_is_local(a)) {
+		if (gethostname(text, sizeof(text)) < 0)
+			snprintf(text, sizeof(text), "localhost");
+		text[sizeof(text) - 1] = '\0';
+	} else {
+		addr_format(a, text);
+		if (strncmp(p, "tcp:", 4) == 0)
+			p += 4;
+		n = strlen(p);
+		while (n > 0 && p[n - 1] != ':')
+			n--;
+		if (n > 0)
+			p[n - 1] = '\0';
+	}
+	snprintf(host, NAME_MAX_BYTES + 1, "%.*s", (int)NAME_MAX_BYTES, p);
+	for (char *q = host; *q != '\0'; q++)
+		if (*q == ':')
+			*q = '-';
+		else if (*q == '[' || *q == ']')
+			*q = 'v'; /* of an IPv6 address: a host's name starts with a letter */
+}
+
+static int server_add_names(struct server_add *add, const char *name, const char *host,
+			    struct refusal *r)
+{
+	struct server *s = add->server;
+	char made[32];
+
+	if (name == NULL) {
+		snprintf(made, sizeof(made), "server-%u", (unsigned)add->cluster->next_server);
+		name = made;
+	}
+	if (!name_valid(name) || (host != NULL && !name_valid(host))) {
+		refuse(r, 400, "bad_name", "This is no name that a server or host can have.");
+		refuse_hint(r,
+			    "Use 1 to %u letters, digits, '.', '_' and '-', starting with a letter "
+			    "or digit.",
+			    NAME_MAX_BYTES);
+		return -1;
+	}
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	if (host != NULL)
+		snprintf(s->host, sizeof(s->host), "%s", host);
+	else
+		server_host(&s->addr, s->host);
+	return 0;
+}
+
+void servers_add(struct cluster *c, const char *address, const char *name, const char *host,
+		 void (*cb)(void *arg, const struct refusal *r, struct server *s), void *arg)
+{
+	struct server_add *add = mem_must(sizeof(*add));
+	const char *why = "it cannot be used";
+	struct refusal r;
+
+	add->cluster = c;
+	add->cb = cb;
+	add->arg = arg;
+	add->server = mem_must(sizeof(*add->server));
+	if (addr_parse(address, 10809, &add->server->addr, &why) != 0) {
+		refuse(&r, 400, "bad_address", "This is no address of a server: %s.", why);
+		refuse_hint(&r, "Write tcp:HOST:PORT or unix:/path.");
+		server_add_end(add, &r);
+		return;
+	}
+	addr_format(&add->server->addr, add->server->address);
+	add->server->resolved = true;
+	if (server_add_names(add, name, host, &r) != 0 ||
+	    server_add_check(c, add->server, &r) != 0) {
+		server_add_end(add, &r);
+		return;
+	}
+	if (c->next_server > SERVER_NUMBER_MAX) {
+		refuse(&r, 409, "too_many_servers",
+		       "All server numbers of this cluster are used up.");
+		server_add_end(add, &r);
+		return;
+	}
+	add->probe.addr = add->server->addr;
+	add->probe.task.run = peer_probe_run;
+	add->probe.task.done = server_add_probed;
+	worker_task(c->workers[0], &add->probe.task);
+}
+
+/* ---- remove
+ * -------------------------------------------------------------------------------------------------
+ */
+
+struct server_use {
+	struct cluster *cluster;
+	uint32_t number;
+	uint64_t shards;
+};
+
+static int server_use_extent(void *arg, const char *key, const void *value, size_t len)
+{
+	struct server_use *use = arg;
+	struct extent_record r;
+	unsigned shards = len > 16 ? (unsigned)((len - 16) / 12) : 0;
+
+	if (shards == 0 || shards > WEFT_SHARDS_MAX ||
+	    record_extent_parse(key, value, len, shards, &r) != 0)
+		return -EUCLEAN;
+	for (unsigned i = 0; i < shards; i++)
+		use->shards += r.shard[i].server == use->number;
+	return 0;
+}
+
+static int server_remove_check(struct cluster *c, struct server *s, struct refusal *r)
+{
+	struct server_use use = {.cluster = c, .number = s->number};
+	uint64_t placed;
+	int err;
+
+	pthread_mutex_lock(&c->lock);
+	s->usable = false; /* from here on nothing is placed on it */
+	placed = s->placed_ns;
+	pthread_mutex_unlock(&c->lock);
+	err = c->meta->ops->each(c->meta, "1/extent/", server_use_extent, &use);
+	if (err != 0) {
+		refuse(r, 500, "metadata", "The extent map cannot be read: %s.", strerror(-err));
+		return -1;
+	}
+	if (use.shards > 0) {
+		refuse(r, 409, "server_in_use", "Server %s holds %llu shards of volumes.", s->name,
+		       (unsigned long long)use.shards);
+		refuse_hint(r, "Delete the volumes first; moving shards away is not there yet.");
+		return -1;
+	}
+	if (placed != 0 && clock_ns() - placed < PLACED_RECENTLY_NS) {
+		refuse(r, 409, "server_in_use", "A shard was placed on server %s a moment ago.",
+		       s->name);
+		refuse_hint(r, "Try again in ten seconds.");
+		return -1;
+	}
+	return 0;
+}
+
+static void peer_remove_done(struct task *t)
+{
+	free(t);
+}
+
+static void server_disconnect(struct cluster *c, uint32_t number)
+{
+	for (unsigned i = 0; i < c->nworkers; i++) {
+		struct peer_remove *rm = mem_must(sizeof(*rm));
+
+		rm->number = number;
+		rm->task.run = peer_remove_run;
+		rm->task.done = peer_remove_done;
+		worker_task(c->workers[i], &rm->task);
+	}
+}
+
+int servers_remove(struct cluster *c, const char *name, struct refusal *r)
+{
+	struct server *s = server_by_name(c, name);
+	struct meta_batch *b;
+	char key[RECORD_KEY_MAX];
+	int err = -ENOMEM;
+
+	if (s == NULL) {
+		refuse(r, 404, "no_such_server", "There is no server of this name.");
+		refuse_hint(r, "See: volctl server list");
+		return -1;
+	}
+	s->removing = true;
+	if (server_remove_check(c, s, r) != 0) {
+		s->removing = false;
+		health_now(c);
+		return -1;
+	}
+	b = meta_batch_new();
+	if (b != NULL) {
+		meta_batch_delete(b, key_server(key, s->number));
+		err = meta_commit_wait(c->meta, b);
+	}
+	if (err != 0) {
+		s->removing = false;
+		refuse(r, 500, "metadata", "The metadata could not be written: %s.",
+		       strerror(-err));
+		return -1;
+	}
+	server_disconnect(c, s->number);
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (c->servers[i] == s) {
+			memmove(&c->servers[i], &c->servers[i + 1],
+				(--c->nservers - i) * sizeof(c->servers[0]));
+			break;
+		}
+	pthread_mutex_unlock(&c->lock);
+	log_info("server %s was removed (%s)", s->name, s->address);
+	free(s);
+	return 0;
+}

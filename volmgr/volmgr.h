@@ -1,0 +1,395 @@
+/*
+ * The volume manager's private header: what its files share, in reading order.
+ *
+ * Threads: the control thread (control.h) owns servers, volumes and metadata; each worker is a data
+ * thread that owns the engines of its volumes, its peers (connections to servers) and its NBD
+ * connections. They talk by tasks and posted messages. The few things that several threads look at
+ * are guarded by cluster.lock, which is never held across anything that waits.
+ */
+#ifndef WEFT_VOLMGR_H
+#define WEFT_VOLMGR_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "buf.h"
+#include "control.h"
+#include "ec.h"
+#include "meta.h"
+#include "nbd/auth.h"
+#include "nbd/client.h"
+#include "nbd/session.h"
+#include "nbd/weft.h"
+#include "stripe/peer.h"
+#include "stripe/volume.h"
+#include "uring.h"
+
+#define WORKERS_MAX	   16
+#define SERVERS_MAX	   PEER_MAX
+#define SERVER_NUMBER_MAX  65535u /* numbers are never used again */
+#define VOLUMES_MAX	   1024
+#define NAME_MAX_BYTES	   VOLUME_NAME_MAX /* of volumes, servers and hosts */
+#define WHY_MAX		   256
+#define CONNECTIONS_MAX	   1024 /* NBD clients at once */
+#define LISTENERS_MAX	   16
+#define UNIT_DEFAULT	   65536u
+#define K_DEFAULT	   4u
+#define M_DEFAULT	   2u
+#define CACHE_DEFAULT	   (256u << 20)
+#define ARENA_BYTES	   (4u << 20)
+#define UNFLUSHED_MAX	   (64u << 20) /* bytes of a volume, then it flushes by itself */
+#define FLUSH_MS	   1000
+#define SEND_TIMEOUT_MS	   30000
+#define CONNECT_TIMEOUT_MS 3000
+#define HEALTH_MS	   5000
+#define STOP_TIMEOUT_MS	   20000
+#define PLACED_RECENTLY_NS (10 * NS_PER_S)
+
+struct cluster;
+struct worker;
+struct wpeer;
+struct conn;
+
+/* An answer that says no: for people and for programs. */
+struct refusal {
+	int status;	  /* of HTTP */
+	const char *code; /* a word for programs */
+	char message[512];
+	char hint[256]; /* what to do; may be empty */
+};
+
+/* ---- task: a piece of work for a data thread, whose end comes back to the control thread
+ * ---------- */
+
+struct task {
+	void (*run)(struct task *t);  /* on the worker; calls task_finish() once, now or later */
+	void (*done)(struct task *t); /* on the control thread; may free what t is in */
+	struct worker *worker;
+	int err; /* as given to task_finish() */
+	struct uring_message to_worker;
+	struct control_message to_control;
+};
+
+/* ---- a volume
+ * ------------------------------------------------------------------------------------- */
+
+enum vol_state { VOL_OPENING, VOL_STARTING, VOL_READY, VOL_FAILED, VOL_DELETING };
+
+struct vol {
+	/* constant from creation on */
+	struct cluster *cluster;
+	struct worker *worker;
+	uint64_t id;
+	char name[NAME_MAX_BYTES + 1];
+	unsigned k, m;
+	uint32_t unit;
+	enum ec_code code;
+	uint32_t epoch;
+	/* guarded by cluster.lock */
+	enum vol_state state;
+	uint64_t size; /* engine.c changes it, on the worker */
+	unsigned clients;
+	struct volume_stat stat; /* as of the last engine_collect() */
+	char why[WHY_MAX];	 /* VOL_FAILED: what went wrong */
+	/* the worker's */
+	struct volume *engine;
+	struct conn *conns; /* connections that were handed to the worker */
+	/* the control thread's */
+	bool busy;	 /* resize or delete is under way */
+	bool discarding; /* delete has got as far as stopping the engine */
+	void (*ready_cb)(void *arg, struct vol *v); /* once, when it is VOL_READY or VOL_FAILED */
+	void *ready_arg;
+	struct control_message ready_msg;
+	int ready_err;
+};
+
+/* ---- a server as the control thread knows it
+ * ------------------------------------------------------- */
+
+enum server_state { SERVER_CONNECTING, SERVER_UP, SERVER_DOWN, SERVER_WRONG_STORE };
+
+struct server {
+	/* constant from creation on */
+	uint32_t number;
+	char name[NAME_MAX_BYTES + 1];
+	char host[NAME_MAX_BYTES + 1];
+	char address[ADDR_TEXT_MAX];
+	uint8_t store[WEFT_UUID_BYTES];
+	/* guarded by cluster.lock: placing looks at them */
+	uint32_t host_id;    /* the number of the first server on that host */
+	uint64_t free_bytes; /* as last told, less what was placed since */
+	bool usable;	     /* has a free slot, is not on its way out */
+	uint64_t placed_ns;  /* when a shard was last placed here */
+	/* the control thread's */
+	struct addr addr;
+	bool resolved; /* addr is valid */
+	enum server_state state;
+	char why[WHY_MAX]; /* why it is not up */
+	struct weft_stat stat;
+	bool stat_known;
+	bool removing;
+};
+
+/* ---- a data thread
+ * ----------------------------------------------------------------------------------- */
+
+struct worker {
+	struct cluster *cluster;
+	unsigned index;
+	pthread_t thread;
+	struct uring *uring;
+	struct env *env;
+	struct buf_pool *pool;
+	size_t pool_bytes;
+	unsigned spin_us;
+	/* its own thread's */
+	struct wpeer **peers; /* by number - 1 */
+	uint32_t npeers;      /* length of peers */
+	struct wpeer *retired;
+	struct vol *vols[VOLUMES_MAX];
+	unsigned nvols;
+	struct conn *conns; /* those not handed to a volume yet */
+	struct uring_listener *listeners[LISTENERS_MAX];
+	unsigned nlisteners;
+	struct io_timer deadline;
+	struct task *quitting; /* finish it when all connections are closed */
+	unsigned open_conns, open_peers;
+	/* the control thread's */
+	unsigned assigned; /* volumes */
+	bool connected;	   /* it was told about the servers */
+	/* while starting */
+	pthread_mutex_t start_lock;
+	pthread_cond_t start_cond;
+	bool started;
+	int start_err;
+};
+
+struct cluster {
+	/* set before the threads start, constant then */
+	uint8_t secret[WEFT_SECRET_BYTES];
+	uint8_t id[WEFT_UUID_BYTES];
+	struct meta *meta;
+	struct control *control;
+	struct worker *workers[WORKERS_MAX];
+	unsigned nworkers;
+	uint64_t started_s;			   /* CLOCK_MONOTONIC */
+	const char *www;			   /* folder of the web page */
+	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */
+	unsigned nlisten;
+	/* guarded by lock; only the control thread changes servers and vols */
+	pthread_mutex_t lock;
+	struct server *servers[SERVERS_MAX];
+	unsigned nservers;
+	struct vol *vols[VOLUMES_MAX];
+	unsigned nvols;
+	unsigned connections;
+	uint64_t seed;
+	bool stopping;
+	/* the control thread's */
+	uint64_t next_server, next_volume;
+};
+
+/* ---- util.c
+ * --------------------------------------------------------------------------------------- */
+
+/* Memory for small control structs: when there is none, the process cannot even say so. Zeroed. */
+void *mem_must(size_t bytes);
+uint64_t clock_ns(void);
+/* [A-Za-z0-9][A-Za-z0-9._-]*, at most NAME_MAX_BYTES. */
+bool name_valid(const char *name);
+void refuse(struct refusal *r, int status, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void refuse_hint(struct refusal *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define UUID_TEXT_MAX 33
+char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf);
+bool uuid_parse(const char *text, uint8_t uuid[WEFT_UUID_BYTES]);
+
+/* ---- worker.c
+ * --------------------------------------------------------------------------------------- */
+
+/* Starts the thread and waits until its loop is there. 0 or -errno. */
+int worker_start(struct cluster *c, unsigned index, size_t pool_bytes, unsigned spin_us);
+/* Close all connections, then end the thread's loop; t->done comes when they are closed. */
+void worker_quit_run(struct task *t);
+void worker_join(struct worker *w);
+void worker_task(struct worker *w, struct task *t);
+void task_finish(struct task *t, int err);
+/* Close a stream that has no engine, for want of memory. */
+void stream_drop(struct stream *s);
+/* For quitting: a connection or peer of w is gone. */
+void worker_check_quit(struct worker *w);
+
+/* ---- peer.c: connections to servers, on a data thread
+ * --------------------------------------------- */
+
+struct peer *wpeer_find(struct worker *w, uint32_t server);
+/* A server's address for a worker. Runs on the worker; all fields are copied. */
+struct peer_add {
+	struct task task;
+	uint32_t number;
+	char name[NAME_MAX_BYTES + 1];
+	struct addr addr;
+	uint8_t store[WEFT_UUID_BYTES];
+	bool report; /* tell the control thread about its state */
+};
+void peer_add_run(struct task *t);
+struct peer_remove {
+	struct task task;
+	uint32_t number;
+};
+void peer_remove_run(struct task *t);
+
+/* Connect to an address once, ask who it is, go away. */
+struct peer_probe {
+	struct task task; /* err: 0 or -errno with a sentence in why */
+	struct addr addr;
+	uint8_t store[WEFT_UUID_BYTES];
+	struct weft_stat stat;
+	char why[WHY_MAX];
+	void *arg[2];
+};
+void peer_probe_run(struct task *t);
+
+/* What each server that is up says of itself. */
+struct peer_stats {
+	struct task task;
+	unsigned pending;
+	unsigned count;
+	struct {
+		uint32_t server;
+		struct weft_stat stat;
+	} answers[SERVERS_MAX];
+};
+void peer_stats_run(struct task *t);
+/* Close everything, for the end. */
+void peers_close(struct worker *w);
+
+/* ---- engine.c: the stripe engine's binding, on a data thread
+ * ------------------------------------------- */
+
+struct engine_open {
+	struct task task; /* done when the engine is there; vol->ready_msg when it has started */
+	struct vol *vol;
+	struct extent_record *extents;
+	size_t nextents;
+};
+void engine_open_run(struct task *t);
+struct engine_resize {
+	struct task task;
+	struct vol *vol;
+	uint64_t size;
+	void (*cb)(void *arg, const struct refusal *r); /* the caller's */
+	void *arg;
+};
+void engine_resize_run(struct task *t);
+struct engine_end {
+	struct task task;
+	struct vol *vol;
+	void (*cb)(void *arg, const struct refusal *r);
+	void *arg;
+};
+/* Stop; what is acknowledged is durable then. */
+void engine_stop_run(struct task *t);
+/* After it: give the slots back, and free the engine. */
+void engine_discard_run(struct task *t);
+
+#define MAP_PAGE_MAX 1000
+struct engine_map {
+	struct task task;
+	struct vol *vol;
+	uint64_t from;
+	unsigned limit;
+	struct extent_record *records; /* room for limit */
+	unsigned count;
+	bool more;
+	void *arg;
+};
+void engine_map_run(struct task *t);
+
+/* Copy every engine's counters to vol->stat, then done(arg) on the control thread. */
+void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg);
+
+/* ---- front.c: NBD clients
+ * ------------------------------------------------------------------------------ */
+
+struct front_listen {
+	struct task task;
+	int fd; /* taken over */
+};
+void front_listen_run(struct task *t);
+void front_close_listeners(struct worker *w);
+/* Close every NBD connection of the worker. */
+void front_close_all(struct worker *w);
+/* The volume has another size: tell its clients' sessions. On the volume's worker. */
+void front_set_size(struct vol *v, uint64_t size);
+
+/* ---- servers.c
+ * ------------------------------------------------------------------------------------------ */
+
+int servers_load(struct cluster *c, const char **why);
+struct server *server_by_number(struct cluster *c, uint32_t number);
+struct server *server_by_name(struct cluster *c, const char *name);
+const char *server_state_name(const struct server *s);
+/* cb once, on the control thread, perhaps before it returns: a refusal, or NULL and the server. */
+void servers_add(struct cluster *c, const char *address, const char *name, const char *host,
+		 void (*cb)(void *arg, const struct refusal *r, struct server *s), void *arg);
+/* 0, or -1 with a refusal. */
+int servers_remove(struct cluster *c, const char *name, struct refusal *r);
+/* Tell a worker about all servers, once. */
+void servers_connect(struct cluster *c, struct worker *w);
+/* Tell all workers that talk to servers about this one. */
+void server_connect_all(struct cluster *c, struct server *s);
+/* From a peer: its state changed. On the control thread. */
+void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why);
+/* Choose servers for a new extent. On any data thread. */
+int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t *servers);
+/* How many servers are registered and not on their way out, and how many of them are up. */
+void servers_count(struct cluster *c, unsigned *total, unsigned *up);
+
+/* ---- health.c
+ * -------------------------------------------------------------------------------------------- */
+
+void health_start(struct cluster *c);
+void health_stop(void);
+void health_now(struct cluster *c);
+
+/* ---- volumes.c
+ * ------------------------------------------------------------------------------------------- */
+
+struct volume_spec {
+	char name[NAME_MAX_BYTES + 1];
+	uint64_t size;
+	unsigned k, m;
+	uint32_t unit;
+};
+int volumes_load(struct cluster *c, const char **why);
+struct vol *volume_by_name(struct cluster *c, const char *name);
+const char *vol_state_name(enum vol_state s);
+/* Checks that need nothing but the numbers. 0, or -1 with a refusal. */
+int volume_spec_check(const struct volume_spec *spec, struct refusal *r);
+void volumes_create(struct cluster *c, const struct volume_spec *spec,
+		    void (*cb)(void *arg, const struct refusal *r), void *arg);
+void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shrink,
+		    void (*cb)(void *arg, const struct refusal *r), void *arg);
+void volumes_delete(struct cluster *c, const char *name,
+		    void (*cb)(void *arg, const struct refusal *r), void *arg);
+/* Stop all engines; then done(arg, how many could not be stopped in order). */
+void volumes_stop_all(struct cluster *c, void (*done)(void *arg, unsigned failed), void *arg);
+
+/* For front.c, any thread: look up and count a client. -ENOENT, -ESHUTDOWN with *why. */
+int volumes_attach(struct cluster *c, const char *name, size_t len, bool count, struct vol **out,
+		   uint64_t *size, const char **why);
+void volumes_detach(struct vol *v);
+
+/* ---- api.c
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct http_request;
+/* Handlers for lib/http.h; arg is the cluster. */
+void api_handle_local(void *arg, struct http_request *r);
+void api_handle_public(void *arg, struct http_request *r);
+
+#endif
