@@ -86,6 +86,7 @@ sub secret       { return $_[0]->_file('secret') }
 sub socket       { return $_[0]->_file('volmgr.sock') }
 sub http         { return $_[0]{address}{http} }
 sub log_file     { return $_[0]->_file("log/$_[1].log") }
+sub store_dir   { return $_[0]->_file($_[1]) }
 sub store_file   { return $_[0]->_file("$_[1]/store") }
 
 sub uri
