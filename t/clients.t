@@ -19,13 +19,27 @@ if (defined $ENV{WEFT_CLIENTS_URI}) {
 	exit;
 }
 
-need(qw(nbdsrv volmgr volctl));
+need(qw(nbdsrv));
+open(my $disk, '>', "$dir/disk") or die $!;
+truncate($disk, $size);
+my $plain = daemon_start(name => 'nbdsrv', log => "$dir/nbdsrv.log", argv => [ program('nbdsrv'), '--file',
+	"$dir/disk", '--export', 'disk', '--listen', 'tcp:127.0.0.1:0' ]);
+subtest('a file served by nbdsrv' => sub {
+	clients_all("nbd://" . ($plain->{listen}[0] =~ s{\Atcp:}{}r) . "/disk", $dir, $size);
+});
+daemon_stop($plain);
+unlink("$dir/disk");
+
+if (!program('volmgr')) {
+	done_testing();
+	exit;
+}
 my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => $size);
 at_end(sub { $cluster->kill });
 $cluster->up;
 my $free = $cluster->free_bytes;
 my $used = sub { $free - $cluster->free_bytes };
-clients_all($cluster->uri, $dir, $size);
+subtest('a volume' => sub { clients_all($cluster->uri, $dir, $size) });
 
 # What is trimmed comes back to the servers.
 my $written = eval { wait_until('space to be used', 30, sub { my $n = $used->(); $n > 32 << 20 ? $n : 0 }) };
