@@ -54,22 +54,10 @@ static const char *open_error_text(int err)
 	}
 }
 
-/* What a client calls an export may be anything; a log line is for people. */
-static const char *printable(const uint8_t *name, uint32_t len, char *shown)
-{
-	uint32_t n = len < OPTION_NAME_SHOWN ? len : OPTION_NAME_SHOWN;
-
-	for (uint32_t i = 0; i < n; i++)
-		shown[i] = name[i] >= ' ' && name[i] != 0x7f ? (char)name[i] : '?';
-	shown[n] = '\0';
-	return shown;
-}
-
 /* Ask the back end. *rep is the error answer when it refuses. */
 static int option_open(struct nbd_session *s, const uint8_t *name, uint32_t len, bool info_only,
 		       struct nbd_export *export, uint32_t *rep, const char **why)
 {
-	char shown[OPTION_NAME_SHOWN + 1];
 	int err;
 
 	*export = (struct nbd_export){0};
@@ -79,8 +67,9 @@ static int option_open(struct nbd_session *s, const uint8_t *name, uint32_t len,
 		*rep = open_error(err);
 		if (*why == NULL)
 			*why = open_error_text(err);
-		log_info("nbd: %s: export \"%s\" refused: %s", s->peer, printable(name, len, shown),
-			 *why);
+		log_info("nbd: %s: export \"%.*s\" refused: %s", s->peer,
+			 (int)(len < OPTION_NAME_SHOWN ? len : OPTION_NAME_SHOWN),
+			 (const char *)name, *why);
 		return err;
 	}
 	assert(export->max_block > 0 && export->max_block <= NBD_PAYLOAD_MAX);

@@ -311,7 +311,7 @@ static void test_broken(void)
 	bool good = true;
 	size_t at;
 
-	for (at = 0; at < 40000 && good; at += at < 2500 ? 1 : 97) {
+	for (at = 0; at < 40000 && good; at += at < 1200 ? 1 : 211) {
 		size_t moved = 0, n = 1;
 		bool submitted = false;
 
