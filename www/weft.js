@@ -15,7 +15,7 @@ const TEXTS = {
 		state: (s) => `The state is "${s}".`,
 		lost: 'volmgr does not answer. Is it running? What is shown below is old.',
 		updated: (t) => `Updated ${t}, every ten seconds. Change things with volctl on volmgr's machine.`,
-		states: { ok: 'fine', up: 'up', down: 'down', degraded: 'degraded' },
+		states: {},
 	},
 	zh: {
 		volumes: '卷', servers: '服务器', volume: '个卷', up: '台服务器在线', free: '可用', used: '已用',
@@ -27,7 +27,10 @@ const TEXTS = {
 		state: (s) => `当前状态:“${s}”。`,
 		lost: 'volmgr 没有响应。它在运行吗?下面显示的是旧数据。',
 		updated: (t) => `更新于 ${t},每十秒刷新一次。如需更改,请在 volmgr 所在的机器上使用 volctl。`,
-		states: { ok: '正常', up: '在线', down: '离线', degraded: '降级' },
+		states: {
+			ok: '正常', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符', ready: '就绪',
+			starting: '启动中', failed: '故障', deleting: '删除中',
+		},
 	},
 };
 
@@ -55,9 +58,9 @@ function bytes(n) {
 }
 
 function tone(state) {
-	if (state === 'ok' || state === 'up' || state === 'online')
+	if (state === 'ok' || state === 'up' || state === 'ready')
 		return 'good';
-	return state === 'down' || state === 'failed' || state === 'lost' ? 'bad' : 'warn';
+	return state === 'down' || state === 'failed' || state === 'wrong store' ? 'bad' : 'warn';
 }
 
 function badge(state) {
