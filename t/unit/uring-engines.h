@@ -1,0 +1,182 @@
+/*
+ * Two ends of a stream for tests: an echo, which sends back what it gets, and a source, which sends
+ * a known sequence in pieces and remembers what comes back.
+ */
+#ifndef WEFT_TEST_URING_ENGINES_H
+#define WEFT_TEST_URING_ENGINES_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "uring.h"
+
+static struct uring *loop; /* the one that the test runs */
+
+#define ECHO_BYTES 65536
+
+/* Sends back what it receives. Its buffer is heap memory, so that the sanitizer sees late writes.
+ */
+struct echo {
+	struct stream *stream;
+	uint8_t *buf;
+	size_t len, sent; /* received; sent back of that */
+	int closed;	  /* how often */
+	int err;
+	int fail_at;	    /* received() fails once so many bytes came */
+	size_t total;	    /* bytes received */
+	struct uring *stop; /* this loop when it is closed */
+};
+
+static size_t echo_window(void *engine, void **ptr)
+{
+	struct echo *e = engine;
+
+	*ptr = e->buf + e->len;
+	return ECHO_BYTES - e->len;
+}
+
+static int echo_received(void *engine, size_t n)
+{
+	struct echo *e = engine;
+
+	e->len += n;
+	e->total += n;
+	if (e->fail_at > 0 && e->total >= (size_t)e->fail_at)
+		return -EPROTO;
+	stream_kick(e->stream);
+	return 0;
+}
+
+static int echo_output(void *engine, struct iovec *iov, int max)
+{
+	struct echo *e = engine;
+	size_t half = (e->len - e->sent) / 2;
+
+	if (e->len == e->sent)
+		return 0;
+	iov[0] = (struct iovec){e->buf + e->sent, half};
+	iov[1] = (struct iovec){e->buf + e->sent + half, e->len - e->sent - half};
+	return 2;
+}
+
+static void echo_sent(void *engine, size_t n)
+{
+	struct echo *e = engine;
+
+	e->sent += n;
+	if (e->sent == e->len) {
+		e->sent = e->len = 0;
+		stream_kick(e->stream);
+	}
+}
+
+static void echo_closed(void *engine, int err)
+{
+	struct echo *e = engine;
+
+	e->closed++;
+	e->err = err;
+	free(e->buf);
+	e->buf = NULL;
+	if (e->stop != NULL)
+		uring_stop(e->stop);
+}
+
+static const struct stream_ops echo_ops = {echo_window, echo_received, echo_output, echo_sent,
+					   echo_closed};
+
+static void echo_start(struct echo *e, struct uring *u, int fd)
+{
+	*e = (struct echo){.buf = malloc(ECHO_BYTES)};
+	e->stream = uring_stream(u, fd, 1000);
+	stream_attach(e->stream, &echo_ops, e);
+}
+
+/* Sends total bytes of a pattern and checks what comes back. */
+struct source {
+	struct stream *stream;
+	uint8_t *out, *in;
+	size_t total, sent, received, chunk;
+	bool no_window; /* takes nothing */
+	bool stop_at_end;
+	size_t close_at; /* close once so many bytes came back */
+	int closed, err;
+	bool stop_when_closed;
+};
+
+static size_t source_window(void *engine, void **ptr)
+{
+	struct source *s = engine;
+
+	*ptr = s->in + s->received;
+	return s->no_window ? 0 : s->total - s->received;
+}
+
+static int source_received(void *engine, size_t n)
+{
+	struct source *s = engine;
+
+	s->received += n;
+	if (s->close_at > 0 && s->received >= s->close_at)
+		stream_close(s->stream);
+	if (s->received == s->total && s->stop_at_end)
+		uring_stop(loop);
+	return 0;
+}
+
+static int source_output(void *engine, struct iovec *iov, int max)
+{
+	struct source *s = engine;
+	size_t at = s->sent;
+	int n = 0;
+
+	for (; n < max && at < s->total; n++) {
+		size_t len = s->total - at < s->chunk ? s->total - at : s->chunk;
+
+		iov[n] = (struct iovec){s->out + at, len};
+		at += len;
+	}
+	return n;
+}
+
+static void source_sent(void *engine, size_t n)
+{
+	((struct source *)engine)->sent += n;
+}
+
+static void source_closed(void *engine, int err)
+{
+	struct source *s = engine;
+
+	s->closed++;
+	s->err = err;
+	if (s->stop_when_closed)
+		uring_stop(loop);
+}
+
+static const struct stream_ops source_ops = {source_window, source_received, source_output,
+					     source_sent, source_closed};
+
+static void source_start(struct source *s, struct uring *u, int fd, size_t total, size_t chunk)
+{
+	*s = (struct source){.total = total, .chunk = chunk};
+	s->out = malloc(total);
+	s->in = calloc(1, total);
+	for (size_t i = 0; i < total; i++)
+		s->out[i] = (uint8_t)(i * 7 + (i >> 9));
+	s->stream = uring_stream(u, fd, 1000);
+	stream_attach(s->stream, &source_ops, s);
+}
+
+static bool source_matches(const struct source *s)
+{
+	return s->received == s->total && memcmp(s->in, s->out, s->total) == 0;
+}
+
+static void source_free(struct source *s)
+{
+	free(s->in);
+	free(s->out);
+}
+
+#endif
