@@ -32,7 +32,7 @@ sub other_client_start
 	open(STDERR, '>&', \*STDOUT);
 	{ no warnings 'exec'; exec(tool('fio'), '--ioengine=nbd', '--uri=' . $cluster->uri('other'), '--name=other', '--size=32m',
 		'--rw=randrw', '--bs=4k', '--iodepth=8', '--verify=crc32c', '--verify_fatal=1',
-		'--verify_backlog=64', '--time_based', '--runtime=600') }
+		'--verify_backlog=64', '--verify_state_save=0', '--time_based', '--runtime=600') }
 	POSIX::_exit(127);
 }
 

@@ -159,7 +159,8 @@ sub client_fio
 {
 	my ($uri) = @_;
 	my @common = (tool('fio'), '--ioengine=nbd', "--uri=$uri", '--name=verify', '--size=64m',
-		'--verify=crc32c', '--verify_fatal=1', '--verify_dump=0', '--randrepeat=0');
+		'--verify=crc32c', '--verify_fatal=1', '--verify_dump=0', '--verify_state_save=0',
+		'--randrepeat=0');
 	my @jobs = (
 		[ 'randrw 4k',          '--rw=randrw',    '--bs=4k',           '--iodepth=32' ],
 		[ 'randwrite 512..64k', '--rw=randwrite', '--bsrange=512-64k', '--blockalign=512', '--iodepth=16' ],
