@@ -1,6 +1,7 @@
 /*
- * A storage server as the stripe engine sees it. The daemon binds it to a connection (volmgr/peer.c),
- * tests to memory. One struct for each server and data thread; it belongs to that thread.
+ * A storage server as the stripe engine sees it. The daemon binds it to a connection
+ * (volmgr/peer.c), tests to memory. One struct for each server and data thread; it belongs to that
+ * thread.
  */
 #ifndef WEFT_PEER_H
 #define WEFT_PEER_H
@@ -21,8 +22,8 @@ struct peer_ops {
 
 struct peer {
 	const struct peer_ops *ops;
-	uint32_t server; /* number in the cluster, from 1, never used again */
-	bool up;	 /* connected, authenticated, the store is the right one */
+	uint32_t server;	       /* number in the cluster, from 1, never used again */
+	bool up;		       /* connected, authenticated, the store is the right one */
 	uint8_t boot[WEFT_UUID_BYTES]; /* of the run of nbdsrv that we are connected to */
 };
 

@@ -30,9 +30,9 @@ struct shard_place {
 
 /* An extent's map entry, as it is kept in the metadata. */
 struct extent_record {
-	uint64_t extent;     /* number in the volume */
+	uint64_t extent; /* number in the volume */
 	uint32_t generation;
-	uint32_t stale;	     /* bit i: shard i misses writes; never read from it */
+	uint32_t stale; /* bit i: shard i misses writes; never read from it */
 	struct shard_place shard[WEFT_SHARDS_MAX]; /* the first k + m are used */
 };
 
@@ -42,8 +42,8 @@ struct volume;
 struct volume_ops {
 	/*
 	 * Choose k + m different servers for a new extent, on different hosts where there are
-	 * enough, by free capacity. 0, or -ENOSPC (not enough servers have room), or -EAGAIN: enough
-	 * have, but some are not up: ask again when volume_peer_changed() comes.
+	 * enough, by free capacity. 0, or -ENOSPC (not enough servers have room), or -EAGAIN:
+	 * enough have, but some are not up: ask again when volume_peer_changed() comes.
 	 */
 	int (*place)(void *ctx, struct volume *v, unsigned count, uint32_t *servers);
 	/*
@@ -57,9 +57,9 @@ struct volume_ops {
 };
 
 struct volume_config {
-	uint64_t id;		/* number, never used again */
+	uint64_t id; /* number, never used again */
 	const char *name;
-	uint64_t size;		/* bytes, a multiple of 4096 */
+	uint64_t size; /* bytes, a multiple of 4096 */
 	unsigned k, m;
 	enum ec_code code;
 	uint32_t unit_bytes;	/* power of two, 4096..WEFT_UNIT_MAX */
@@ -77,8 +77,8 @@ struct volume *volume_create(const struct volume_config *config);
 int volume_add_extent(struct volume *v, const struct extent_record *record);
 
 /*
- * Fence the servers of all extents with the epoch, list what is prepared, roll forward or back; then
- * ready(arg, 0). Requests may be submitted before and wait. Servers that are not up are waited
+ * Fence the servers of all extents with the epoch, list what is prepared, roll forward or back;
+ * then ready(arg, 0). Requests may be submitted before and wait. Servers that are not up are waited
  * for as long as fewer than all shards of some tx can be judged; -ESTALE: a newer owner exists.
  */
 void volume_start(struct volume *v, void (*ready)(void *arg, int err), void *arg);
@@ -92,7 +92,8 @@ void volume_submit(struct volume *v, struct nbd_req *req);
 /* A peer came up or went down (peer->up says which). Every volume of the thread is told. */
 void volume_peer_changed(struct volume *v, struct peer *p);
 
-/* Grow, or shrink: then what lies behind the new end is given back. The metadata is the caller's. */
+/* Grow, or shrink: then what lies behind the new end is given back. The metadata is the caller's.
+ */
 void volume_resize(struct volume *v, uint64_t size, void (*done)(void *arg, int err), void *arg);
 
 /* Finish all requests, flush, commit everything; then done. Requests after it get ESHUTDOWN. */
@@ -107,12 +108,12 @@ struct volume_stat {
 	uint64_t reads, writes, flushes, trims;
 	uint64_t read_bytes, write_bytes;
 	uint64_t tx_full, tx_delta, tx_rebuild, tx_zero; /* by kind of plan */
-	uint64_t merged;	 /* writes that went in another one's tx */
+	uint64_t merged;				 /* writes that went in another one's tx */
 	uint64_t degraded_reads;
 	uint64_t crc_errors;
-	uint64_t extents;	 /* with shards */
+	uint64_t extents; /* with shards */
 	uint64_t unflushed_bytes;
-	uint64_t waiting;	 /* requests that wait for servers */
+	uint64_t waiting; /* requests that wait for servers */
 	uint64_t inflight;
 };
 void volume_stat(const struct volume *v, struct volume_stat *st);

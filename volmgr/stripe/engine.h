@@ -1,0 +1,433 @@
+/*
+ * The stripe engine's inside: what its files share. In reading order: volume (requests), extent
+ * (map, placing), server (state of each server), read, degraded, stripe (queues), tx
+ * (transactions), code (their payload), flush, trim, open.
+ *
+ * Rules that all files keep:
+ *  - At most one tx runs in a stripe. Reads of healthy shards need no queue: a server changes a
+ * block at once. Decoding reads take the stripe's turn, because k shards must be of one moment.
+ *  - A stripe that has work, an extent that has active stripes or reads, stay allocated.
+ *  - nbd_req_done*() may bring the next request in before it returns: answer last, when everything
+ *    is consistent.
+ */
+#ifndef WEFT_STRIPE_ENGINE_H
+#define WEFT_STRIPE_ENGINE_H
+
+#include "nbd/client.h"
+#include "nbd/proto.h"
+#include "stripe/layout.h"
+#include "stripe/plan.h"
+#include "stripe/slab.h"
+#include "stripe/volume.h"
+
+#define OP_SEGS_MAX	 (NBD_PAYLOAD_MAX / WEFT_SHARD_BYTES + 2) /* pieces of one read's answer */
+#define OP_STRIPES_MAX	 64	     /* stripes of one write in work at once */
+#define READ_IOV_MAX	 32	     /* pieces of one read call */
+#define TX_IOV_MAX	 16	     /* pieces of one unit in a PREPARE; more are copied together */
+#define TX_PARTS_MAX	 256	     /* writes merged in one tx */
+#define UNFLUSHED_TX_MAX 16384	     /* acknowledged txs that no flush has covered */
+#define UNCOMMITTED_MAX	 1024	     /* flushed txs before COMMITs are sent with the flush */
+#define SCRATCH_BYTES	 (64u << 20) /* for old blocks and parity, all txs of a volume */
+#define STATUS_MAX	 1024	     /* extents in a BLOCK_STATUS answer */
+#define LIST_PAGE	 100	     /* entries asked for in one LIST */
+#define EXTENT_PAGE	 1024	     /* entries of one page of the extent table */
+#define PLACE_ATTEMPTS	 2
+#define RETRY_MS	 1    /* when the payload pool is at its limit */
+#define PUT_RETRY_MS	 1000 /* when the metadata refused a write */
+#define START_WAIT_MS	 3000 /* for servers that are not up when the volume starts */
+#define STRIPE_HASH	 4096
+#define LISTED_MAX	 (1u << 20) /* prepared txs that one server may list */
+
+/* ---- requests in work ---------------------------------------------------------------------------
+ */
+
+struct op {
+	struct volume *v;
+	struct nbd_req *req;		  /* NULL: the engine's own */
+	void (*done)(void *arg, int err); /* of the engine's own: err is 0 or -errno */
+	void *arg;
+	struct op *next; /* in whatever list it waits */
+	uint64_t offset, end;
+	uint64_t cursor;  /* first byte not yet given to a stripe or extent */
+	uint32_t pending; /* parts in work, and one while it is being split */
+	int error;	  /* positive errno */
+	uint16_t type;
+	bool zero; /* WRITE_ZEROES or TRIM */
+	bool fua;
+	bool splitting;	 /* op_continue() is at it */
+	bool queued;	 /* in volume.retry: something wakes it */
+	bool waiting;	 /* counted in volume_stat.waiting */
+	struct buf *buf; /* READ: the answer */
+	struct nbd_seg segs[OP_SEGS_MAX];
+	int nsegs;
+};
+
+/* A list with O(1) append. */
+struct op_list {
+	struct op *head, **tail;
+};
+
+/* One plain READ to one server. */
+struct read_call {
+	struct nbd_call call;
+	struct op *op;
+	struct extent *x;
+	uint32_t at; /* byte in the shard */
+	uint8_t shard;
+	int niov;
+	struct iovec iov[READ_IOV_MAX];
+};
+
+/* A read of one unit's piece that must be decoded, or wait for servers. */
+struct dread_call {
+	struct nbd_call call;
+	struct dread *d;
+	uint8_t shard;
+	struct iovec iov;
+};
+
+struct dread {
+	struct op *op;
+	struct stripe *st;
+	struct dread *next;
+	uint8_t *dst;
+	uint32_t at, len; /* bytes in the unit */
+	uint8_t shard;
+	uint32_t bad;  /* shards that did not match their checksums or failed */
+	uint32_t from; /* shards that are being read */
+	uint32_t pending;
+	bool retry;
+	struct buf *scratch;
+	uint8_t *blocks[WEFT_SHARDS_MAX];
+	struct dread_call calls[]; /* k + m */
+};
+
+/* A request's piece in one stripe, that waits for its tx or is in it. */
+struct wpart {
+	struct wpart *next;
+	struct op *op;
+	const uint8_t *src; /* NULL: zeros */
+	uint32_t at, len;   /* bytes of the stripe's data */
+};
+
+enum stripe_place { STRIPE_NOWHERE, STRIPE_START, STRIPE_STALLED, STRIPE_PLACING };
+
+/* A stripe with work: a queue of writes, a queue of decoding reads, at most one tx. */
+struct stripe {
+	uint64_t number;
+	struct extent *x;
+	struct stripe *hash_next;
+	struct stripe *next; /* in the list that place names */
+	struct wpart *parts, **parts_tail;
+	unsigned nparts;
+	struct dread *dreads, **dreads_tail;
+	unsigned dreads_running;
+	bool dreads_had_turn; /* since the last tx */
+	struct tx *tx;
+	uint32_t bad; /* shards with a checksum or I/O error met here: not read by txs */
+	enum stripe_place place;
+};
+
+struct tx_call {
+	struct nbd_call call;
+	struct tx *tx;
+	uint8_t shard;
+	struct iovec in;
+	struct iovec out[TX_IOV_MAX];
+};
+
+enum tx_phase { TX_READ, TX_DATA, TX_PREPARE, TX_ABORT, TX_ABORT_WAIT };
+
+/* A stripe transaction. */
+struct tx {
+	struct volume *v;
+	struct stripe *st;
+	struct extent *x;
+	struct tx *prev, *next; /* undecided ones, by number */
+	struct tx *mem_next;	/* waits for scratch memory */
+	uint64_t number;	/* 0: none yet */
+	enum tx_phase phase;
+	uint32_t pending;   /* calls */
+	uint32_t sent;	    /* shards that a PREPARE went to */
+	uint32_t unsettled; /* of those, the ones that must still confirm an ABORT */
+	uint32_t bad;	    /* shards that answered a checksum or I/O error */
+	uint32_t bytes;	    /* payload, for unflushed_bytes */
+	int error;	    /* positive: what the requests get */
+	bool again;	    /* requests go back to the queue after the ABORT */
+	bool zero;	    /* all of it zeros */
+	struct wpart *parts;
+	uint64_t full[WEFT_K_MAX], part[WEFT_K_MAX];
+	struct plan plan;
+	struct buf *scratch;
+	uint8_t *span[WEFT_SHARDS_MAX]; /* what TX_READ reads, from its first block on */
+	uint8_t *decoded[WEFT_K_MAX];	/* likewise, for decoded blocks */
+	uint8_t *merged[WEFT_K_MAX];	/* blocks written in part, by rank */
+	uint8_t *old[WEFT_K_MAX];	/* WANT_OLD: blocks by rank */
+	uint8_t *bounce[WEFT_K_MAX];	/* units of too many pieces */
+	uint8_t *parity[WEFT_M_MAX];	/* rows by rank */
+	const uint8_t **src;		/* k * blocks: where each written block's new bytes are */
+	struct tx_call *calls;		/* k + m */
+};
+
+/* ---- extents
+ * -------------------------------------------------------------------------------------- */
+
+enum extent_state { EXTENT_NEW, EXTENT_PLACING, EXTENT_READY, EXTENT_DROPPING };
+
+struct place {
+	struct server *server;
+	uint32_t slot, slot_gen;
+};
+
+struct extent {
+	uint64_t number;
+	uint32_t generation;
+	uint32_t stale;
+	uint32_t busy; /* active stripes, plain reads, marks on their way */
+	bool marking;  /* stale marks on their way to the metadata: writes wait */
+	uint8_t state;
+	bool put_again;		/* the metadata refused; the timer tries again */
+	struct stripe *placing; /* stripes that wait for READY */
+	struct op *drop;	/* DROPPING: for whom */
+	struct place place[];	/* k + m */
+};
+
+/* ---- servers
+ * -------------------------------------------------------------------------------------- */
+
+enum server_state { SERVER_DOWN, SERVER_FENCING, SERVER_LISTING, SERVER_UP };
+
+struct server {
+	struct volume *v;
+	uint32_t number;
+	struct peer *peer;
+	enum server_state state;
+	bool fenced;				 /* in this epoch, by the run in boot */
+	bool judged;				 /* its txs of earlier epochs were resolved */
+	bool touched;				 /* prepared something since its last flush began */
+	bool flush_owed;			 /* the running flush waits until it is up */
+	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
+	uint32_t old_epoch;			 /* as FENCE told */
+	uint64_t committed; /* its watermark, as far as it has told or confirmed */
+	uint64_t max_tx;    /* highest number prepared there */
+	uint64_t commit_sent;
+	uint8_t boot[WEFT_UUID_BYTES];
+	struct nbd_call sync_call, flush_call, commit_call;
+	struct iovec sync_iov;
+	uint8_t *page;			/* LIST and FENCE replies */
+	struct weft_list_entry *listed; /* host byte order */
+	size_t nlisted, listed_cap;
+};
+
+/* An acknowledged tx that no flush has covered. */
+struct unflushed {
+	uint64_t tx;
+	uint64_t extent;
+	uint32_t generation;
+	uint32_t participants;
+};
+
+enum volume_state {
+	VOLUME_NEW,
+	VOLUME_STARTING,
+	VOLUME_RUNNING,
+	VOLUME_STOPPING,
+	VOLUME_STOPPED,
+	VOLUME_FENCED
+};
+
+struct flush {
+	bool running;
+	bool wanted; /* a round is to start */
+	bool commit_after;
+	struct op_list waiting;	 /* for the next round */
+	struct op_list answered; /* by the running round */
+	uint32_t pending;
+	int error;
+	size_t count; /* unflushed txs that the round covers */
+	uint64_t bytes;
+	uint64_t watermark; /* every tx up to here is decided */
+};
+
+struct volume {
+	struct volume_config config;
+	char name[VOLUME_NAME_MAX + 1];
+	struct layout l;
+	struct ec *ec;
+	unsigned shards; /* k + m */
+	enum volume_state state;
+	struct buf_pool *scratch;
+	uint8_t *zeros; /* one block */
+	struct volume_stat stat;
+
+	struct slab ops, reads, dreads, parts, stripes, txs;
+	size_t inflight;   /* requests */
+	size_t own_ops;	   /* the engine's own */
+	size_t background; /* discards and other work that nobody waits for but stop */
+
+	struct extent ***pages; /* extent table: pages of EXTENT_PAGE pointers */
+	size_t npages;
+	uint32_t orphans; /* see extent_generation() */
+	uint32_t generation_min;
+
+	struct stripe *hash[STRIPE_HASH];
+	struct stripe *start, **start_tail; /* to be advanced by the task */
+	struct stripe *stalled;		    /* wait for servers, memory, a flush */
+	struct tx *mem_head, **mem_tail;    /* wait for scratch */
+	bool mem_busy;
+	struct op_list retry;	  /* wait for payload memory, or for an extent being dropped */
+	struct op_list held;	  /* came before the start was over */
+	struct placing *placings; /* extents that are being placed */
+	bool placings_changed;	  /* they look at their servers again */
+	struct io_task task;
+	struct io_timer retry_timer, flush_timer, put_timer, start_timer;
+
+	struct server *servers[PEER_MAX];
+	unsigned nservers;
+
+	uint64_t next_tx;
+	struct tx *undecided, *undecided_last; /* by number */
+	struct unflushed *ring;
+	size_t ring_head, ring_count;
+	size_t tx_running;
+	uint64_t commit_to; /* COMMIT watermark that may be sent */
+	size_t uncommitted; /* flushed txs since COMMITs were last sent */
+	struct flush flush;
+
+	void (*ready)(void *arg, int err);
+	void *ready_arg;
+	struct resolve *resolve;
+	void (*stopped)(void *arg, int err);
+	void *stopped_arg;
+	unsigned stop_step;
+	int stop_err;
+	bool never_ran;		  /* stopped before its start was over */
+	uint64_t start_committed; /* highest watermark that the servers told at the start */
+	uint32_t prev_epoch;	  /* of the owner before, as they told */
+};
+
+/* volume.c */
+void op_list_init(struct op_list *l);
+void op_list_add(struct op_list *l, struct op *op);
+struct op *op_list_take(struct op_list *l);
+/* An operation of the engine's own; NULL: out of memory. pending is 1: op_put() when set up. */
+struct op *op_own(struct volume *v, uint16_t type, uint64_t offset, uint64_t end,
+		  void (*done)(void *arg, int err), void *arg);
+void op_put(struct op *op);
+void op_fail(struct op *op, int error);
+/* Go on with splitting op from its cursor. */
+void op_continue(struct op *op);
+/* op goes on when an extent changes its state, or soon. */
+void op_wait(struct op *op);
+void op_waiting(struct op *op, bool waiting);
+void volume_fail(struct volume *v, int error);
+void volume_wake(struct volume *v); /* the task will run */
+void volume_run_held(struct volume *v);
+void volume_check_stop(struct volume *v);
+uint64_t volume_now(struct volume *v);
+
+/* extent.c */
+struct extent *extent_find(const struct volume *v, uint64_t number);
+/* Find, or make one in state NEW. NULL: out of memory. */
+struct extent *extent_get(struct volume *v, uint64_t number);
+void extent_forget(struct volume *v, struct extent *x);
+void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r);
+struct extent *extent_next(const struct volume *v, uint64_t from);
+void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
+void extent_put_retry(struct io_timer *t);
+void extent_unbusy(struct volume *v, struct extent *x);
+uint32_t extent_usable(const struct volume *v, const struct extent *x);
+void extents_free(struct volume *v);
+
+/* place.c */
+void extent_place(struct volume *v, struct extent *x);
+void placings_advance(struct volume *v);
+uint32_t extent_generation(struct volume *v);
+/* Give a slot back; nobody waits for it but stop. */
+void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen);
+
+/* server.c */
+struct server *server_get(struct volume *v, uint32_t number); /* NULL: no memory or too many */
+bool server_ok(const struct server *s);
+/* The caller has just seen server_ok(). */
+void server_submit(struct server *s, struct nbd_call *call);
+void server_sync(struct server *s);  /* bring it to UP, if its peer is up */
+void server_broke(struct server *s); /* a call ended with -ENOTCONN */
+/* It answered ESTALE: fence it again, which tells whether somebody else owns the volume. */
+void server_recheck(struct server *s);
+void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type);
+void servers_free(struct volume *v);
+/* Everything that waits for a server looks again. */
+void volume_unstall(struct volume *v);
+
+/* read.c */
+void read_start(struct op *op);
+void read_continue(struct op *op);
+
+/* degraded.c */
+void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, uint32_t len,
+		 uint8_t *dst, uint32_t bad);
+void dreads_start(struct stripe *st);
+
+/* stripe.c */
+struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x);
+/* There is something to do: soon, with what else comes in the same batch of events. */
+void stripe_start(struct volume *v, struct stripe *st);
+void stripe_advance(struct volume *v, struct stripe *st);
+void stripe_stall(struct volume *v, struct stripe *st);
+void stripe_fail_parts(struct volume *v, struct stripe *st, int error);
+void parts_done(struct volume *v, struct wpart *parts, int error);
+/* Give the next piece of a write to its stripe. False: not now. */
+bool write_next(struct op *op);
+void write_continue(struct op *op);
+
+/* tx.c */
+void tx_start(struct volume *v, struct stripe *st);
+void tx_scratch_freed(struct volume *v);
+void tx_server_up(struct volume *v);
+uint64_t tx_decided(const struct volume *v);
+
+/* code.c */
+void tx_collect(struct tx *tx);
+bool tx_scratch(struct tx *tx);
+int tx_decode(struct tx *tx);
+void tx_merge(struct tx *tx);
+void tx_encode(struct tx *tx);
+void tx_delta(struct tx *tx);
+/* The pieces of a data or parity PREPARE, its mode in *mode. Returns how many. */
+int tx_pieces(struct tx *tx, unsigned shard, struct iovec *iov, uint8_t *mode);
+
+/* flush.c */
+void flush_request(struct op *op);
+void flush_want(struct volume *v);
+void flush_start(struct volume *v);
+void flush_note_tx(struct volume *v, struct tx *tx);
+void flush_server_up(struct server *s);
+void flush_timer_arm(struct volume *v);
+void flush_timer_fire(struct io_timer *t);
+void commit_run(struct volume *v);
+
+/* trim.c */
+void trim_continue(struct op *op);
+void status_answer(struct volume *v, struct nbd_req *req);
+/* The last user of an extent that is to be dropped is gone. */
+void extent_drop_advance(struct volume *v, struct extent *x);
+
+/* open.c */
+void open_server_up(struct server *s);
+void open_timer_fire(struct io_timer *t);
+void open_judge_late(struct server *s);
+
+static inline uint64_t block_mask(unsigned from, unsigned to) /* bits from..to-1 */
+{
+	uint64_t high = to >= 64 ? ~0ULL : (1ULL << to) - 1;
+
+	return high & ~((1ULL << from) - 1);
+}
+
+static inline struct server *shard_server(const struct extent *x, unsigned shard)
+{
+	return x->place[shard].server;
+}
+
+#endif

@@ -1,0 +1,243 @@
+/*
+ * The extent map in memory: which servers have the shards of an extent. A table of pages, indexed
+ * by the extent's number, so that looking up takes no search and listing is in order.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+struct extent *extent_find(const struct volume *v, uint64_t number)
+{
+	uint64_t page = number / EXTENT_PAGE;
+
+	if (page >= v->npages || v->pages[page] == NULL)
+		return NULL;
+	return v->pages[page][number % EXTENT_PAGE];
+}
+
+static struct extent **extent_slot(struct volume *v, uint64_t number)
+{
+	uint64_t page = number / EXTENT_PAGE;
+
+	if (page >= v->npages) {
+		size_t n = page + 1 + page / 2;
+		struct extent ***grown = realloc(v->pages, n * sizeof(*grown));
+
+		if (grown == NULL)
+			return NULL;
+		memset(grown + v->npages, 0, (n - v->npages) * sizeof(*grown));
+		v->pages = grown;
+		v->npages = n;
+	}
+	if (v->pages[page] == NULL)
+		v->pages[page] = calloc(EXTENT_PAGE, sizeof(*v->pages[page]));
+	return v->pages[page] == NULL ? NULL : &v->pages[page][number % EXTENT_PAGE];
+}
+
+struct extent *extent_get(struct volume *v, uint64_t number)
+{
+	struct extent **slot = extent_slot(v, number);
+
+	if (slot == NULL)
+		return NULL;
+	if (*slot == NULL) {
+		struct extent *x = calloc(1, sizeof(*x) + v->shards * sizeof(struct place));
+
+		if (x == NULL)
+			return NULL;
+		x->number = number;
+		*slot = x;
+	}
+	return *slot;
+}
+
+void extent_forget(struct volume *v, struct extent *x)
+{
+	struct extent **slot = extent_slot(v, x->number);
+
+	assert(slot != NULL && *slot == x && x->busy == 0 && x->placing == NULL);
+	*slot = NULL;
+	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING)
+		v->stat.extents--;
+	free(x);
+}
+
+struct extent *extent_next(const struct volume *v, uint64_t from)
+{
+	for (uint64_t page = from / EXTENT_PAGE; page < v->npages; page++) {
+		uint64_t i = page == from / EXTENT_PAGE ? from % EXTENT_PAGE : 0;
+
+		if (v->pages[page] == NULL)
+			continue;
+		for (; i < EXTENT_PAGE; i++)
+			if (v->pages[page][i] != NULL)
+				return v->pages[page][i];
+	}
+	return NULL;
+}
+
+void extents_free(struct volume *v)
+{
+	for (size_t page = 0; page < v->npages; page++) {
+		if (v->pages[page] == NULL)
+			continue;
+		for (size_t i = 0; i < EXTENT_PAGE; i++)
+			free(v->pages[page][i]);
+		free(v->pages[page]);
+	}
+	free(v->pages);
+	v->pages = NULL;
+	v->npages = 0;
+}
+
+int volume_add_extent(struct volume *v, const struct extent_record *r)
+{
+	struct extent *x;
+
+	assert(v->state == VOLUME_NEW);
+	if (r->extent > VOLUME_SIZE_MAX / v->l.extent)
+		return -EINVAL;
+	x = extent_get(v, r->extent);
+	if (x == NULL)
+		return -ENOMEM;
+	if (x->state != EXTENT_NEW)
+		return -EEXIST;
+	for (unsigned i = 0; i < v->shards; i++) {
+		x->place[i].server = server_get(v, r->shard[i].server);
+		if (x->place[i].server == NULL)
+			return -ENOMEM;
+		x->place[i].slot = r->shard[i].slot;
+		x->place[i].slot_gen = r->shard[i].slot_gen;
+	}
+	x->generation = r->generation;
+	x->stale = r->stale;
+	x->state = EXTENT_READY;
+	v->stat.extents++;
+	if (r->generation >= v->generation_min)
+		v->generation_min = r->generation + 1;
+	return 0;
+}
+
+void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->extent = x->number;
+	r->generation = x->generation;
+	r->stale = x->stale;
+	for (unsigned i = 0; i < v->shards; i++) {
+		if (x->place[i].server == NULL)
+			continue;
+		r->shard[i].server = x->place[i].server->number;
+		r->shard[i].slot = x->place[i].slot;
+		r->shard[i].slot_gen = x->place[i].slot_gen;
+	}
+}
+
+/* Shards that can be read and written now. */
+uint32_t extent_usable(const struct volume *v, const struct extent *x)
+{
+	uint32_t usable = 0;
+
+	for (unsigned i = 0; i < v->shards; i++)
+		if (server_ok(x->place[i].server))
+			usable |= 1u << i;
+	return usable & ~x->stale;
+}
+
+void extent_unbusy(struct volume *v, struct extent *x)
+{
+	assert(x->busy > 0);
+	if (--x->busy > 0)
+		return;
+	if (x->state == EXTENT_DROPPING)
+		extent_drop_advance(v, x);
+	else if (x->state == EXTENT_NEW)
+		extent_forget(v, x);
+}
+
+/* ---- stale marks
+ * ----------------------------------------------------------------------------------- */
+
+struct mark {
+	struct volume *v;
+	struct extent *x;
+	uint32_t stale; /* as it was sent */
+};
+
+static void mark_later(struct volume *v, struct extent *x)
+{
+	x->put_again = true;
+	v->config.env->ops->timer_set(v->config.env, &v->put_timer,
+				      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
+}
+
+static void mark_done(void *arg, int err)
+{
+	struct mark *mark = arg;
+	struct volume *v = mark->v;
+	struct extent *x = mark->x;
+	uint32_t stale = mark->stale;
+
+	free(mark);
+	v->background--;
+	if (err != 0) {
+		log_error("volume %s: extent %llu: cannot record stale shards: %s", v->name,
+			  (unsigned long long)x->number, strerror(-err));
+		mark_later(v, x);
+	} else if (stale == x->stale) { /* else a later one is on its way */
+		x->marking = false;
+		volume_unstall(v);
+	}
+	extent_unbusy(v, x);
+}
+
+static void mark_put(struct volume *v, struct extent *x)
+{
+	struct mark *mark = malloc(sizeof(*mark));
+	struct extent_record r;
+
+	if (mark == NULL) {
+		mark_later(v, x);
+		return;
+	}
+	mark->v = v;
+	mark->x = x;
+	mark->stale = x->stale;
+	x->busy++;
+	extent_record_of(v, x, &r);
+	v->background++;
+	v->config.ops->extents_put(v->config.ctx, v, &r, 1, false, mark_done, mark);
+}
+
+/*
+ * These shards miss something: they are not read from now on, and writes of the extent wait until
+ * that is durable.
+ */
+void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
+{
+	if ((shards & ~x->stale) == 0)
+		return;
+	log_warn("volume %s: extent %llu: shards 0x%x miss writes and are stale now", v->name,
+		 (unsigned long long)x->number, shards & ~x->stale);
+	x->stale |= shards;
+	x->marking = true;
+	mark_put(v, x);
+}
+
+void extent_put_retry(struct io_timer *t)
+{
+	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, put_timer));
+
+	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1)) {
+		if (!x->put_again)
+			continue;
+		x->put_again = false;
+		mark_put(v, x);
+	}
+}

@@ -1,0 +1,248 @@
+/*
+ * Making writes durable, and telling the servers what is decided. One flush round at a time covers
+ * all writes acknowledged before it began; requests that come during a round go into the next
+ * together.
+ *
+ * COMMIT is a watermark that trails behind: sent by the timer, or when much has gathered. It costs
+ * nothing to be late with it, a server only keeps its log a little longer.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+static void flush_end(struct volume *v);
+
+void flush_timer_arm(struct volume *v)
+{
+	if (v->flush_timer.at_ns == 0 && v->state == VOLUME_RUNNING)
+		v->config.env->ops->timer_set(v->config.env, &v->flush_timer,
+					      volume_now(v) + v->config.flush_ms * NS_PER_MS);
+}
+
+/* A tx is about to be acknowledged. */
+void flush_note_tx(struct volume *v, struct tx *tx)
+{
+	assert(v->ring_count < UNFLUSHED_TX_MAX);
+	v->ring[(v->ring_head + v->ring_count++) % UNFLUSHED_TX_MAX] = (struct unflushed){
+		.tx = tx->number,
+		.extent = tx->x->number,
+		.generation = tx->x->generation,
+		.participants = tx->plan.participants,
+	};
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((tx->plan.participants >> i & 1) != 0)
+			shard_server(tx->x, i)->touched = true;
+	v->stat.unflushed_bytes += tx->bytes;
+	if (v->stat.unflushed_bytes > v->config.unflushed_max ||
+	    v->ring_count > UNFLUSHED_TX_MAX / 2)
+		flush_want(v);
+	flush_timer_arm(v);
+}
+
+void flush_want(struct volume *v)
+{
+	v->flush.wanted = true;
+	volume_wake(v);
+}
+
+/* op is answered when everything acknowledged before now is durable. */
+void flush_request(struct op *op)
+{
+	op_list_add(&op->v->flush.waiting, op);
+	flush_want(op->v);
+}
+
+static void flush_done(struct nbd_call *call, int error)
+{
+	struct server *s = (struct server *)((char *)call - offsetof(struct server, flush_call));
+	struct volume *v = s->v;
+
+	s->flush_busy = false;
+	if (error == -ENOTCONN && v->state != VOLUME_FENCED) {
+		s->flush_owed = true;
+		server_broke(s);
+		flush_server_up(s); /* if it is back already */
+		return;
+	}
+	if (error != 0) {
+		log_error("volume %s: server %u: flush: %s", v->name, s->number,
+			  strerror(error < 0 ? -error : error));
+		v->flush.error = EIO;
+		s->touched = true;
+	}
+	if (--v->flush.pending == 0)
+		flush_end(v);
+}
+
+static void flush_submit(struct server *s)
+{
+	server_cmd(s->v, &s->flush_call, NBD_CMD_FLUSH);
+	s->flush_call.done = flush_done;
+	s->flush_busy = true;
+	server_submit(s, &s->flush_call);
+}
+
+void flush_server_up(struct server *s)
+{
+	if (s->max_tx > s->commit_sent)
+		flush_timer_arm(s->v);
+	if (!s->flush_owed || !server_ok(s))
+		return;
+	s->flush_owed = false;
+	flush_submit(s);
+}
+
+/* Nobody can be told anything any more. */
+static void flush_give_up(struct volume *v)
+{
+	struct op *op;
+
+	for (unsigned i = 0; i < v->nservers; i++) {
+		if (!v->servers[i]->flush_owed)
+			continue;
+		v->servers[i]->flush_owed = false;
+		v->flush.pending--;
+	}
+	v->flush.error = ESHUTDOWN;
+	if (v->flush.running) {
+		if (v->flush.pending == 0)
+			flush_end(v);
+		return;
+	}
+	while ((op = op_list_take(&v->flush.waiting)) != NULL) {
+		op_fail(op, ESHUTDOWN);
+		op_put(op);
+	}
+}
+
+/* Begin a round, if one is wanted and none runs. */
+void flush_start(struct volume *v)
+{
+	struct flush *f = &v->flush;
+
+	if (v->state == VOLUME_FENCED && f->wanted) {
+		f->wanted = false;
+		flush_give_up(v);
+		return;
+	}
+	if (!f->wanted || f->running)
+		return;
+	f->wanted = false;
+	f->running = true;
+	f->answered = f->waiting;
+	if (f->answered.head == NULL)
+		op_list_init(&f->answered);
+	op_list_init(&f->waiting);
+	f->count = v->ring_count;
+	f->bytes = v->stat.unflushed_bytes;
+	f->watermark = tx_decided(v);
+	f->error = 0;
+	f->pending = 1;
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+
+		if (!s->touched)
+			continue;
+		s->touched = false;
+		f->pending++;
+		if (server_ok(s))
+			flush_submit(s);
+		else
+			s->flush_owed = true;
+	}
+	if (--f->pending == 0)
+		flush_end(v);
+}
+
+static void flush_end(struct volume *v)
+{
+	struct flush *f = &v->flush;
+	struct op_list answered = f->answered;
+	int error = f->error;
+
+	f->running = false;
+	op_list_init(&f->answered);
+	if (error == 0) {
+		v->ring_head = (v->ring_head + f->count) % UNFLUSHED_TX_MAX;
+		v->ring_count -= f->count;
+		v->stat.unflushed_bytes -= f->bytes;
+		v->uncommitted += f->count;
+		if (f->watermark > v->commit_to)
+			v->commit_to = f->watermark;
+		if (f->commit_after || v->uncommitted > UNCOMMITTED_MAX)
+			commit_run(v);
+		f->commit_after = false;
+	} else {
+		flush_timer_arm(v); /* try again */
+	}
+	if (v->stalled != NULL)
+		volume_unstall(v);
+	if (f->waiting.head != NULL)
+		flush_want(v);
+	while (answered.head != NULL) {
+		struct op *op = answered.head;
+
+		answered.head = op->next;
+		if (error != 0)
+			op_fail(op, error);
+		op_put(op);
+	}
+}
+
+/* ---- commit
+ * -------------------------------------------------------------------------------------------- */
+
+static void commit_done(struct nbd_call *call, int error)
+{
+	struct server *s = (struct server *)((char *)call - offsetof(struct server, commit_call));
+	struct volume *v = s->v;
+
+	s->commit_busy = false;
+	if (error == -ENOTCONN)
+		server_broke(s);
+	else if (error == (int)WEFT_ESTALE)
+		server_recheck(s);
+	else if (error != 0)
+		log_error("volume %s: server %u: commit: %s", v->name, s->number, strerror(error));
+	else
+		s->commit_sent = call->cmd.tx;
+	if (v->stopped != NULL)
+		volume_wake(v);
+}
+
+void commit_run(struct volume *v)
+{
+	v->uncommitted = 0;
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+
+		if (!server_ok(s) || s->commit_busy || s->max_tx <= s->commit_sent ||
+		    v->commit_to <= s->commit_sent)
+			continue;
+		server_cmd(v, &s->commit_call, WEFT_CMD_COMMIT);
+		s->commit_call.cmd.tx = v->commit_to;
+		s->commit_call.done = commit_done;
+		s->commit_busy = true;
+		server_submit(s, &s->commit_call);
+	}
+}
+
+void flush_timer_fire(struct io_timer *t)
+{
+	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, flush_timer));
+
+	if (v->ring_count > 0 || v->flush.running) {
+		v->flush.commit_after = true;
+		flush_want(v);
+		return;
+	}
+	if (tx_decided(v) > v->commit_to)
+		v->commit_to = tx_decided(v);
+	commit_run(v);
+}

@@ -1,0 +1,574 @@
+/*
+ * Taking a volume over: fence its servers, look at what is prepared, roll each tx forward or back.
+ * And the orderly end.
+ *
+ * The decision: a tx is done for good if some server's COMMIT watermark covers it (the owner sends
+ * one only when every tx below is decided, and aborted ones are gone everywhere then), or if every
+ * participant that can be asked lists it; else it is undone, and with it what was built upon it.
+ * A participant that cannot be asked is marked stale, durably and before anything is committed: it
+ * may have missed the tx, or kept it, and nobody could tell later.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+struct found {
+	uint64_t tx;
+	uint64_t offset, blocks;
+	uint32_t participants;
+	uint32_t slot_gen;
+	struct server *server;
+	struct extent *x; /* NULL: of no extent in the map */
+	unsigned shard;
+	bool undo;
+};
+
+enum resolve_step { RESOLVE_MARKS, RESOLVE_UNDO, RESOLVE_FLUSH, RESOLVE_COMMIT, RESOLVE_END };
+
+struct resolve {
+	struct volume *v;
+	enum resolve_step step;
+	struct found *found;
+	size_t n;
+	struct resolve_call *calls; /* of the running step */
+	uint32_t pending;
+	bool failed; /* a server went away: from the start again */
+	uint64_t watermark;
+};
+
+struct resolve_call {
+	struct nbd_call call;
+	struct resolve *r;
+	struct server *server;
+};
+
+static void resolve_next(struct resolve *r);
+
+static uint64_t found_slot(const struct found *f)
+{
+	return f->offset / WEFT_SHARD_BYTES;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct found *l = a, *r = b;
+
+	if (l->server->number != r->server->number)
+		return l->server->number < r->server->number ? -1 : 1;
+	if (found_slot(l) != found_slot(r))
+		return found_slot(l) < found_slot(r) ? -1 : 1;
+	return 0;
+}
+
+static int by_tx(const void *a, const void *b)
+{
+	const struct found *l = a, *r = b;
+
+	return (l->tx > r->tx) - (l->tx < r->tx);
+}
+
+/* First entry that is not before (server, slot). */
+static size_t lower_bound(const struct found *f, size_t n, const struct found *key)
+{
+	size_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (by_place(&f[mid], key) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Which shard of which extent each entry is of. */
+static void find_extents(struct volume *v, struct found *f, size_t n)
+{
+	qsort(f, n, sizeof(*f), by_place);
+	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1)) {
+		if (x->state != EXTENT_READY)
+			continue;
+		for (unsigned i = 0; i < v->shards; i++) {
+			struct found key = {
+				.server = x->place[i].server,
+				.offset = (uint64_t)x->place[i].slot * WEFT_SHARD_BYTES,
+			};
+
+			for (size_t e = lower_bound(f, n, &key);
+			     e < n && by_place(&f[e], &key) == 0; e++) {
+				if (f[e].slot_gen != x->place[i].slot_gen)
+					continue;
+				f[e].x = x;
+				f[e].shard = i;
+			}
+		}
+	}
+	qsort(f, n, sizeof(*f), by_tx);
+}
+
+/* Both on one shard, touching the same blocks: undoing the one undoes the other. */
+static bool built_upon(const struct found *later, const struct found *earlier)
+{
+	return later->x == earlier->x && later->shard == earlier->shard &&
+	       later->offset == earlier->offset && (later->blocks & earlier->blocks) != 0;
+}
+
+static bool upon_undone(const struct found *f, size_t first, size_t group, size_t end)
+{
+	for (size_t i = group; i < end; i++)
+		for (size_t e = first; e < group; e++)
+			if (f[e].undo && built_upon(&f[i], &f[e]))
+				return true;
+	return false;
+}
+
+/* Entries group..end-1 are those of one tx. Undone? */
+static bool judge(struct resolve *r, size_t group, size_t end, uint64_t committed)
+{
+	struct found *f = r->found;
+	struct extent *x = NULL;
+	uint32_t listed = 0, participants = 0, askable, need;
+
+	if (f[group].tx <= committed)
+		return false;
+	for (size_t i = group; i < end; i++) {
+		if (f[i].x == NULL)
+			continue;
+		x = f[i].x;
+		listed |= 1u << f[i].shard;
+		participants |= f[i].participants;
+	}
+	if (x == NULL) /* slots that no extent uses */
+		return false;
+	askable = extent_usable(r->v, x);
+	need = participants & ~x->stale;
+	extent_mark_stale(r->v, x, need & ~askable);
+	return (need & askable & ~listed) != 0 || upon_undone(f, 0, group, end);
+}
+
+static void judge_all(struct resolve *r)
+{
+	struct volume *v = r->v;
+	size_t undone = 0, kept = 0;
+
+	for (size_t i = 0; i < r->n;) {
+		size_t end = i + 1;
+		bool undo;
+
+		while (end < r->n && r->found[end].tx == r->found[i].tx)
+			end++;
+		undo = judge(r, i, end, v->start_committed);
+		*(undo ? &undone : &kept) += 1;
+		for (; i < end; i++)
+			r->found[i].undo = undo;
+	}
+	if (r->n > 0)
+		r->watermark = r->found[r->n - 1].tx;
+	if (r->watermark < v->start_committed)
+		r->watermark = v->start_committed;
+	if (r->n > 0)
+		log_info("volume %s: %zu prepared writes rolled forward, %zu undone", v->name, kept,
+			 undone);
+}
+
+/* ---- steps
+ * --------------------------------------------------------------------------------------------- */
+
+static void resolve_done(struct nbd_call *call, int error)
+{
+	struct resolve_call *c = (struct resolve_call *)call;
+	struct resolve *r = c->r;
+
+	if (error != 0) {
+		log_warn("volume %s: server %u: start: %s", r->v->name, c->server->number,
+			 strerror(error < 0 ? -error : error));
+		c->server->fenced = false;
+		server_broke(c->server);
+		r->failed = true;
+	}
+	r->v->background--;
+	if (--r->pending == 0)
+		resolve_next(r);
+}
+
+static void resolve_submit(struct resolve *r, struct resolve_call *c, struct server *s,
+			   uint16_t type, uint64_t tx, uint64_t offset, uint32_t slot_gen)
+{
+	c->r = r;
+	c->server = s;
+	if (!server_ok(s)) {
+		r->failed = true;
+		return;
+	}
+	server_cmd(r->v, &c->call, type);
+	c->call.cmd.tx = tx;
+	c->call.cmd.slot_gen = slot_gen;
+	c->call.offset = offset;
+	c->call.done = resolve_done;
+	r->pending++;
+	r->v->background++;
+	server_submit(s, &c->call);
+}
+
+/* One call to each server that lists anything, or one for each tx to be undone. */
+static void resolve_step(struct resolve *r)
+{
+	struct volume *v = r->v;
+	size_t n = r->step == RESOLVE_UNDO ? r->n : v->nservers;
+
+	free(r->calls);
+	r->calls = calloc(n == 0 ? 1 : n, sizeof(*r->calls));
+	if (r->calls == NULL) {
+		r->failed = true;
+		return;
+	}
+	if (r->step == RESOLVE_UNDO) {
+		for (size_t i = 0; i < n; i++)
+			if (r->found[i].undo)
+				resolve_submit(r, &r->calls[i], r->found[i].server, WEFT_CMD_ABORT,
+					       r->found[i].tx, r->found[i].offset,
+					       r->found[i].slot_gen);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct server *s = v->servers[i];
+
+		if (s->nlisted == 0)
+			continue;
+		if (r->step == RESOLVE_FLUSH)
+			resolve_submit(r, &r->calls[i], s, NBD_CMD_FLUSH, 0, 0, 0);
+		else
+			resolve_submit(r, &r->calls[i], s, WEFT_CMD_COMMIT, r->watermark, 0, 0);
+	}
+}
+
+static void resolve_free(struct resolve *r)
+{
+	r->v->resolve = NULL;
+	free(r->found);
+	free(r->calls);
+	free(r);
+}
+
+static void open_again(struct volume *v)
+{
+	for (unsigned i = 0; i < v->nservers; i++) {
+		v->servers[i]->fenced = false;
+		server_broke(v->servers[i]);
+	}
+	for (unsigned i = 0; i < v->nservers; i++)
+		server_sync(v->servers[i]);
+}
+
+static void open_done(struct volume *v)
+{
+	void (*ready)(void *arg, int err) = v->ready;
+
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+
+		if (!server_ok(s))
+			continue;
+		s->judged = true;
+		s->nlisted = 0;
+		if (s->commit_sent < v->commit_to)
+			s->commit_sent = v->commit_to;
+	}
+	v->state = VOLUME_RUNNING;
+	v->ready = NULL;
+	v->config.env->ops->timer_cancel(v->config.env, &v->start_timer);
+	volume_run_held(v);
+	ready(v->ready_arg, 0);
+}
+
+static bool marks_pending(struct volume *v)
+{
+	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1))
+		if (x->marking)
+			return true;
+	return false;
+}
+
+static void resolve_next(struct resolve *r)
+{
+	struct volume *v = r->v;
+
+	while (!r->failed && r->pending == 0 && r->step < RESOLVE_END) {
+		if (r->step == RESOLVE_MARKS && marks_pending(v)) {
+			v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+						      volume_now(v) + NS_PER_MS);
+			return;
+		}
+		r->step++;
+		if (r->step < RESOLVE_END)
+			resolve_step(r);
+	}
+	if (r->pending > 0)
+		return;
+	if (v->state != VOLUME_STARTING) {
+		resolve_free(r);
+		volume_wake(v);
+	} else if (r->failed) {
+		resolve_free(r);
+		open_again(v);
+	} else {
+		v->commit_to = r->watermark;
+		resolve_free(r);
+		open_done(v);
+	}
+}
+
+static bool gather(struct resolve *r)
+{
+	struct volume *v = r->v;
+	size_t n = 0;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (server_ok(v->servers[i]))
+			n += v->servers[i]->nlisted;
+	r->found = calloc(n == 0 ? 1 : n, sizeof(*r->found));
+	if (r->found == NULL)
+		return false;
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+
+		if (!server_ok(s))
+			continue;
+		if (s->committed > v->start_committed)
+			v->start_committed = s->committed;
+		if (s->old_epoch > v->prev_epoch && s->old_epoch < v->config.epoch)
+			v->prev_epoch = s->old_epoch;
+		for (size_t e = 0; e < s->nlisted; e++)
+			r->found[r->n++] = (struct found){
+				.tx = s->listed[e].tx,
+				.offset = s->listed[e].offset,
+				.blocks = s->listed[e].blocks,
+				.participants = s->listed[e].participants,
+				.slot_gen = s->listed[e].slot_gen,
+				.server = s,
+			};
+	}
+	return true;
+}
+
+/* With the servers that are missing out, is every extent in question still whole enough? */
+static bool enough(struct resolve *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		struct extent *x = r->found[i].x;
+
+		if (x != NULL && (unsigned)__builtin_popcount(extent_usable(r->v, x)) < r->v->l.k)
+			return false;
+	}
+	return true;
+}
+
+static void resolve_start(struct volume *v)
+{
+	struct resolve *r = calloc(1, sizeof(*r));
+
+	if (r != NULL)
+		r->v = v;
+	if (r == NULL || !gather(r)) {
+		free(r);
+		v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+					      volume_now(v) + START_WAIT_MS * NS_PER_MS);
+		return;
+	}
+	v->resolve = r;
+	find_extents(v, r->found, r->n);
+	if (!enough(r)) {
+		log_warn("volume %s: waits for more of its servers", v->name);
+		resolve_free(r);
+		v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+					      volume_now(v) + START_WAIT_MS * NS_PER_MS);
+		return;
+	}
+	judge_all(r);
+	resolve_next(r);
+}
+
+static unsigned servers_missing(const struct volume *v)
+{
+	unsigned missing = 0;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		missing += !server_ok(v->servers[i]);
+	return missing;
+}
+
+void open_server_up(struct server *s)
+{
+	struct volume *v = s->v;
+
+	if (v->resolve == NULL && servers_missing(v) == 0)
+		resolve_start(v);
+}
+
+void open_timer_fire(struct io_timer *t)
+{
+	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, start_timer));
+
+	if (v->state != VOLUME_STARTING && v->resolve == NULL)
+		return;
+	if (v->resolve != NULL) {
+		if (v->resolve->pending == 0)
+			resolve_next(v->resolve);
+		return;
+	}
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (!server_ok(v->servers[i]))
+			log_warn("volume %s: server %u is missing at the start", v->name,
+				 v->servers[i]->number);
+	resolve_start(v);
+}
+
+void volume_start(struct volume *v, void (*ready)(void *arg, int err), void *arg)
+{
+	assert(v->state == VOLUME_NEW);
+	v->state = VOLUME_STARTING;
+	v->ready = ready;
+	v->ready_arg = arg;
+	for (unsigned i = 0; i < v->nservers; i++)
+		server_sync(v->servers[i]);
+	v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+				      volume_now(v) +
+					      (v->nservers == 0 ? 0 : START_WAIT_MS * NS_PER_MS));
+}
+
+/*
+ * A server that was missing at the start. What it lists of earlier owners is as decided by then, if
+ * it was there when the last of them began and COMMITs covered it; in any other case nobody knows.
+ */
+void open_judge_late(struct server *s)
+{
+	struct volume *v = s->v;
+	struct found *f = calloc(s->nlisted == 0 ? 1 : s->nlisted, sizeof(*f));
+	size_t n = 0;
+
+	if (f == NULL) {
+		volume_fail(v, ENOMEM);
+		return;
+	}
+	for (size_t e = 0; e < s->nlisted; e++) {
+		const struct weft_list_entry *le = &s->listed[e];
+
+		if (le->tx >> 40 == v->config.epoch ||
+		    (le->tx <= v->start_committed && s->old_epoch >= v->prev_epoch))
+			continue;
+		f[n++] = (struct found){
+			.tx = le->tx, .offset = le->offset, .slot_gen = le->slot_gen, .server = s};
+	}
+	find_extents(v, f, n);
+	for (size_t e = 0; e < n; e++)
+		if (f[e].x != NULL)
+			extent_mark_stale(v, f[e].x, 1u << f[e].shard);
+	free(f);
+	s->judged = true;
+}
+
+/* ---- the end
+ * ------------------------------------------------------------------------------------------- */
+
+static void stop_flushed(void *arg, int err)
+{
+	struct volume *v = arg;
+
+	if (err != 0)
+		v->stop_err = err;
+	v->stop_step++;
+	volume_wake(v);
+}
+
+static void stop_flush(struct volume *v)
+{
+	struct op *op = op_own(v, NBD_CMD_FLUSH, 0, 0, stop_flushed, v);
+
+	if (op == NULL) {
+		stop_flushed(v, -ENOMEM);
+		return;
+	}
+	v->stop_step++;
+	flush_request(op);
+}
+
+static bool calls_pending(const struct volume *v)
+{
+	for (unsigned i = 0; i < v->nservers; i++) {
+		const struct server *s = v->servers[i];
+
+		if (s->sync_busy || s->flush_busy || s->commit_busy)
+			return true;
+	}
+	return false;
+}
+
+static void stop_done(struct volume *v)
+{
+	void (*stopped)(void *arg, int err) = v->stopped;
+	struct env *env = v->config.env;
+
+	env->ops->timer_cancel(env, &v->retry_timer);
+	env->ops->timer_cancel(env, &v->flush_timer);
+	env->ops->timer_cancel(env, &v->put_timer);
+	env->ops->timer_cancel(env, &v->start_timer);
+	if (v->state == VOLUME_FENCED)
+		v->stop_err = -ESTALE;
+	v->state = VOLUME_STOPPED;
+	v->stopped = NULL;
+	stopped(v->stopped_arg, v->stop_err);
+}
+
+/* Steps: drain; flush; commit; flush again, so that the commits are durable too. */
+void volume_check_stop(struct volume *v)
+{
+	if (v->inflight > 0 || v->own_ops > 0 || v->background > 0 || v->tx_running > 0 ||
+	    v->placings != NULL || v->resolve != NULL || calls_pending(v) || v->task.queued)
+		return;
+	if (v->state == VOLUME_FENCED || v->stop_step == 6 || v->never_ran) {
+		stop_done(v);
+		return;
+	}
+	switch (v->stop_step) {
+	case 0: /* 1 while it runs, 2 after it */
+		stop_flush(v);
+		break;
+	case 2:
+		v->stop_step = 3;
+		v->commit_to = tx_decided(v);
+		commit_run(v);
+		volume_wake(v);
+		break;
+	case 3:
+		v->stop_step = 4;
+		for (unsigned i = 0; i < v->nservers; i++)
+			v->servers[i]->touched =
+				server_ok(v->servers[i]) && v->servers[i]->max_tx > 0;
+		stop_flush(v);
+		break;
+	default:
+		break;
+	}
+}
+
+void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
+{
+	assert(v->stopped == NULL && v->state != VOLUME_STOPPED);
+	v->stopped = done;
+	v->stopped_arg = arg;
+	if (v->state == VOLUME_NEW || v->state == VOLUME_STARTING)
+		v->never_ran = true;
+	if (v->state != VOLUME_FENCED)
+		v->state = VOLUME_STOPPING;
+	v->ready = NULL;
+	volume_run_held(v);
+	volume_wake(v);
+}

@@ -1,0 +1,332 @@
+/*
+ * Placing an extent: k + m servers, a slot on each, the map entry durable; only then its first
+ * writes go on. Also the way back: giving slots up.
+ */
+#include "config.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+struct label_call {
+	struct nbd_call call;
+	struct placing *p;
+	struct server *server;
+	struct weft_label label;
+	struct weft_slot_reply reply;
+	struct iovec out, in;
+	int error;
+};
+
+struct placing {
+	struct volume *v;
+	struct extent *x;
+	struct placing *next;
+	unsigned attempt;
+	unsigned pending;
+	bool labelling; /* else: waits for its servers to be fenced */
+	int error;	/* positive */
+	struct label_call calls[];
+};
+
+/*
+ * Generations rise, and no label that we lost sight of is ever asked for again: such a slot may
+ * hold old bytes, and LABEL would hand it back. The epoch makes them unlike those of earlier lives,
+ * orphans counts the slots lost in this one.
+ */
+uint32_t extent_generation(struct volume *v)
+{
+	uint32_t generation = ((v->config.epoch & 0xfffff) << 12) + v->orphans;
+
+	return generation > v->generation_min ? generation : v->generation_min;
+}
+
+static void lost_slot(struct volume *v)
+{
+	v->orphans++;
+	if (extent_generation(v) == v->generation_min)
+		v->generation_min++;
+}
+
+/* ---- giving up a slot
+ * ------------------------------------------------------------------------------ */
+
+struct discard {
+	struct nbd_call call;
+	struct volume *v;
+	struct server *server;
+};
+
+static void discard_done(struct nbd_call *call, int error)
+{
+	struct discard *d = (struct discard *)call;
+	struct volume *v = d->v;
+
+	if (error == -ENOTCONN)
+		server_broke(d->server);
+	if (error != 0) {
+		lost_slot(v);
+		log_warn("volume %s: server %u: slot at %llu was not given back: %s", v->name,
+			 d->server->number, (unsigned long long)call->offset,
+			 strerror(error < 0 ? -error : error));
+	}
+	free(d);
+	v->background--;
+	if (v->stopped != NULL)
+		volume_wake(v);
+}
+
+void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen)
+{
+	struct discard *d = server_ok(s) ? malloc(sizeof(*d)) : NULL;
+
+	if (d == NULL) {
+		lost_slot(v);
+		log_warn("volume %s: server %u is not there: slot %u is not given back", v->name,
+			 s->number, slot);
+		return;
+	}
+	d->v = v;
+	d->server = s;
+	server_cmd(v, &d->call, WEFT_CMD_DISCARD);
+	d->call.offset = (uint64_t)slot * WEFT_SHARD_BYTES;
+	d->call.cmd.slot_gen = slot_gen;
+	d->call.done = discard_done;
+	v->background++;
+	server_submit(s, &d->call);
+}
+
+/* ---- placing
+ * ---------------------------------------------------------------------------------------- */
+
+static void extent_placed(struct volume *v, struct extent *x, int error)
+{
+	struct stripe *st = x->placing;
+
+	x->placing = NULL;
+	x->state = error == 0 ? EXTENT_READY : EXTENT_NEW;
+	if (error == 0)
+		v->stat.extents++;
+	x->busy++; /* failing requests may end its last stripe */
+	while (st != NULL) {
+		struct stripe *next = st->next;
+
+		st->place = STRIPE_NOWHERE;
+		if (error != 0)
+			stripe_fail_parts(v, st, error);
+		stripe_start(v, st);
+		st = next;
+	}
+	extent_unbusy(v, x);
+	volume_wake(v); /* ops that wait for the extent */
+}
+
+static void placing_end(struct placing *p, int error)
+{
+	struct volume *v = p->v;
+	struct extent *x = p->x;
+	struct placing **at = &v->placings;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	free(p);
+	extent_placed(v, x, error);
+}
+
+static void placing_try(struct placing *p);
+
+static void placing_undo(struct placing *p)
+{
+	for (unsigned i = 0; i < p->v->shards; i++) {
+		struct label_call *c = &p->calls[i];
+
+		if (c->error == 0)
+			slot_discard(p->v, c->server, be32toh(c->reply.slot),
+				     be32toh(c->reply.slot_gen));
+		else if (c->error == -ENOTCONN)
+			lost_slot(p->v);
+	}
+}
+
+static void placing_again(struct placing *p, int error)
+{
+	if (++p->attempt < PLACE_ATTEMPTS && p->v->state == VOLUME_RUNNING) {
+		placing_try(p);
+		return;
+	}
+	log_error("volume %s: extent %llu cannot be placed: %s", p->v->name,
+		  (unsigned long long)p->x->number, strerror(error));
+	placing_end(p, ENOSPC);
+}
+
+static void placing_put_done(void *arg, int err)
+{
+	struct placing *p = arg;
+
+	p->v->background--;
+	if (err != 0) {
+		log_error("volume %s: extent %llu: cannot record its place: %s", p->v->name,
+			  (unsigned long long)p->x->number, strerror(-err));
+		placing_undo(p);
+		placing_end(p, EIO);
+		return;
+	}
+	placing_end(p, 0);
+}
+
+static void placing_put(struct placing *p)
+{
+	struct volume *v = p->v;
+	struct extent *x = p->x;
+	struct extent_record r;
+
+	for (unsigned i = 0; i < v->shards; i++) {
+		x->place[i].server = p->calls[i].server;
+		x->place[i].slot = be32toh(p->calls[i].reply.slot);
+		x->place[i].slot_gen = be32toh(p->calls[i].reply.slot_gen);
+	}
+	x->stale = 0;
+	extent_record_of(v, x, &r);
+	v->background++;
+	v->config.ops->extents_put(v->config.ctx, v, &r, 1, false, placing_put_done, p);
+}
+
+static void label_done(struct nbd_call *call, int error)
+{
+	struct label_call *c = (struct label_call *)call;
+	struct placing *p = c->p;
+
+	c->error = error;
+	if (error == -ENOTCONN)
+		server_broke(c->server);
+	if (error != 0 && p->error == 0)
+		p->error = error < 0 ? -error : error;
+	if (--p->pending > 0)
+		return;
+	if (p->error == (int)WEFT_ESTALE) {
+		volume_fail(p->v, ESTALE);
+		placing_end(p, ESHUTDOWN);
+	} else if (p->error != 0) {
+		placing_undo(p);
+		placing_again(p, p->error);
+	} else {
+		placing_put(p);
+	}
+}
+
+static void label_submit(struct placing *p, unsigned shard)
+{
+	struct volume *v = p->v;
+	struct label_call *c = &p->calls[shard];
+
+	memset(&c->label, 0, sizeof(c->label));
+	c->label.volume = htobe64(v->config.id);
+	c->label.extent = htobe64(p->x->number);
+	c->label.generation = htobe32(p->x->generation);
+	c->label.unit_bytes = htobe32(v->l.unit);
+	c->label.shard = (uint8_t)shard;
+	c->label.k = (uint8_t)v->l.k;
+	c->label.m = (uint8_t)v->l.m;
+	c->label.code = (uint8_t)v->config.code;
+	memcpy(c->label.name, v->name, sizeof(v->name));
+	server_cmd(v, &c->call, WEFT_CMD_LABEL);
+	c->call.cmd.reply_len = sizeof(c->reply);
+	c->out = (struct iovec){&c->label, sizeof(c->label)};
+	c->in = (struct iovec){&c->reply, sizeof(c->reply)};
+	c->call.out = &c->out;
+	c->call.in = &c->in;
+	c->call.nout = c->call.nin = 1;
+	c->call.done = label_done;
+	server_submit(c->server, &c->call);
+}
+
+static void placing_label(struct placing *p)
+{
+	p->labelling = true;
+	p->error = 0;
+	p->pending = p->v->shards;
+	p->x->generation = extent_generation(p->v);
+	for (unsigned i = 0; i < p->v->shards; i++)
+		label_submit(p, i);
+}
+
+/* All its servers fenced: label. One of them gone: choose others. */
+static void placing_check(struct placing *p)
+{
+	unsigned ready = 0;
+
+	for (unsigned i = 0; i < p->v->shards; i++) {
+		struct server *s = p->calls[i].server;
+
+		if (server_ok(s))
+			ready++;
+		else if (s->peer == NULL || !s->peer->up) {
+			placing_again(p, ENOSPC);
+			return;
+		}
+	}
+	if (ready == p->v->shards)
+		placing_label(p);
+}
+
+static void placing_try(struct placing *p)
+{
+	struct volume *v = p->v;
+	uint32_t servers[WEFT_SHARDS_MAX];
+	int err = v->config.ops->place(v->config.ctx, v, v->shards, servers);
+
+	p->labelling = false;
+	if (err != 0) {
+		log_error("volume %s: no %u servers with room for extent %llu", v->name, v->shards,
+			  (unsigned long long)p->x->number);
+		placing_end(p, ENOSPC);
+		return;
+	}
+	for (unsigned i = 0; i < v->shards; i++) {
+		p->calls[i].p = p;
+		p->calls[i].server = server_get(v, servers[i]);
+		if (p->calls[i].server == NULL) {
+			placing_end(p, ENOMEM);
+			return;
+		}
+		if (!server_ok(p->calls[i].server))
+			server_sync(p->calls[i].server);
+	}
+	placing_check(p);
+}
+
+void extent_place(struct volume *v, struct extent *x)
+{
+	struct placing *p = calloc(1, sizeof(*p) + v->shards * sizeof(p->calls[0]));
+
+	assert(x->state == EXTENT_NEW);
+	x->state = EXTENT_PLACING;
+	if (p == NULL) {
+		extent_placed(v, x, ENOMEM);
+		return;
+	}
+	p->v = v;
+	p->x = x;
+	p->next = v->placings;
+	v->placings = p;
+	placing_try(p);
+}
+
+void placings_advance(struct volume *v)
+{
+	struct placing *p = v->placings;
+
+	while (p != NULL) {
+		struct placing *next = p->next;
+
+		if (!p->labelling)
+			placing_check(p);
+		p = next;
+	}
+}

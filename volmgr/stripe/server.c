@@ -1,0 +1,319 @@
+/*
+ * A server as one volume sees it. Before anything else it is fenced with the volume's epoch, and
+ * when it is not the run of nbdsrv that we knew, it lists what it has prepared: a tx that was
+ * acknowledged but is not there any more makes the shard stale.
+ */
+#include "config.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+#define PAGE_BYTES (sizeof(struct weft_list_head) + LIST_PAGE * sizeof(struct weft_list_entry))
+
+static void server_up(struct server *s);
+
+struct server *server_get(struct volume *v, uint32_t number)
+{
+	struct server *s;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->number == number)
+			return v->servers[i];
+	if (v->nservers == PEER_MAX)
+		return NULL;
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return NULL;
+	s->page = malloc(PAGE_BYTES);
+	if (s->page == NULL) {
+		free(s);
+		return NULL;
+	}
+	s->v = v;
+	s->number = number;
+	s->peer = v->config.ops->peer(v->config.ctx, number);
+	v->servers[v->nservers++] = s;
+	return s;
+}
+
+void servers_free(struct volume *v)
+{
+	for (unsigned i = 0; i < v->nservers; i++) {
+		free(v->servers[i]->listed);
+		free(v->servers[i]->page);
+		free(v->servers[i]);
+	}
+	v->nservers = 0;
+}
+
+bool server_ok(const struct server *s)
+{
+	return s->state == SERVER_UP && s->peer->up;
+}
+
+void server_submit(struct server *s, struct nbd_call *call)
+{
+	s->peer->ops->submit(s->peer, call);
+}
+
+void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type)
+{
+	call->type = type;
+	call->flags = 0;
+	call->offset = 0;
+	call->len = 0;
+	call->cmd = (struct weft_cmd){.volume = v->config.id, .epoch = v->config.epoch};
+	call->out = call->in = NULL;
+	call->nout = call->nin = 0;
+}
+
+void server_broke(struct server *s)
+{
+	if (s->state == SERVER_DOWN)
+		return;
+	s->state = SERVER_DOWN;
+	log_debug("volume %s: server %u is gone", s->v->name, s->number);
+	s->v->placings_changed = true;
+	volume_wake(s->v);
+}
+
+/* A call of the synchronization ended: false when that was it for this time. */
+static bool sync_went_well(struct server *s, int error)
+{
+	s->sync_busy = false;
+	if (s->v->stopped != NULL)
+		volume_wake(s->v);
+	if (error == 0 && s->state != SERVER_DOWN)
+		return true;
+	server_broke(s);
+	if (error == (int)WEFT_ESTALE)
+		volume_fail(s->v, ESTALE);
+	else if (error > 0)
+		log_error("volume %s: server %u refuses to take part: %s", s->v->name, s->number,
+			  strerror(error));
+	else
+		server_sync(s); /* the connection is new already */
+	return false;
+}
+
+static int tx_order(const void *a, const void *b)
+{
+	const struct weft_list_entry *l = a, *r = b;
+
+	return (l->tx > r->tx) - (l->tx < r->tx);
+}
+
+static bool server_lists(const struct server *s, uint64_t tx)
+{
+	struct weft_list_entry key = {.tx = tx};
+
+	return s->nlisted > 0 &&
+	       bsearch(&key, s->listed, s->nlisted, sizeof(key), tx_order) != NULL;
+}
+
+/* What was acknowledged and not flushed must still be there, or the shard is stale. */
+static void find_losses(struct server *s)
+{
+	struct volume *v = s->v;
+
+	for (size_t n = 0; n < v->ring_count; n++) {
+		const struct unflushed *u = &v->ring[(v->ring_head + n) % UNFLUSHED_TX_MAX];
+		struct extent *x;
+
+		if (u->tx <= s->committed || server_lists(s, u->tx))
+			continue;
+		x = extent_find(v, u->extent);
+		if (x == NULL || x->generation != u->generation ||
+		    (x->state != EXTENT_READY && x->state != EXTENT_DROPPING))
+			continue;
+		for (unsigned i = 0; i < v->shards; i++)
+			if ((u->participants >> i & 1) != 0 && x->place[i].server == s)
+				extent_mark_stale(v, x, 1u << i);
+	}
+}
+
+static void sync_complete(struct server *s)
+{
+	struct volume *v = s->v;
+
+	s->fenced = true;
+	s->commit_sent = s->committed;
+	if (v->state == VOLUME_STARTING) {
+		s->state = SERVER_UP;
+		open_server_up(s);
+		return;
+	}
+	find_losses(s);
+	if (!s->judged)
+		open_judge_late(s);
+	s->nlisted = 0;
+	server_up(s);
+}
+
+static bool listed_room(struct server *s, size_t more)
+{
+	size_t cap = s->listed_cap == 0 ? LIST_PAGE : s->listed_cap * 2;
+	struct weft_list_entry *grown;
+
+	if (s->nlisted + more <= s->listed_cap)
+		return true;
+	if (cap > LISTED_MAX)
+		return false;
+	grown = realloc(s->listed, cap * sizeof(*grown));
+	if (grown == NULL)
+		return false;
+	s->listed = grown;
+	s->listed_cap = cap;
+	return true;
+}
+
+static void list_submit(struct server *s, uint64_t from);
+
+static void list_done(struct nbd_call *call, int error)
+{
+	struct server *s = (struct server *)((char *)call - offsetof(struct server, sync_call));
+	const struct weft_list_head *head = (const struct weft_list_head *)s->page;
+	const struct weft_list_entry *e = (const struct weft_list_entry *)(head + 1);
+	uint32_t count;
+
+	if (!sync_went_well(s, error))
+		return;
+	count = be32toh(head->count);
+	if (count > LIST_PAGE || !listed_room(s, count) || (count == 0 && head->more != 0)) {
+		log_error("volume %s: server %u lists more than we can judge", s->v->name,
+			  s->number);
+		s->state = SERVER_DOWN;
+		return;
+	}
+	s->committed = be64toh(head->committed);
+	for (uint32_t i = 0; i < count; i++)
+		s->listed[s->nlisted++] = (struct weft_list_entry){
+			.tx = be64toh(e[i].tx),
+			.offset = be64toh(e[i].offset),
+			.blocks = be64toh(e[i].blocks),
+			.slot_gen = be32toh(e[i].slot_gen),
+			.durable = be32toh(e[i].durable),
+			.participants = be32toh(e[i].participants),
+		};
+	if (head->more != 0)
+		list_submit(s, s->listed[s->nlisted - 1].tx + 1);
+	else
+		sync_complete(s);
+}
+
+static void list_submit(struct server *s, uint64_t from)
+{
+	server_cmd(s->v, &s->sync_call, WEFT_CMD_LIST);
+	s->sync_call.cmd.tx = from;
+	s->sync_call.cmd.reply_len = PAGE_BYTES;
+	s->sync_iov = (struct iovec){s->page, PAGE_BYTES};
+	s->sync_call.in = &s->sync_iov;
+	s->sync_call.nin = 1;
+	s->sync_call.done = list_done;
+	s->sync_busy = true;
+	server_submit(s, &s->sync_call);
+}
+
+static void fence_done(struct nbd_call *call, int error)
+{
+	struct server *s = (struct server *)((char *)call - offsetof(struct server, sync_call));
+	const struct weft_fence_reply *r = (const struct weft_fence_reply *)s->page;
+
+	if (!sync_went_well(s, error))
+		return;
+	s->committed = be64toh(r->committed);
+	s->old_epoch = be32toh(r->old_epoch);
+	s->nlisted = 0;
+	if (r->prepared == 0) {
+		sync_complete(s);
+		return;
+	}
+	s->state = SERVER_LISTING;
+	list_submit(s, 0);
+}
+
+void server_sync(struct server *s)
+{
+	struct volume *v = s->v;
+
+	if (s->state != SERVER_DOWN || s->sync_busy || v->state == VOLUME_NEW ||
+	    v->state >= VOLUME_STOPPED)
+		return;
+	s->peer = v->config.ops->peer(v->config.ctx, s->number);
+	if (s->peer == NULL || !s->peer->up)
+		return;
+	if (s->fenced && memcmp(s->boot, s->peer->boot, sizeof(s->boot)) == 0) {
+		server_up(s);
+		return;
+	}
+	s->fenced = false;
+	memcpy(s->boot, s->peer->boot, sizeof(s->boot));
+	s->state = SERVER_FENCING;
+	server_cmd(v, &s->sync_call, WEFT_CMD_FENCE);
+	s->sync_call.cmd.reply_len = sizeof(struct weft_fence_reply);
+	s->sync_iov = (struct iovec){s->page, sizeof(struct weft_fence_reply)};
+	s->sync_call.in = &s->sync_iov;
+	s->sync_call.nin = 1;
+	s->sync_call.done = fence_done;
+	s->sync_busy = true;
+	server_submit(s, &s->sync_call);
+}
+
+/* The same run again, or one that has been looked through: everything that waits may go on. */
+static void server_up(struct server *s)
+{
+	struct volume *v = s->v;
+
+	s->state = SERVER_UP;
+	if (v->state == VOLUME_STARTING) {
+		open_server_up(s);
+		return;
+	}
+	flush_server_up(s);
+	tx_server_up(v);
+	volume_unstall(v);
+}
+
+void volume_unstall(struct volume *v)
+{
+	struct stripe *st = v->stalled;
+
+	v->stalled = NULL;
+	while (st != NULL) {
+		struct stripe *next = st->next;
+
+		st->place = STRIPE_NOWHERE;
+		stripe_start(v, st);
+		st = next;
+	}
+	v->placings_changed = true;
+	volume_wake(v);
+}
+
+void volume_peer_changed(struct volume *v, struct peer *p)
+{
+	struct server *s = NULL;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->number == p->server)
+			s = v->servers[i];
+	if (s == NULL || v->state == VOLUME_NEW || v->state == VOLUME_STOPPED)
+		return;
+	s->peer = p;
+	server_broke(s); /* also when it came up: a break that nobody told us of */
+	if (p->up)
+		server_sync(s);
+}
+
+void server_recheck(struct server *s)
+{
+	s->fenced = false;
+	server_broke(s);
+	server_sync(s);
+}

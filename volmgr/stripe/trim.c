@@ -1,0 +1,210 @@
+/*
+ * Giving space back, and telling where there is none in use. Whole extents leave the map (durably,
+ * and after what runs in them has ended); their slots are discarded. The rest of a range becomes
+ * txs of zeros, which cost the servers no space either.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "stripe/engine.h"
+
+#include "banned.h"
+
+#define DISCARD_WINDOW 64 /* slots that are being discarded at once when a volume goes */
+
+/* ---- whole extents
+ * ------------------------------------------------------------------------------------- */
+
+struct drop {
+	struct volume *v;
+	struct extent *x;
+	struct op *op;
+};
+
+static void drop_done(void *arg, int err)
+{
+	struct drop *d = arg;
+	struct volume *v = d->v;
+	struct extent *x = d->x;
+	struct op *op = d->op;
+
+	free(d);
+	v->background--;
+	if (err != 0) {
+		log_error("volume %s: extent %llu: cannot be taken from the map: %s", v->name,
+			  (unsigned long long)x->number, strerror(-err));
+		x->state = EXTENT_READY;
+		op_fail(op, EIO);
+	} else {
+		for (unsigned i = 0; i < v->shards; i++)
+			slot_discard(v, x->place[i].server, x->place[i].slot, x->place[i].slot_gen);
+		extent_forget(v, x);
+	}
+	volume_wake(v); /* ops that wait for the extent */
+	op_put(op);
+}
+
+void extent_drop_advance(struct volume *v, struct extent *x)
+{
+	struct extent_record r;
+	struct drop *d;
+
+	if (x->drop == NULL) /* on its way already */
+		return;
+	assert(x->busy == 0);
+	d = malloc(sizeof(*d));
+	if (d == NULL) {
+		struct op *op = x->drop;
+
+		x->drop = NULL;
+		x->state = EXTENT_READY;
+		op_fail(op, ENOMEM);
+		op_put(op);
+		return;
+	}
+	*d = (struct drop){v, x, x->drop};
+	x->drop = NULL;
+	extent_record_of(v, x, &r);
+	v->background++;
+	v->config.ops->extents_put(v->config.ctx, v, &r, 1, true, drop_done, d);
+}
+
+static void extent_drop(struct op *op, struct extent *x)
+{
+	x->state = EXTENT_DROPPING;
+	x->drop = op;
+	op->pending++;
+	if (x->busy == 0)
+		extent_drop_advance(op->v, x);
+}
+
+/* ---- ranges
+ * ---------------------------------------------------------------------------------------------- */
+
+static bool all_of_extent(const struct op *op, uint64_t number)
+{
+	const struct volume *v = op->v;
+	uint64_t start = number * v->l.extent, end = start + v->l.extent;
+
+	if (end > v->config.size && v->config.size > start)
+		end = v->config.size;
+	return op->cursor == start && op->end >= end;
+}
+
+/* The next extent's part of the range. False: not now. */
+static bool trim_next(struct op *op)
+{
+	struct volume *v = op->v;
+	uint64_t number = op->cursor / v->l.extent;
+	uint64_t next = (number + 1) * v->l.extent;
+	struct extent *x = extent_find(v, number);
+
+	if (next > op->end)
+		next = op->end;
+	if (x == NULL || (x->state == EXTENT_NEW && x->busy == 0)) {
+		op->cursor = next;
+		return true;
+	}
+	if (x->state == EXTENT_DROPPING ||
+	    (x->state != EXTENT_READY && all_of_extent(op, number))) {
+		op_wait(op);
+		return false;
+	}
+	if (all_of_extent(op, number)) {
+		op->cursor = next;
+		extent_drop(op, x);
+		return true;
+	}
+	return write_next(op);
+}
+
+void trim_continue(struct op *op)
+{
+	while (op->cursor < op->end && op->pending <= OP_STRIPES_MAX)
+		if (!trim_next(op))
+			return;
+}
+
+/* ---- block status
+ * ---------------------------------------------------------------------------------------- */
+
+void status_answer(struct volume *v, struct nbd_req *req)
+{
+	struct nbd_status st[STATUS_MAX];
+	uint64_t at = req->offset, end = req->offset + req->len;
+	int n = 0, max = (req->flags & NBD_CMD_FLAG_REQ_ONE) != 0 ? 1 : (int)STATUS_MAX;
+
+	while (at < end) {
+		uint64_t number = at / v->l.extent, next = (number + 1) * v->l.extent;
+		struct extent *x = extent_find(v, number);
+		bool data = x != NULL && x->state == EXTENT_READY;
+		uint32_t flags = data ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO;
+		uint32_t len;
+
+		if (next > end)
+			next = end;
+		len = (uint32_t)(next - at);
+		if (n > 0 && st[n - 1].flags == flags)
+			st[n - 1].len += len;
+		else if (n == max)
+			break;
+		else
+			st[n++] = (struct nbd_status){.len = len, .flags = flags};
+		at = next;
+	}
+	nbd_req_done_status(req, st, n);
+}
+
+/* ---- a whole volume
+ * -------------------------------------------------------------------------------------- */
+
+struct discard_all {
+	struct volume *v;
+	void (*done)(void *arg, int err);
+	void *arg;
+	struct io_timer timer;
+};
+
+#define DISCARD_POLL_MS 2
+
+static void discard_more(struct io_timer *t)
+{
+	struct discard_all *d =
+		(struct discard_all *)((char *)t - offsetof(struct discard_all, timer));
+	struct volume *v = d->v;
+	struct extent *x;
+
+	while (v->background < DISCARD_WINDOW && (x = extent_next(v, 0)) != NULL) {
+		if (x->state == EXTENT_READY)
+			for (unsigned i = 0; i < v->shards; i++)
+				slot_discard(v, x->place[i].server, x->place[i].slot,
+					     x->place[i].slot_gen);
+		extent_forget(v, x);
+	}
+	if (v->background > 0 || extent_next(v, 0) != NULL) {
+		v->config.env->ops->timer_set(v->config.env, &d->timer,
+					      volume_now(v) + DISCARD_POLL_MS * NS_PER_MS);
+		return;
+	}
+	d->done(d->arg, 0);
+	free(d);
+}
+
+void volume_discard(struct volume *v, void (*done)(void *arg, int err), void *arg)
+{
+	struct discard_all *d = calloc(1, sizeof(*d));
+
+	assert(v->state == VOLUME_STOPPED);
+	if (d == NULL) {
+		done(arg, -ENOMEM);
+		return;
+	}
+	d->v = v;
+	d->done = done;
+	d->arg = arg;
+	d->timer.fire = discard_more;
+	v->config.env->ops->timer_set(v->config.env, &d->timer, volume_now(v));
+}
