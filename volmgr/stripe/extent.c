@@ -234,6 +234,8 @@ void extent_put_retry(struct io_timer *t)
 {
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, put_timer));
 
+	v->placings_changed = true;
+	volume_wake(v);
 	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1)) {
 		if (!x->put_again)
 			continue;

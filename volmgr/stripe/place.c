@@ -29,8 +29,9 @@ struct placing {
 	struct placing *next;
 	unsigned attempt;
 	unsigned pending;
+	bool chosen;	/* its servers; else it waits for more to come up */
 	bool labelling; /* else: waits for its servers to be fenced */
-	int error;	/* positive */
+	int error;	/* the first of its LABELs */
 	struct label_call calls[];
 };
 
@@ -104,6 +105,10 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 /* ---- placing
  * ---------------------------------------------------------------------------------------- */
 
+static void placing_try(struct placing *p);
+static void placing_later(struct placing *p);
+static void placing_waits(struct placing *p);
+
 static void extent_placed(struct volume *v, struct extent *x, int error)
 {
 	struct stripe *st = x->placing;
@@ -138,8 +143,6 @@ static void placing_end(struct placing *p, int error)
 	free(p);
 	extent_placed(v, x, error);
 }
-
-static void placing_try(struct placing *p);
 
 static void placing_undo(struct placing *p)
 {
@@ -206,7 +209,7 @@ static void label_done(struct nbd_call *call, int error)
 	if (error == -ENOTCONN)
 		server_broke(c->server);
 	if (error != 0 && p->error == 0)
-		p->error = error < 0 ? -error : error;
+		p->error = error;
 	if (--p->pending > 0)
 		return;
 	if (p->error == (int)WEFT_ESTALE) {
@@ -214,7 +217,10 @@ static void label_done(struct nbd_call *call, int error)
 		placing_end(p, ESHUTDOWN);
 	} else if (p->error != 0) {
 		placing_undo(p);
-		placing_again(p, p->error);
+		if (p->error < 0)
+			placing_later(p);
+		else
+			placing_again(p, p->error);
 	} else {
 		placing_put(p);
 	}
@@ -256,6 +262,20 @@ static void placing_label(struct placing *p)
 		label_submit(p, i);
 }
 
+/* A server that was chosen is not there: choose again, soon or when one comes up. */
+static void placing_later(struct placing *p)
+{
+	struct volume *v = p->v;
+
+	p->chosen = p->labelling = false;
+	placing_waits(p);
+	if (v->state == VOLUME_FENCED)
+		placing_end(p, ESHUTDOWN);
+	else
+		v->config.env->ops->timer_set(v->config.env, &v->put_timer,
+					      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
+}
+
 /* All its servers fenced: label. One of them gone: choose others. */
 static void placing_check(struct placing *p)
 {
@@ -267,12 +287,20 @@ static void placing_check(struct placing *p)
 		if (server_ok(s))
 			ready++;
 		else if (s->peer == NULL || !s->peer->up) {
-			placing_again(p, ENOSPC);
+			placing_later(p);
 			return;
 		}
 	}
 	if (ready == p->v->shards)
 		placing_label(p);
+}
+
+/* Its requests are counted as waiting. */
+static void placing_waits(struct placing *p)
+{
+	for (struct stripe *st = p->x->placing; st != NULL; st = st->next)
+		for (struct wpart *w = st->parts; w != NULL; w = w->next)
+			op_waiting(w->op, true);
 }
 
 static void placing_try(struct placing *p)
@@ -282,6 +310,11 @@ static void placing_try(struct placing *p)
 	int err = v->config.ops->place(v->config.ctx, v, v->shards, servers);
 
 	p->labelling = false;
+	p->chosen = err == 0;
+	if (err == -EAGAIN) { /* placings_advance() asks again when a server comes */
+		placing_waits(p);
+		return;
+	}
 	if (err != 0) {
 		log_error("volume %s: no %u servers with room for extent %llu", v->name, v->shards,
 			  (unsigned long long)p->x->number);
@@ -325,7 +358,11 @@ void placings_advance(struct volume *v)
 	while (p != NULL) {
 		struct placing *next = p->next;
 
-		if (!p->labelling)
+		if (v->state == VOLUME_FENCED && !p->labelling)
+			placing_end(p, ESHUTDOWN);
+		else if (!p->chosen)
+			placing_try(p);
+		else if (!p->labelling)
 			placing_check(p);
 		p = next;
 	}

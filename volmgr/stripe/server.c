@@ -303,7 +303,11 @@ void volume_peer_changed(struct volume *v, struct peer *p)
 	for (unsigned i = 0; i < v->nservers; i++)
 		if (v->servers[i]->number == p->server)
 			s = v->servers[i];
-	if (s == NULL || v->state == VOLUME_NEW || v->state == VOLUME_STOPPED)
+	if (v->state == VOLUME_NEW || v->state == VOLUME_STOPPED)
+		return;
+	v->placings_changed = true;
+	volume_wake(v);
+	if (s == NULL)
 		return;
 	s->peer = p;
 	server_broke(s); /* also when it came up: a break that nobody told us of */

@@ -1,0 +1,72 @@
+/*
+ * Storage servers in memory, for tests of the stripe engine: the private commands as weft.h
+ * describes them, over plain bytes. Calls are taken by each server in their order, at moments that
+ * the seed chooses; replies come in any order. Connections break and servers crash when told.
+ */
+#ifndef WEFT_FAKE_STORE_H
+#define WEFT_FAKE_STORE_H
+
+#include "fake-env.h"
+#include "stripe/peer.h"
+
+#define FAKE_SERVERS_MAX 24
+#define FAKE_SLOTS	 64
+
+struct fake_prepared {
+	struct fake_prepared *next; /* older */
+	uint64_t tx, offset, blocks;
+	uint32_t slot, participants;
+	bool durable, committed;
+	uint8_t *old; /* a block for each bit */
+};
+
+struct fake_slot {
+	bool used;
+	uint32_t gen;
+	struct weft_label label; /* wire order */
+	uint8_t *data;
+	uint8_t bad[WEFT_SHARD_BYTES / WEFT_BLOCK_BYTES]; /* checksum does not match */
+};
+
+struct fake_cluster;
+
+struct fake_server {
+	struct peer peer; /* first */
+	struct fake_cluster *cluster;
+	struct fake_slot slots[FAKE_SLOTS];
+	uint32_t next_gen;
+	uint32_t epoch;
+	uint64_t committed, committed_durable;
+	struct fake_prepared *prepared; /* newest first */
+	struct nbd_call *queue, **queue_tail;
+	struct nbd_call *replies; /* their error is in reply_error[] order */
+	int nreplies;
+	bool full;	  /* PREPARE of data answers ENOSPC */
+	int fail_prepare; /* countdown to one failing PREPARE, 0: none */
+	int fail_error;
+	int break_after;  /* countdown of calls taken to a broken connection, 0: none */
+	bool break_crash; /* ... and the server restarts */
+};
+
+struct fake_cluster {
+	struct fake_env *env;
+	unsigned n;
+	struct fake_server *servers;
+	uint64_t calls[16];  /* by command: 0-7 NBD, 8 + (type - PREPARE) private */
+	unsigned violations; /* of what the engine owes to the servers */
+	void (*changed)(void *ctx, struct peer *p);
+	void *ctx;
+};
+
+void fake_cluster_init(struct fake_cluster *c, struct fake_env *env, unsigned n);
+void fake_cluster_free(struct fake_cluster *c);
+/* Let one thing happen on some server. False: nothing is under way. */
+bool fake_cluster_step(struct fake_cluster *c);
+/* The connection breaks; crash: what was not flushed is lost, another boot. */
+void fake_server_break(struct fake_server *s, bool crash);
+void fake_server_return(struct fake_server *s);
+/* Slots in use on all servers. */
+unsigned fake_cluster_slots(const struct fake_cluster *c);
+unsigned fake_cluster_prepared(const struct fake_cluster *c);
+
+#endif
