@@ -7,8 +7,11 @@
 #include "volctl.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "banned.h"
 #include "conf.h"
@@ -170,20 +173,16 @@ static int parse_command(struct volctl *v, const struct volctl_command *c, int a
 
 static int set_socket(void *ctx, const char *value, const char **why)
 {
-	((struct volctl *)ctx)->socket = value;
-	if (*value != '\0')
-		return 0;
-	*why = "a path is missing";
-	return -1;
-}
+	static char path[sizeof(
+		((struct sockaddr_un *)0)->sun_path)]; /* the config file's line goes away */
+	size_t len = strlen(value);
 
-/* The config file's line is gone when the option is used: keep a copy. */
-static int set_socket_copy(void *ctx, const char *value, const char **why)
-{
-	const char *copy = strdup(value);
-
-	*why = "out of memory";
-	return copy != NULL ? set_socket(ctx, copy, why) : -1;
+	*why = len == 0 ? "a path is missing" : "the path is longer than 107 bytes";
+	if (len == 0 || len >= sizeof(path))
+		return -EINVAL;
+	memcpy(path, value, len + 1);
+	((struct volctl *)ctx)->socket = path;
+	return 0;
 }
 
 static int set_json(void *ctx, const char *value, const char **why)
@@ -220,7 +219,7 @@ int main(int argc, char **argv)
 {
 	static const struct conf_option options[] = {
 		{"socket", "PATH", "volmgr's socket (default WEFT_SOCKET, " DEFAULT_SOCKET ")",
-		 false, set_socket_copy},
+		 false, set_socket},
 		{"json", NULL, "print volmgr's answers as they are", true, set_json},
 		{NULL, NULL, NULL, false, NULL},
 	};
