@@ -20,6 +20,7 @@
 
 #include "addr.h"
 #include "banned.h"
+#include "nbd/weft.h"
 
 #define LOOP_MAJOR_NUMBER   7
 #define LOOP_SECTOR	    512 /* as every stock NBD client shows it */
@@ -29,7 +30,11 @@
 #define URI_MAX		    (ADDR_TEXT_MAX * 3 + 128)
 #define DEFAULT_CONNECTIONS "4"
 
-/* nbd://HOST:PORT/NAME or nbd+unix:///NAME?socket=PATH, for libnbd. */
+/*
+ * nbd://HOST:PORT/NAME or nbd+unix:///NAME?socket=PATH, for libnbd. nbdfuse learns the size once,
+ * so it gets the export with room behind the end; the loop device has the real size, and can grow
+ * into it.
+ */
 static int make_uri(const struct attach_record *r, char *uri, size_t len)
 {
 	char text[ADDR_TEXT_MAX];
@@ -41,11 +46,11 @@ static int make_uri(const struct attach_record *r, char *uri, size_t len)
 		return -EINVAL;
 	p = addr_format(&a, text);
 	if (strncmp(p, "unix:", 5) != 0) {
-		snprintf(uri, len, "nbd://%s/%s", strncmp(p, "tcp:", 4) == 0 ? p + 4 : p,
-			 r->volume);
+		snprintf(uri, len, "nbd://%s/%s" WEFT_EXPORT_ROOM,
+			 strncmp(p, "tcp:", 4) == 0 ? p + 4 : p, r->volume);
 		return 0;
 	}
-	n = (size_t)snprintf(uri, len, "nbd+unix:///%s?socket=", r->volume);
+	n = (size_t)snprintf(uri, len, "nbd+unix:///%s" WEFT_EXPORT_ROOM "?socket=", r->volume);
 	for (p += 5; *p != '\0' && n + 4 < len; p++)
 		n += (size_t)snprintf(uri + n, len - n, strchr("%?#&+ ", *p) ? "%%%02X" : "%c",
 				      (unsigned char)*p);

@@ -60,19 +60,31 @@ static void conn_unlink(struct conn *c)
 /* ---- what the session asks
  * --------------------------------------------------------------------------- */
 
+/* NAME+room; a name of a volume has no "+". */
+static bool wants_room(const char *name, size_t len)
+{
+	size_t n = strlen(WEFT_EXPORT_ROOM);
+
+	return len > n && memcmp(name + len - n, WEFT_EXPORT_ROOM, n) == 0;
+}
+
 static int front_open(void *ctx, struct nbd_session *s, const char *name, size_t len,
 		      bool info_only, struct nbd_export *out, const char **why)
 {
 	struct conn *c = ctx;
+	bool room = wants_room(name, len);
 	struct vol *v;
 	uint64_t size;
 	int err;
 
+	if (room)
+		len -= strlen(WEFT_EXPORT_ROOM);
 	err = volumes_attach(c->worker->cluster, name, len, !info_only, &v, &size, why);
 	if (err != 0)
 		return err;
 	*out = (struct nbd_export){
-		.size = size,
+		/* conn_resume() tells the session the real one, for its checks */
+		.size = room ? VOLUME_SIZE_MAX : size,
 		.min_block = 1,
 		.pref_block = WEFT_BLOCK_BYTES,
 		.max_block = NBD_PAYLOAD_MAX,

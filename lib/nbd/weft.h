@@ -19,6 +19,11 @@
 
 #define WEFT_PROTOCOL_VERSION 1u
 #define WEFT_STORE_EXPORT     "weft-store"
+/*
+ * volmgr: export NAME WEFT_EXPORT_ROOM is the volume NAME with a size that it may grow to. Requests behind
+ * the end that it has now are refused. For clients that learn the size once and never again.
+ */
+#define WEFT_EXPORT_ROOM "+room"
 
 #define WEFT_BLOCK_BYTES 4096u		 /* the grain of private commands and of checksums */
 #define WEFT_SHARD_BYTES (4u << 20)	 /* a slot's size */
