@@ -1,0 +1,266 @@
+/*
+ * Map entries, and which granules of the data area are taken. Which are is not stored: the map says
+ * it, and map_scan() finds out at open, when replay has settled what belongs to whom.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+
+#include "store/store_internal.h"
+
+#include "banned.h"
+
+uint16_t entry_check(const struct disk_entry *e)
+{
+	struct disk_entry copy = *e;
+	uint32_t crc;
+
+	copy.check = 0;
+	crc = crc32c(0, &copy, sizeof(copy));
+	return htole16((uint16_t)(crc ^ crc >> 16));
+}
+
+bool entry_valid(const struct disk_entry *e)
+{
+	return e->phys == 0 || e->check == entry_check(e);
+}
+
+void entry_seal(struct disk_entry *e)
+{
+	e->check = entry_check(e);
+}
+
+uint64_t granule_offset(const struct store *s, uint32_t phys)
+{
+	assert(phys > 0 && phys <= s->granules);
+	return s->info.data_offset + (uint64_t)(phys - 1) * GRANULE_BYTES;
+}
+
+void map_resolve(struct store *s, const struct gran *g, uint64_t index, unsigned block,
+		 struct src *src)
+{
+	const struct disk_entry *e = map_entry(s, index);
+	uint32_t phys = le32toh(e->phys);
+
+	for (const struct part *p = g != NULL ? g->newest : NULL; p != NULL; p = p->older) {
+		if ((p->mask & (1u << block)) == 0)
+			continue;
+		if (p->kind == PART_ZERO) {
+			src->kind = SRC_ZERO;
+		} else if (p->in_memory) {
+			src->kind = SRC_MEMORY;
+			src->memory = part_data(p, block);
+		} else {
+			src->kind = SRC_DISK;
+			src->disk = granule_offset(s, p->phys) + block * WEFT_BLOCK_BYTES;
+		}
+		src->crc = p->crc[block];
+		return;
+	}
+	if (phys == 0 || (le16toh(e->present) & (1u << block)) == 0) {
+		src->kind = SRC_ZERO;
+		return;
+	}
+	src->kind = SRC_DISK;
+	src->disk = granule_offset(s, phys) + block * WEFT_BLOCK_BYTES;
+	src->crc = le32toh(e->crc[block]);
+}
+
+static bool granule_taken(const struct store *s, uint64_t i)
+{
+	return (s->bitmap[i / 64] >> (i % 64) & 1) != 0;
+}
+
+static void granule_take(struct store *s, uint64_t i)
+{
+	assert(!granule_taken(s, i));
+	s->bitmap[i / 64] |= 1ULL << (i % 64);
+	s->granules_free--;
+}
+
+/* Has a thin disk really room for one more? Asked now and then: the answer costs a system call. */
+static bool really_free(struct store *s)
+{
+	if (s->real_free == NULL)
+		return true;
+	if (s->real_free_left == 0) {
+		s->real_free_bytes = s->real_free(s->real_free_ctx);
+		s->real_free_left = REAL_FREE_EVERY;
+	}
+	s->real_free_left--;
+	if (s->real_free_bytes < REAL_FREE_MARGIN + GRANULE_BYTES) {
+		s->real_free_left = 0;
+		return false;
+	}
+	s->real_free_bytes -= GRANULE_BYTES;
+	return true;
+}
+
+uint32_t granule_alloc(struct store *s, bool reserved)
+{
+	uint64_t words = (s->granules + 63) / 64;
+
+	if (reserved) {
+		assert(s->granules_reserved > 0);
+		s->granules_reserved--;
+	} else if (s->granules_free <= s->granules_reserved || !really_free(s)) {
+		return 0;
+	}
+	assert(s->granules_free > 0);
+	for (uint64_t n = 0; n <= words; n++) {
+		uint64_t w = (s->alloc_hint + n) % words, i;
+
+		if (s->bitmap[w] == UINT64_MAX)
+			continue;
+		i = w * 64 + (uint64_t)__builtin_ctzll(~s->bitmap[w]);
+		s->alloc_hint = w;
+		granule_take(s, i);
+		return (uint32_t)(i + 1);
+	}
+	assert(!"a free granule is counted but not there");
+	return 0;
+}
+
+void granule_free(struct store *s, uint32_t phys)
+{
+	uint64_t i = (uint64_t)phys - 1;
+
+	assert(phys > 0 && phys <= s->granules && granule_taken(s, i));
+	s->bitmap[i / 64] &= ~(1ULL << (i % 64));
+	s->granules_free++;
+}
+
+bool granule_reserve(struct store *s)
+{
+	if (s->granules_free <= s->granules_reserved || (s->replay == NULL && !really_free(s)))
+		return false;
+	s->granules_reserved++;
+	return true;
+}
+
+void granule_unreserve(struct store *s)
+{
+	assert(s->granules_reserved > 0);
+	s->granules_reserved--;
+}
+
+void map_set(struct store *s, uint64_t index, const struct disk_entry *e)
+{
+	struct disk_entry *at = map_entry(s, index);
+	struct slot *slot = &s->slots[index / SLOT_GRANULES];
+	uint32_t old = le32toh(at->phys), new = le32toh(e->phys);
+
+	if (old != 0 && old != new)
+		granule_free(s, old);
+	if (old == 0 && new != 0)
+		slot->granules++;
+	if (old != 0 && new == 0)
+		slot->granules--;
+	if (new == 0) {
+		memset(at, 0, sizeof(*at));
+		return;
+	}
+	*at = *e;
+	entry_seal(at);
+}
+
+void map_clear(struct store *s, uint64_t index)
+{
+	static const struct disk_entry none;
+
+	map_set(s, index, &none);
+}
+
+/* Does replay have committed bytes for it? Then its entry may be half of one state and half of
+ * another. */
+static bool being_replayed(struct store *s, uint64_t index)
+{
+	const struct gran *g = gran_find(s, index);
+
+	for (const struct part *p = g != NULL ? g->newest : NULL; p != NULL; p = p->older)
+		if (p->ptx->state == PTX_READY)
+			return true;
+	return false;
+}
+
+static int scan_entry(struct store *s, uint64_t index, const char **why)
+{
+	struct disk_entry *e = map_entry(s, index);
+	uint32_t phys = le32toh(e->phys);
+
+	if (phys == 0)
+		return 0;
+	if (phys > s->granules || (!entry_valid(e) && !being_replayed(s, index))) {
+		*why = store_why("the map entry %" PRIu64 " of slot %" PRIu64
+				 " is damaged: take this server out and let the cluster rebuild it",
+				 index % SLOT_GRANULES, index / SLOT_GRANULES);
+		return -EUCLEAN;
+	}
+	if (e->present == 0) { /* a page torn while the granule was given back */
+		memset(e, 0, sizeof(*e));
+		return 0;
+	}
+	if (granule_taken(s, phys - 1)) {
+		*why = store_why(
+			"two places of the map claim granule %u, one of them in slot %" PRIu64
+			": take this server out and let the cluster rebuild it",
+			phys - 1, index / SLOT_GRANULES);
+		return -EUCLEAN;
+	}
+	granule_take(s, phys - 1);
+	s->slots[index / SLOT_GRANULES].granules++;
+	return 0;
+}
+
+static int scan_fresh(struct store *s, const struct gran *g, const char **why)
+{
+	for (const struct part *p = g->newest; p != NULL; p = p->older) {
+		if (p->kind != PART_FRESH || p->phys == 0 ||
+		    p->phys == le32toh(map_entry(s, g->index)->phys))
+			continue;
+		if (granule_taken(s, p->phys - 1)) {
+			*why = store_why("the log claims granule %u, which the map gave away: take "
+					 "this server out and let the cluster rebuild it",
+					 p->phys - 1);
+			return -EUCLEAN;
+		}
+		granule_take(s, p->phys - 1);
+	}
+	return 0;
+}
+
+static int scan_reserve(struct store *s, struct gran *g, const char **why)
+{
+	bool in_log = false;
+
+	for (const struct part *p = g->newest; p != NULL; p = p->older)
+		in_log |= p->kind == PART_LOG;
+	if (!in_log || map_entry(s, g->index)->phys != 0)
+		return 0;
+	if (!granule_reserve(s)) {
+		*why = "the log holds more than the data area has room for: take this server out "
+		       "and let the cluster rebuild it";
+		return -EUCLEAN;
+	}
+	g->reserved = true;
+	return 0;
+}
+
+int map_scan(struct store *s, const char **why)
+{
+	int err = 0;
+
+	for (uint32_t slot = 0; slot < s->nslots && err == 0; slot++) {
+		if (s->slots[slot].state != SLOT_USED)
+			continue;
+		for (unsigned g = 0; g < SLOT_GRANULES && err == 0; g++)
+			err = scan_entry(s, (uint64_t)slot * SLOT_GRANULES + g, why);
+	}
+	for (unsigned b = 0; b < GRAN_BUCKETS && err == 0; b++)
+		for (struct gran *g = s->gran_hash[b]; g != NULL && err == 0; g = g->hash_next)
+			err = scan_fresh(s, g, why);
+	for (unsigned b = 0; b < GRAN_BUCKETS && err == 0; b++)
+		for (struct gran *g = s->gran_hash[b]; g != NULL && err == 0; g = g->hash_next)
+			err = scan_reserve(s, g, why);
+	return err;
+}
