@@ -1,0 +1,352 @@
+/*
+ * A disk in memory with the manners of real ones: completions in any order, writes that a power cut
+ * loses, keeps or tears at 512 bytes, a mapped area whose pages are written back whenever the disk
+ * likes, and an N-th operation that fails. All from a seed.
+ *
+ * memory is what reads see (the page cache, and the mapped area); platter is what a power cut
+ * leaves.
+ */
+#ifndef WEFT_FAKE_DISK_H
+#define WEFT_FAKE_DISK_H
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "io.h"
+
+#define FAKE_DISK_OPS_MAX 4096
+#define FAKE_SECTOR	  512u
+#define FAKE_PAGE	  4096u
+
+enum fake_disk_kind { FAKE_READ, FAKE_WRITE, FAKE_SYNC, FAKE_DISCARD };
+
+struct fake_range {
+	uint64_t offset, len;
+	uint8_t *data; /* a copy, or NULL: what memory holds */
+};
+
+struct fake_ranges {
+	struct fake_range *r;
+	size_t n, max;
+};
+
+struct fake_disk_op {
+	enum fake_disk_kind kind;
+	struct disk_op *op;
+	struct iovec *iov;
+	int niov;
+	uint64_t offset, len;
+	struct fake_ranges covers; /* SYNC */
+};
+
+struct fake_disk {
+	struct disk disk; /* first */
+	uint8_t *memory, *platter;
+	int template;
+	uint64_t map_offset, map_len;
+	uint64_t random;
+	bool ordered; /* complete in order of submission */
+	bool now;     /* read_now and write_now work, mostly */
+	bool always_now;
+	struct fake_disk_op ops[FAKE_DISK_OPS_MAX];
+	unsigned nops;
+	struct fake_ranges unsynced;
+	uint8_t *touched; /* pages where memory and platter may differ */
+	uint64_t count;	  /* operations submitted, "now" ones too */
+	uint64_t fail_at; /* this one fails with EIO; 0: none */
+	bool fail_all;	  /* and all after it */
+	uint64_t reads, writes, syncs;
+};
+
+static uint64_t fake_disk_next(struct fake_disk *d)
+{
+	uint64_t z = (d->random += 0x9e3779b97f4a7c15ULL);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+static uint32_t fake_disk_below(struct fake_disk *d, uint32_t n)
+{
+	return (uint32_t)((fake_disk_next(d) >> 32) * n >> 32);
+}
+
+static void fake_ranges_add(struct fake_ranges *rs, uint64_t offset, uint64_t len, uint8_t *data)
+{
+	if (rs->n == rs->max) {
+		rs->max = rs->max == 0 ? 64 : rs->max * 2;
+		rs->r = realloc(rs->r, rs->max * sizeof(*rs->r));
+		assert(rs->r != NULL);
+	}
+	rs->r[rs->n++] = (struct fake_range){offset, len, data};
+}
+
+static void fake_ranges_clear(struct fake_ranges *rs)
+{
+	for (size_t i = 0; i < rs->n; i++)
+		free(rs->r[i].data);
+	rs->n = 0;
+}
+
+static void fake_touch(struct fake_disk *d, uint64_t offset, uint64_t len)
+{
+	for (uint64_t p = offset / FAKE_PAGE; p <= (offset + len - 1) / FAKE_PAGE; p++)
+		d->touched[p] = 1;
+}
+
+static bool fake_fails(struct fake_disk *d)
+{
+	d->count++;
+	return d->fail_at != 0 &&
+	       (d->count == d->fail_at || (d->fail_all && d->count > d->fail_at));
+}
+
+static void fake_submit(struct fake_disk *d, enum fake_disk_kind kind, struct disk_op *op,
+			const struct iovec *iov, int niov, uint64_t offset)
+{
+	struct fake_disk_op *o = &d->ops[d->nops++];
+
+	assert(d->nops < FAKE_DISK_OPS_MAX);
+	*o = (struct fake_disk_op){.kind = kind, .op = op, .niov = niov, .offset = offset};
+	op->res = fake_fails(d) ? -EIO : 0;
+	if (niov > 0) {
+		o->iov = malloc((size_t)niov * sizeof(*iov));
+		assert(o->iov != NULL);
+		memcpy(o->iov, iov, (size_t)niov * sizeof(*iov));
+	}
+	for (int i = 0; i < niov; i++) {
+		assert(iov[i].iov_len % d->disk.align == 0);
+		assert((uintptr_t)iov[i].iov_base % d->disk.align == 0);
+		o->len += iov[i].iov_len;
+	}
+	assert(offset % d->disk.align == 0 && offset + o->len <= d->disk.size);
+}
+
+static void fake_readv(struct disk *disk, struct disk_op *op, const struct iovec *iov, int niov,
+		       uint64_t offset)
+{
+	((struct fake_disk *)disk)->reads++;
+	fake_submit((struct fake_disk *)disk, FAKE_READ, op, iov, niov, offset);
+}
+
+static void fake_writev(struct disk *disk, struct disk_op *op, const struct iovec *iov, int niov,
+			uint64_t offset)
+{
+	((struct fake_disk *)disk)->writes++;
+	fake_submit((struct fake_disk *)disk, FAKE_WRITE, op, iov, niov, offset);
+}
+
+static uint8_t *fake_copy(const uint8_t *from, size_t len)
+{
+	uint8_t *p = malloc(len);
+
+	assert(p != NULL);
+	memcpy(p, from, len);
+	return p;
+}
+
+/* A sync covers what completed before it, and the mapped pages as they are now: no more than that.
+ */
+static void fake_sync(struct disk *disk, struct disk_op *op)
+{
+	struct fake_disk *d = (struct fake_disk *)disk;
+	struct fake_ranges *rs;
+
+	d->syncs++;
+	fake_submit(d, FAKE_SYNC, op, NULL, 0, 0);
+	rs = &d->ops[d->nops - 1].covers;
+	for (size_t i = 0; i < d->unsynced.n; i++) {
+		struct fake_range *r = &d->unsynced.r[i];
+
+		fake_ranges_add(rs, r->offset, r->len, fake_copy(d->memory + r->offset, r->len));
+	}
+	fake_ranges_clear(&d->unsynced);
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p += FAKE_PAGE) {
+		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) == 0)
+			continue;
+		d->touched[p / FAKE_PAGE] = 1;
+		fake_ranges_add(rs, p, FAKE_PAGE, fake_copy(d->memory + p, FAKE_PAGE));
+	}
+}
+
+static void fake_discard(struct disk *disk, struct disk_op *op, uint64_t offset, uint64_t len)
+{
+	struct iovec none = {NULL, 0};
+
+	fake_submit((struct fake_disk *)disk, FAKE_DISCARD, op, &none, 1, offset);
+}
+
+static int fake_read_now(struct disk *disk, void *buf, uint32_t len, uint64_t offset)
+{
+	struct fake_disk *d = (struct fake_disk *)disk;
+
+	if (!d->always_now && fake_disk_below(d, 4) == 0)
+		return -EAGAIN;
+	memcpy(buf, d->memory + offset, len);
+	return (int)len;
+}
+
+static int fake_write_now(struct disk *disk, const void *buf, uint32_t len, uint64_t offset)
+{
+	struct fake_disk *d = (struct fake_disk *)disk;
+
+	if (!d->always_now && fake_disk_below(d, 4) == 0)
+		return -EAGAIN;
+	d->count++;
+	memcpy(d->memory + offset, buf, len);
+	if (!d->always_now)
+		fake_ranges_add(&d->unsynced, offset, len, NULL);
+	fake_touch(d, offset, len);
+	return (int)len;
+}
+
+static const struct disk_ops fake_disk_ops = {fake_readv,   fake_writev, fake_sync,
+					      fake_discard, NULL,	 NULL};
+static const struct disk_ops fake_disk_now_ops = {fake_readv,	fake_writev,   fake_sync,
+						  fake_discard, fake_read_now, fake_write_now};
+
+/* Both images start as what the file says, without a copy. */
+__attribute__((unused)) static void fake_disk_init(struct fake_disk *d, int fd, uint64_t size,
+						   uint64_t seed, bool now)
+{
+	memset(d, 0, sizeof(*d));
+	d->disk.ops = now ? &fake_disk_now_ops : &fake_disk_ops;
+	d->disk.size = size;
+	d->disk.align = now ? 1 : 4096;
+	d->now = now;
+	d->random = seed;
+	d->template = fd;
+	d->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	d->platter = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	d->touched = calloc(size / FAKE_PAGE, 1);
+	assert(d->memory != MAP_FAILED && d->platter != MAP_FAILED && d->touched != NULL);
+}
+
+static void fake_op_free(struct fake_disk_op *o)
+{
+	free(o->iov);
+	fake_ranges_clear(&o->covers);
+	free(o->covers.r);
+}
+
+__attribute__((unused)) static void fake_disk_free(struct fake_disk *d)
+{
+	for (unsigned i = 0; i < d->nops; i++)
+		fake_op_free(&d->ops[i]);
+	fake_ranges_clear(&d->unsynced);
+	free(d->unsynced.r);
+	free(d->touched);
+	munmap(d->memory, d->disk.size);
+	munmap(d->platter, d->disk.size);
+}
+
+static void fake_to_platter(struct fake_disk *d, uint64_t offset, const uint8_t *data, uint64_t len)
+{
+	memcpy(d->platter + offset, data, len);
+	fake_touch(d, offset, len);
+}
+
+static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool write)
+{
+	uint64_t at = o->offset;
+
+	for (int i = 0; i < o->niov; i++) {
+		if (write)
+			memcpy(d->memory + at, o->iov[i].iov_base, o->iov[i].iov_len);
+		else
+			memcpy(o->iov[i].iov_base, d->memory + at, o->iov[i].iov_len);
+		at += o->iov[i].iov_len;
+	}
+	if (write && o->len > 0) {
+		fake_ranges_add(&d->unsynced, o->offset, o->len, NULL);
+		fake_touch(d, o->offset, o->len);
+	}
+}
+
+/* Complete one operation; false: there is none. */
+__attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
+{
+	struct fake_disk_op o;
+	unsigned i;
+
+	if (d->nops == 0)
+		return false;
+	i = d->ordered ? 0 : fake_disk_below(d, d->nops);
+	o = d->ops[i];
+	memmove(&d->ops[i], &d->ops[i + 1], (--d->nops - i) * sizeof(o));
+	if (o.op->res == 0 && o.kind == FAKE_SYNC)
+		for (size_t r = 0; r < o.covers.n; r++)
+			fake_to_platter(d, o.covers.r[r].offset, o.covers.r[r].data,
+					o.covers.r[r].len);
+	else if (o.op->res == 0 && o.kind != FAKE_DISCARD)
+		fake_move(d, &o, o.kind == FAKE_WRITE);
+	fake_op_free(&o);
+	o.op->done(o.op, o.op->res != 0 ? o.op->res : (int64_t)o.len);
+	return true;
+}
+
+/* The kernel writes a page of the map back. */
+__attribute__((unused)) static void fake_disk_writeback(struct fake_disk *d)
+{
+	uint64_t p = d->map_offset +
+		     (uint64_t)fake_disk_below(d, (uint32_t)(d->map_len / FAKE_PAGE)) * FAKE_PAGE;
+
+	fake_to_platter(d, p, d->memory + p, FAKE_PAGE);
+}
+
+/* mode 0: all is lost; 1: all is kept; 2: some of it; 3: torn between sectors */
+static void fake_survive(struct fake_disk *d, unsigned mode, uint64_t offset, const uint8_t *data,
+			 uint64_t len)
+{
+	bool keep = mode == 1 || (mode == 2 && fake_disk_below(d, 2) == 0);
+
+	for (uint64_t at = 0; at < len; at += FAKE_SECTOR) {
+		if (mode == 3)
+			keep = fake_disk_below(d, 2) == 0;
+		if (keep)
+			fake_to_platter(d, offset + at, data + at, FAKE_SECTOR);
+	}
+}
+
+/* The power goes. What was not synced is lost, kept or torn; memory is the platter again. */
+__attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
+{
+	unsigned mode = fake_disk_below(d, 4);
+
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p += FAKE_PAGE)
+		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) != 0)
+			fake_survive(d, fake_disk_below(d, 4), p, d->memory + p, FAKE_PAGE);
+	for (size_t i = 0; i < d->unsynced.n; i++)
+		fake_survive(d, mode, d->unsynced.r[i].offset, d->memory + d->unsynced.r[i].offset,
+			     d->unsynced.r[i].len);
+	for (unsigned i = 0; i < d->nops; i++) {
+		struct fake_disk_op *o = &d->ops[i];
+		uint64_t at = o->offset;
+
+		for (int v = 0; o->kind == FAKE_WRITE && v < o->niov; v++) {
+			fake_survive(d, mode, at, o->iov[v].iov_base, o->iov[v].iov_len);
+			at += o->iov[v].iov_len;
+		}
+		for (size_t r = 0; r < o->covers.n; r++)
+			fake_survive(d, mode, o->covers.r[r].offset, o->covers.r[r].data,
+				     o->covers.r[r].len);
+		fake_op_free(o);
+	}
+	d->nops = 0;
+	fake_ranges_clear(&d->unsynced);
+	for (uint64_t p = 0; p < d->disk.size / FAKE_PAGE; p++) {
+		bool mapped = p * FAKE_PAGE >= d->map_offset &&
+			      p * FAKE_PAGE < d->map_offset + d->map_len;
+
+		if (mapped || d->touched[p])
+			memcpy(d->memory + p * FAKE_PAGE, d->platter + p * FAKE_PAGE, FAKE_PAGE);
+	}
+}
+
+#endif
