@@ -137,18 +137,18 @@ sub file_copy
 
 sub programs_copy
 {
-	my ($root, @more) = @_;
+	my ($root, $more, $files) = @_;
 	make_path(map { "$root/$_" } qw(bin sbin proc sys dev tmp etc run mnt usr));
 	symlink('../bin', "$root/usr/bin");
 	symlink('../sbin', "$root/usr/sbin");
 	file_copy(tool('busybox'), "$root/bin/busybox", 0755);
 	my %taken = (busybox => 1);
-	my @paths = grep { defined } map { m{/} ? $_ : tool($_) } @PROGRAMS, @more;
+	my @paths = grep { defined } map { m{/} ? $_ : tool($_) } @PROGRAMS, @$more;
 	for my $path (@paths) {
 		file_copy($path, "$root/bin/" . basename($path), 0755);
 		$taken{ basename($path) } = 1;
 	}
-	file_copy($_, "$root$_", 0755) for libraries(@paths);
+	file_copy($_, "$root$_", 0755) for libraries(@paths, @$files), @$files;
 	for my $name (split(/\n/, run_ok('busybox', '--list'))) {
 		symlink('busybox', "$root/bin/$name") if !$taken{$name};
 	}
@@ -165,7 +165,7 @@ export PATH=/bin:/sbin HOME=/ LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev 2>/dev/null
-mount -t tmpfs tmp /tmp
+mount -t tmpfs -o size=75% tmp /tmp
 mount -t tmpfs tmp /run
 ln -sf /proc/self/fd /dev/fd
 for m in $(cat /modules/order); do
@@ -216,13 +216,13 @@ END
 
 sub initramfs
 {
-	my ($kernel, $work, $script, $more) = @_;
+	my ($kernel, $work, $opt) = @_;
 	my $root = "$work/root";
-	programs_copy($root, @$more);
+	programs_copy($root, $opt->{programs} // [], $opt->{files} // []);
 	modules_copy($kernel, $root);
 	spew("$root/init", $INIT);
 	spew("$root/etc/vm-functions", $FUNCTIONS);
-	spew("$root/script", $script);
+	spew("$root/script", $opt->{script});
 	chmod(0755, "$root/init");
 	run_ok({ dir => $root, timeout => 120 }, 'sh', '-c',
 		"find . | busybox cpio -o -H newc > ../initramfs 2>/dev/null");
@@ -287,14 +287,15 @@ sub converse
 
 # Boots and runs a shell script. Options: script (text), timeout (s), on_line => sub (each line of
 # output), host_commands (1: the guest may run commands here by "host COMMAND"; a sub: it is given them
-# and returns { status, out }), programs => [more to take along], cpus, memory, verbose.
+# and returns { status, out }), programs => [more to take along],
+# files => [and these, at the same place], cpus, memory, verbose.
 # Returns the script's exit code; dies when the machine does not get that far.
 sub vm_run
 {
 	my (%opt) = @_;
 	my $work = temp_dir();
 	my $kernel = kernel_dir();
-	my $initramfs = initramfs($kernel, $work, $opt{script}, $opt{programs} // []);
+	my $initramfs = initramfs($kernel, $work, \%opt);
 	my $qemu = qemu_start(\%opt, $kernel, $initramfs, $work);
 	my $status = eval {
 		my $io;

@@ -1,0 +1,116 @@
+#!/usr/bin/perl
+# A whole cluster on Debian's own kernel, in a virtual machine: io_uring as that kernel has it, and
+# "volctl volume attach" by the kernel's nbd: ext4, files, growing while mounted, two connections, a
+# restart of everything.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Test::More;
+use Weft;
+use Weft::VM;
+
+need(qw(nbdsrv volmgr volctl));
+my $missing = Weft::VM::missing();
+skip_all($missing) if $missing;
+my $kernel = eval { Weft::VM::kernel_dir() };
+skip_all("no kernel can be had: $@" =~ s/\n.*//sr) if !$kernel;
+
+my $SCRIPT = <<'END';
+step() {
+	name=$1
+	shift
+	if "$@" >/tmp/step 2>&1; then
+		echo "result 0 $name"
+	else
+		echo "result 1 $name"
+		sed 's/^/# /' /tmp/step
+		tail -n 5 /tmp/c/*.log | sed 's/^/# /'
+		return 1
+	fi
+}
+c=/tmp/c
+export WEFT_SOCKET=$c/volmgr.sock
+mkdir -p $c/v /etc/weft
+start() {
+	for i in 1 2 3; do
+		nbdsrv --store $c/s$i --secret $c/secret --listen unix:$c/s$i.sock >>$c/s$i.log 2>&1 &
+		eval pid$i=$!
+	done
+	for i in 1 2 3; do
+		wait_for "server $i" test -S $c/s$i.sock
+	done
+	volmgr --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
+		--socket $c/volmgr.sock --http tcp:127.0.0.1:10880 >>$c/volmgr.log 2>&1 &
+	pidv=$!
+	wait_for volmgr volctl status
+}
+stop() {
+	kill $pidv && wait $pidv && kill $pid1 $pid2 $pid3 && wait $pid1 && wait $pid2 && wait $pid3
+}
+format() {
+	volctl cluster init --secret $c/secret &&
+	for i in 1 2 3; do
+		nbdsrv --store $c/s$i --format --size 256M --secret $c/secret || return 1
+	done
+}
+add() {
+	for i in 1 2 3; do
+		volctl server add unix:$c/s$i.sock --name server-$i || return 1
+	done
+	volctl volume create v --size 192M --ec 2+1
+}
+attach() {
+	volctl volume attach v "$@" >/tmp/attached || return 1
+	device=$(grep -o '/dev/nbd[0-9]*' /tmp/attached)
+	[ -b "$device" ]
+}
+sums() { (cd /mnt && find . -type f | sort | xargs sha256sum); }
+fill() { cp -r /bin /mnt/ && dd if=/dev/urandom of=/mnt/random bs=1M count=16; }
+same() { sums >/tmp/after && cmp /tmp/before /tmp/after; }
+grow() {
+	volctl volume resize v 320M && [ "$(blockdev --getsize64 $device)" = 335544320 ] &&
+	resize2fs $device && dd if=/dev/urandom of=/mnt/more bs=1M count=16
+}
+
+step 'three stores are made' format || exit 1
+step 'servers and volmgr start' start || exit 1
+step 'a volume is made' add || exit 1
+step 'volctl attaches it by the kernel nbd' attach || exit 1
+step 'ext4 is made' mkfs.ext4 -q $device
+step 'and mounted' mount -t ext4 $device /mnt || exit 1
+step 'files are written' fill
+step 'it grows while it is mounted' grow
+sums >/tmp/before
+step 'unmounted' umount /mnt
+step 'detached' volctl volume detach v
+step 'all daemons stop' stop
+step 'all daemons start' start || exit 1
+step 'attached again, with two connections' attach --connections 2 || exit 1
+step 'the file system is whole' fsck.ext4 -fn $device
+step 'and mounted again' mount -t ext4 $device /mnt || exit 1
+step 'the files are the same' same
+step 'fstrim' fstrim /mnt
+step 'unmounted again' umount /mnt
+step 'detached again' volctl volume detach v
+step 'and the volume is deleted' volctl volume delete v --yes
+step 'all daemons stop again' stop
+exit 0
+END
+
+# What liberasurecode loads by itself at run time.
+my @loaded = grep { -e } map { glob("/usr/lib/*-linux-gnu/$_") } qw(libisal.so.2 liberasurecode_*.so.1
+    libXorcode.so.1 libnullcode.so.1);
+my $status = eval {
+	Weft::VM::vm_run(
+		script => $SCRIPT, timeout => 600, cpus => 2, memory => '1536M', files => \@loaded,
+		programs => [ map { program($_) } qw(nbdsrv volmgr volctl) ],
+		on_line => sub {
+			my ($line) = @_;
+			return ok($1 == 0, $2) if $line =~ /\Aresult ([01]) (.*)\z/;
+			return diag($line);
+		},
+	);
+};
+is($status, 0, 'the virtual machine ran its script to the end') or diag($@);
+done_testing();
