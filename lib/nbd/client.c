@@ -401,10 +401,12 @@ static void client_closed(void *engine, int err)
 	enum client_state was = c->state;
 	const char *why = NULL;
 
-	c->state = CLIENT_CLOSING; /* submissions are possible until the owner knows */
+	c->state = CLIENT_CLOSING;
 	c->stream = NULL;
 	c->rx = NULL;
 	c->env->ops->timer_cancel(c->env, &c->timer);
+	if (c->ops->breaking != NULL)
+		c->ops->breaking(c->ctx, c);
 	while (c->head != NULL)
 		call_finish(c, c->head, -ENOTCONN);
 	c->tx = NULL;

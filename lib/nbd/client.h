@@ -53,6 +53,9 @@ struct nbd_call {
 struct nbd_client_ops {
 	/* Authenticated and opened: calls may be submitted. */
 	void (*ready)(void *ctx, struct nbd_client *c);
+	/* The connection is over, and the calls that wait will be done with -ENOTCONN right after this:
+	 * look for another way before they are, none may be submitted here any more. May be NULL. */
+	void (*breaking)(void *ctx, struct nbd_client *c);
 	/* The connection is over; every call has had its done() before this. why: a sentence for
 	 * people, or NULL for an orderly end. The engine frees itself after it. */
 	void (*closed)(void *ctx, struct nbd_client *c, int err, const char *why);
