@@ -310,6 +310,7 @@ void session_payload_received(struct nbd_session *s, size_t n)
 	assert(rx->direct && n <= rx->left);
 	rx->got += (uint32_t)n;
 	rx->left -= (uint32_t)n;
+	s->direct_bytes += n;
 	if (rx->left > 0)
 		return;
 	rx->direct = false;
@@ -366,6 +367,7 @@ static int step_payload(struct nbd_session *s)
 		rx->left -= n;
 		if (rx->left > 0) {
 			rx->direct = rx->large = true;
+			session_watch_payload(s);
 			return 0;
 		}
 	}

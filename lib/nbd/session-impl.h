@@ -76,6 +76,9 @@ struct nbd_session {
 	struct io_task parse_task;
 	struct io_timer retry_timer;
 	struct io_timer handshake_timer;
+	struct io_timer stall_timer; /* armed by a payload that comes directly */
+	uint64_t stall_bytes;	     /* direct_bytes when it was armed */
+	uint64_t direct_bytes;	     /* received directly so far */
 	uint64_t now_ns; /* of the present batch */
 
 	/* input */
@@ -125,6 +128,8 @@ static inline uint32_t session_avail(const struct nbd_session *s)
 void session_block(struct nbd_session *s, enum session_block why);
 /* Something changed: parse again, soon. */
 void session_unblock(struct nbd_session *s);
+/* Memory was taken for a payload that is still to come: see that it does. */
+void session_watch_payload(struct nbd_session *s);
 /* Free it when the stream is gone and no request is left. */
 void session_maybe_free(struct nbd_session *s);
 /* Read nothing more; send what there is and close. */

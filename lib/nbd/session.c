@@ -90,6 +90,32 @@ static void session_handshake_late(struct io_timer *timer)
 	session_end(s);
 }
 
+static void session_stalled(struct io_timer *timer)
+{
+	struct nbd_session *s =
+		(struct nbd_session *)((char *)timer - offsetof(struct nbd_session, stall_timer));
+
+	if (!s->rx.direct)
+		return;
+	if (s->direct_bytes != s->stall_bytes) {
+		session_watch_payload(s);
+		return;
+	}
+	log_info("nbd: %s: sent nothing of a payload for %u s, closing", s->peer,
+		 NBD_STALL_MS / 1000);
+	session_end(s);
+}
+
+void session_watch_payload(struct nbd_session *s)
+{
+	/* one that is armed already will look again: arming it for each payload would cost more */
+	if (s->stall_timer.at_ns != 0)
+		return;
+	s->stall_bytes = s->direct_bytes;
+	s->env->ops->timer_set(s->env, &s->stall_timer,
+			       s->env->ops->now_ns(s->env) + NBD_STALL_MS * NS_PER_MS);
+}
+
 void session_block(struct nbd_session *s, enum session_block why)
 {
 	s->blocked = why;
@@ -209,6 +235,7 @@ static void session_closed(void *engine, int err)
 	s->state = SESSION_CLOSED;
 	s->env->ops->timer_cancel(s->env, &s->retry_timer);
 	s->env->ops->timer_cancel(s->env, &s->handshake_timer);
+	s->env->ops->timer_cancel(s->env, &s->stall_timer);
 	while ((req = s->tx_head) != NULL) {
 		s->tx_head = req->reply_next;
 		session_req_free(s, req);
@@ -268,6 +295,7 @@ struct nbd_session *nbd_session_create(const struct nbd_session_config *config,
 	s->parse_task.run = session_task;
 	s->retry_timer.fire = session_retry;
 	s->handshake_timer.fire = session_handshake_late;
+	s->stall_timer.fire = session_stalled;
 	snprintf(s->peer, sizeof(s->peer), "client");
 	session_configure(s, config, stream);
 	s->env->ops->timer_set(s->env, &s->handshake_timer,

@@ -25,6 +25,7 @@
 #define NBD_INFLIGHT_BYTES   (64u << 20) /* and payload bytes, in and out */
 #define NBD_OPTIONS_MAX	     64		 /* options in one negotiation */
 #define NBD_HANDSHAKE_MS     10000	 /* from accept to transmission; then closed */
+#define NBD_STALL_MS	     30000	 /* a payload that began and does not go on; then closed */
 
 struct nbd_session;
 
@@ -37,7 +38,7 @@ struct nbd_export {
 	uint16_t flags;		/* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
 				 * the session adds itself */
 	bool private_cmds;	/* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
-	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; valid while open() runs */
+	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; read once after open() */
 	void *ctx;		/* the back end's, comes back with every request */
 };
 

@@ -393,6 +393,17 @@ static void test_limits(void)
 	peer_end(&p);
 
 	peer_open(&p, false, false);
+	peer_request(&p, NBD_CMD_WRITE, 0, 0, 100000);
+	peer_say(&p, many, 10);
+	fake_env_advance(&p.env, 29 * NS_PER_S);
+	peer_say(&p, many, 10);
+	fake_env_advance(&p.env, 29 * NS_PER_S);
+	ok(!p.st.closing, "a payload may come slowly");
+	fake_env_advance(&p.env, 60 * NS_PER_S);
+	ok(p.st.closing, "but not stop: it has taken memory");
+	peer_end(&p);
+
+	peer_open(&p, false, false);
 	p.back.hold = true;
 	peer_request(&p, NBD_CMD_READ, 0, 0, 4096);
 	peer_request(&p, NBD_CMD_DISC, 0, 0, 0);
