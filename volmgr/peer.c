@@ -255,8 +255,15 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 	wpeer_tell_volumes(wp, true);
 }
 
+/* Before the calls that wait fail: the engines shall not choose this server for their next try. */
+static void wpeer_breaking(void *ctx, struct nbd_client *c)
+{
+	wpeer_tell_volumes(ctx, false);
+}
+
 static const struct nbd_client_ops wpeer_client_ops = {
 	.ready = wpeer_ready,
+	.breaking = wpeer_breaking,
 	.closed = wpeer_closed,
 };
 
