@@ -79,7 +79,7 @@ struct nbd_session {
 	struct io_timer stall_timer; /* armed by a payload that comes directly */
 	uint64_t stall_bytes;	     /* direct_bytes when it was armed */
 	uint64_t direct_bytes;	     /* received directly so far */
-	uint64_t now_ns; /* of the present batch */
+	uint64_t now_ns;	     /* of the present batch */
 
 	/* input */
 	uint8_t *in;

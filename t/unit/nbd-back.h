@@ -24,10 +24,11 @@ struct back {
 	uint64_t size;	/* announced; reads beyond BACK_BYTES give zeros */
 	uint16_t flags; /* of the plain export */
 	uint32_t min_block, max_block;
-	bool holes; /* every other 4 KiB of a READ is a zero segment */
-	bool hold;  /* keep requests until back_answer() */
-	bool pause; /* ready() does not resume */
-	int fail;   /* answer everything with this error */
+	bool holes;    /* every other 4 KiB of a READ is a zero segment */
+	bool hold;     /* keep requests until back_answer() */
+	bool pause;    /* ready() does not resume */
+	int list_more; /* names that LIST gives beside the two */
+	int fail;      /* answer everything with this error */
 	struct nbd_req *held[BACK_HELD_MAX];
 	int nheld;
 	int requests, opened, closed;
@@ -74,6 +75,8 @@ static int back_list(void *ctx, void (*emit)(void *emit_ctx, const char *name, c
 {
 	emit(emit_ctx, "mem", "bytes in memory");
 	emit(emit_ctx, "down", NULL);
+	for (int i = 0; i < ((struct back *)ctx)->list_more; i++)
+		emit(emit_ctx, "mem", "one of many exports that are all the same");
 	return 0;
 }
 

@@ -239,6 +239,31 @@ static void test_auth(void)
 	peer_end(&p);
 }
 
+static void test_never_reads(void)
+{
+	struct nbd_option o = {htobe64(NBD_OPTION_MAGIC), htobe32(NBD_OPT_LIST), 0};
+	size_t refused;
+
+	peer_hello(&p, NBD_FLAG_FIXED_NEWSTYLE);
+	p.back.list_more = 2000;
+	peer_say(&p, &o, sizeof(o));
+	ok(p.refused == 0 && !p.st.closing, "a long list is made");
+	peer_say(&p, &o, sizeof(o));
+	refused = p.refused;
+	peer_say(&p, &o, sizeof(o));
+	ok(refused == 0 && p.refused == sizeof(o), "while it is not taken nothing more is read");
+	for (int i = 0; i < 3; i++)
+		peer_collect(&p);
+	for (int i = 0; i < 2 * 2003; i++)
+		if (peer_rep(&p).type != (i % 2003 == 2002 ? NBD_REP_ACK : NBD_REP_SERVER))
+			ok(false, "both lists are whole");
+	ok(peer_quiet(&p), "when it is taken, the next comes");
+	p.back.list_more = 100000;
+	peer_say(&p, &o, sizeof(o));
+	ok(p.st.err < 0, "there is an end to what is kept for a client");
+	peer_end(&p);
+}
+
 int main(void)
 {
 	alarm(120);
@@ -248,6 +273,7 @@ int main(void)
 	test_refused_options();
 	test_meta();
 	test_auth();
+	test_never_reads();
 	free(p.got);
 	return done_testing();
 }

@@ -415,6 +415,53 @@ static void test_limits(void)
 	peer_end(&p);
 }
 
+/* One receive is to bring many requests, also when they carry data. */
+static void test_windows(void)
+{
+	static uint8_t stream[64 * (28 + 4096)];
+	size_t at = 0, receives = 0, done = 0;
+
+	peer_open(&p, false, false);
+	for (int i = 0; i < 64; i++) {
+		struct nbd_request_wire w = {.magic = htobe32(NBD_REQUEST_MAGIC),
+					     .type = htobe16(NBD_CMD_WRITE),
+					     .len = htobe32(4096)};
+
+		memcpy(stream + at, &w, sizeof(w));
+		at += sizeof(w) + 4096;
+	}
+	while (done < at) {
+		void *ptr;
+		size_t n = p.st.stream.ops->window(p.st.stream.engine, &ptr);
+
+		if (n > at - done)
+			n = at - done;
+		assert(n > 0);
+		memcpy(ptr, stream + done, n);
+		p.st.stream.ops->received(p.st.stream.engine, n);
+		done += n;
+		receives++;
+		peer_collect(&p);
+	}
+	is_int(p.back.requests, 64, "64 small WRITEs");
+	ok(receives <= 6, "take few receives");
+	peer_end(&p);
+
+	peer_open(&p, false, false);
+	nbd_session_set_size(p.back.session, 1 << 30);
+	p.back.size = 1 << 30;
+	write_is(0, 0, 1 << 20, 0, "a large WRITE");
+	peer_request(&p, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	{
+		void *ptr;
+		size_t n = p.st.stream.ops->window(p.st.stream.engine, &ptr);
+
+		is_int(n, 1 << 20, "the next one goes straight into its own memory");
+		is_int((uintptr_t)ptr & (BUF_ALIGN - 1), 0, "which is aligned");
+	}
+	peer_end(&p);
+}
+
 static void test_hand_over(void)
 {
 	static struct fake_env other;
@@ -568,6 +615,7 @@ int main(void)
 	test_structured();
 	test_private();
 	test_limits();
+	test_windows();
 	test_hand_over();
 	for (uint64_t seed = 0; seed < 20; seed++)
 		test_splits(seed);
