@@ -319,7 +319,6 @@ int uring_run(struct uring *u)
 		io_uring_register_ring_fd(&u->ring); /* saves a look-up; works without */
 		event_arm(u);
 	}
-	u->stop = false;
 	while (!u->stop && err == 0) {
 		bool busy;
 
@@ -334,6 +333,7 @@ int uring_run(struct uring *u)
 		}
 		err = turn_end(u, busy);
 	}
+	u->stop = false; /* a stop before the start counts, too */
 	return err;
 }
 
