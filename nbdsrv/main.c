@@ -129,7 +129,8 @@ static int serve(struct nbdsrv *n)
 {
 	int err;
 
-	n->backend = export_file_create(&n->opt);
+	n->backend =
+		n->opt.file != NULL ? export_file_create(&n->opt) : serve_store_create(&n->opt);
 	if (n->backend == NULL)
 		return 1;
 	n->listen = listen_create(&n->opt);
@@ -158,5 +159,5 @@ int main(int argc, char **argv)
 	if (options_parse(opt, argc, argv) < 0)
 		return 2;
 	log_init("nbdsrv", opt->log_level);
-	return serve(&nbdsrv);
+	return opt->format ? format_store(opt) : serve(&nbdsrv);
 }

@@ -30,6 +30,10 @@ struct nbdsrv_options {
 	const char *file; /* plain export, or NULL */
 	const char *name; /* its name */
 	bool read_only;
+	const char *store;  /* shard store, or NULL */
+	bool format;	    /* make it, and exit */
+	bool force;	    /* over whatever is there */
+	uint64_t size;	    /* for format; 0: not given */
 	const char *secret; /* file, or NULL */
 	const char *listen[NBDSRV_LISTEN_MAX];
 	unsigned nlisten;
@@ -95,6 +99,12 @@ void listen_free(struct listen *l);
 
 /* export-file.c: a plain file or block device; complains and returns NULL */
 struct backend *export_file_create(const struct nbdsrv_options *opt);
+
+/* serve-store.c: a shard store; complains and returns NULL */
+struct backend *serve_store_create(const struct nbdsrv_options *opt);
+
+/* format.c: make a store, complain about what is in the way; the exit status */
+int format_store(const struct nbdsrv_options *opt);
 
 /* path.c: what both kinds of export need at the start */
 

@@ -42,6 +42,29 @@ static int set_read_only(void *ctx, const char *value, const char **why)
 	return 0;
 }
 
+static int set_store(void *ctx, const char *value, const char **why)
+{
+	return set_string(&((struct nbdsrv_options *)ctx)->store, value, why);
+}
+
+static int set_format(void *ctx, const char *value, const char **why)
+{
+	((struct nbdsrv_options *)ctx)->format = true;
+	return 0;
+}
+
+static int set_size(void *ctx, const char *value, const char **why)
+{
+	*why = "not a size: say for example 512M or 2T";
+	return conf_size(value, &((struct nbdsrv_options *)ctx)->size);
+}
+
+static int set_force(void *ctx, const char *value, const char **why)
+{
+	((struct nbdsrv_options *)ctx)->force = true;
+	return 0;
+}
+
 static int set_secret(void *ctx, const char *value, const char **why)
 {
 	return set_string(&((struct nbdsrv_options *)ctx)->secret, value, why);
@@ -90,6 +113,13 @@ static const struct conf_option options[] = {
 	{"file", "PATH", "export this file or block device as it is", false, set_file},
 	{"export", "NAME", "name of the plain export (default: the empty name)", false, set_export},
 	{"read-only", NULL, "export the file read-only", false, set_read_only},
+	{"store", "PATH", "serve the shard store in this directory, file or block device", false,
+	 set_store},
+	{"format", NULL, "make a new, empty store at the path of --store, and exit", true,
+	 set_format},
+	{"size", "SIZE", "size of the new store; may be left out for a block device", true,
+	 set_size},
+	{"force", NULL, "with --format: over whatever is there", true, set_force},
 	{"secret", "FILE", "file with the cluster's secret", false, set_secret},
 	{"listen", "ADDR", "tcp:HOST:PORT or unix:/PATH, repeatable (default: tcp:127.0.0.1:10809)",
 	 false, set_listen},
@@ -110,15 +140,28 @@ static int usage(const char *text)
 
 static int options_check(const struct nbdsrv_options *opt)
 {
-	return opt->file == NULL ? usage("give --file PATH") : 0;
+	if ((opt->file == NULL) == (opt->store == NULL))
+		return usage("give either --file or --store");
+	if (opt->file != NULL && (opt->format || opt->force || opt->size != 0))
+		return usage("--format, --size and --force are for stores");
+	if (opt->store != NULL && (opt->read_only || *opt->name != '\0'))
+		return usage("--export and --read-only are for --file");
+	if (opt->store != NULL && opt->secret == NULL)
+		return usage("a store needs --secret FILE (\"volctl cluster init\" makes one)");
+	if ((opt->force || opt->size != 0) && !opt->format)
+		return usage("--size and --force go with --format");
+	return 0;
 }
 
 int options_parse(struct nbdsrv_options *opt, int argc, char **argv)
 {
 	const struct conf_program program = {
 		.name = "nbdsrv",
-		.synopsis = "nbdsrv --file PATH [--export NAME] [--read-only] [--listen ADDR]...",
-		.summary = "Exports a file or a block device by NBD.",
+		.synopsis = "nbdsrv --file PATH [--export NAME] [--read-only] [--listen ADDR]...\n"
+			    "       nbdsrv --store PATH --format --size SIZE --secret FILE\n"
+			    "       nbdsrv --store PATH --secret FILE [--listen ADDR]...",
+		.summary = "Exports a file or a block device by NBD, or serves a shard store of a "
+			   "weft cluster.",
 		.options = options,
 		.ctx = opt,
 	};
