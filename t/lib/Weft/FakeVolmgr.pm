@@ -4,21 +4,29 @@ package Weft::FakeVolmgr;
 # of what is on the other side of the API, which need no disks then.
 use strict;
 use warnings;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Weft;
 
 use constant BODY_MAX => 65536;
 
-# Starts it; listen: NBD addresses that its status names. Returns the path of its socket. It ends with us.
+# Starts it; listen: NBD addresses that its status names; volumes: name => size; tcp: a port of
+# the loopback instead of a Unix socket. Returns path or port. It ends with us.
 sub start
 {
 	my ($dir, %opt) = @_;
 	my $path = "$dir/volmgr.sock";
-	my $socket = IO::Socket::UNIX->new(Local => $path, Listen => 16) or die "$path: $!\n";
+	my $socket = $opt{tcp}
+	    ? IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 16, Proto => 'tcp')
+	    : IO::Socket::UNIX->new(Local => $path, Listen => 16);
+	die "no socket for a volmgr: $!\n" if !$socket;
+	$path = $socket->sockport if $opt{tcp};
 	my $pid = fork() // die "fork: $!\n";
 	if (!$pid) {
 		Weft::die_with_parent();
 		my $self = bless { servers => [], volumes => {}, listen => $opt{listen} // [] };
+		my $sizes = $opt{volumes} // {};
+		$self->answer('POST', '/volumes', { name => $_, size => $sizes->{$_}, k => 4, m => 2 }) for keys %$sizes;
 		while (1) {
 			my $client = $socket->accept or next;
 			$self->serve($client);
