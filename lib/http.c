@@ -27,8 +27,7 @@ struct http_server {
 	struct evhttp_bound_socket *bound;
 	void (*handle)(void *arg, struct http_request *r);
 	void *arg;
-	unsigned connections;
-	bool closed;		      /* the last connection frees it */
+	struct event *resume;	      /* accepting was paused */
 	struct http_pending *pending; /* requests that were not answered yet */
 };
 
@@ -159,42 +158,34 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	s->handle(s->arg, &p->r);
 }
 
-/* ---- connections: counted by a layer that does nothing but be freed with them
- * --------------------- */
+/* ---- connections -------------------------------------------------------------------------------
+ */
+/*
+ * libevent does not say how many connections it has. The lowest free descriptor does, about: when
+ * it is high, no more are accepted for a while, and the rest of the process still has descriptors
+ * left.
+ */
 
-static void http_connection_freed(void *ctx)
+static void http_go_on(evutil_socket_t fd, short what, void *arg)
 {
-	struct http_server *s = ctx;
+	struct http_server *s = arg;
 
-	if (s->connections-- == HTTP_CONNECTIONS_MAX && s->bound != NULL)
-		evconnlistener_enable(evhttp_bound_socket_get_listener(s->bound));
-	if (s->closed && s->connections == 0)
-		free(s);
-}
-
-static enum bufferevent_filter_result http_pass(struct evbuffer *src, struct evbuffer *dst,
-						ev_ssize_t limit, enum bufferevent_flush_mode mode,
-						void *ctx)
-{
-	return evbuffer_add_buffer(dst, src) == 0 ? BEV_OK : BEV_ERROR;
+	evconnlistener_enable(evhttp_bound_socket_get_listener(s->bound));
 }
 
 static struct bufferevent *http_connection(struct event_base *base, void *arg)
 {
+	static const struct timeval pause = {.tv_sec = HTTP_PAUSE_S};
 	struct http_server *s = arg;
-	struct bufferevent *sock = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE), *bev;
+	int lowest = dup(evhttp_bound_socket_get_fd(s->bound));
 
-	if (sock == NULL)
-		return NULL;
-	bev = bufferevent_filter_new(sock, http_pass, http_pass, BEV_OPT_CLOSE_ON_FREE,
-				     http_connection_freed, s);
-	if (bev == NULL) {
-		bufferevent_free(sock);
-		return NULL;
-	}
-	if (++s->connections == HTTP_CONNECTIONS_MAX)
+	if (lowest >= 0)
+		close(lowest);
+	if (lowest < 0 || lowest >= HTTP_FD_MAX) {
 		evconnlistener_disable(evhttp_bound_socket_get_listener(s->bound));
-	return bev;
+		event_add(s->resume, &pause);
+	}
+	return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 }
 
 struct http_server *http_serve(struct event_base *base, int fd,
@@ -202,13 +193,12 @@ struct http_server *http_serve(struct event_base *base, int fd,
 {
 	struct http_server *s = calloc(1, sizeof(*s));
 
-	if (s != NULL)
+	if (s != NULL) {
 		s->http = evhttp_new(base);
-	if (s == NULL || s->http == NULL) {
-		close(fd);
-		free(s);
-		return NULL;
+		s->resume = evtimer_new(base, http_go_on, s);
 	}
+	if (s == NULL || s->http == NULL || s->resume == NULL)
+		goto fail;
 	s->base = base;
 	s->handle = handle;
 	s->arg = arg;
@@ -222,26 +212,26 @@ struct http_server *http_serve(struct event_base *base, int fd,
 	evhttp_set_bevcb(s->http, http_connection, s);
 	evutil_make_socket_nonblocking(fd);
 	s->bound = evhttp_accept_socket_with_handle(s->http, fd);
-	if (s->bound == NULL) {
-		close(fd);
-		evhttp_free(s->http);
-		free(s);
-		return NULL;
-	}
+	if (s->bound == NULL)
+		goto fail;
 	return s;
+fail:
+	close(fd);
+	if (s != NULL && s->http != NULL)
+		evhttp_free(s->http);
+	if (s != NULL && s->resume != NULL)
+		event_free(s->resume);
+	free(s);
+	return NULL;
 }
 
 void http_server_free(struct http_server *s)
 {
 	if (s == NULL)
 		return;
-	s->bound = NULL; /* evhttp_free() frees it before the connections */
 	for (struct http_pending *p = s->pending; p != NULL; p = p->next)
 		p->ev = NULL;
-	/* libevent frees the connections, some of them only in the loop */
-	s->connections++;
+	event_free(s->resume);
 	evhttp_free(s->http);
-	s->closed = true;
-	if (--s->connections == 0)
-		free(s);
+	free(s);
 }

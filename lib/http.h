@@ -9,11 +9,12 @@
 
 #include <stddef.h>
 
-#define HTTP_HEADERS_MAX     (64 << 10)
-#define HTTP_BODY_MAX	     (64 << 10)
-#define HTTP_PATH_MAX	     1024
-#define HTTP_TIMEOUT_S	     60
-#define HTTP_CONNECTIONS_MAX 128 /* of one server */
+#define HTTP_HEADERS_MAX (64 << 10)
+#define HTTP_BODY_MAX	 (64 << 10)
+#define HTTP_PATH_MAX	 1024
+#define HTTP_TIMEOUT_S	 60
+#define HTTP_FD_MAX	 3000 /* descriptors of the process; then no more are accepted for a while */
+#define HTTP_PAUSE_S	 1
 
 struct event_base;
 struct http_server;

@@ -197,6 +197,7 @@ static void engine_ended(void *arg, int err)
 {
 	struct engine_end *end = arg;
 
+	end->vol->stopped = err == 0;
 	task_finish(&end->task, err);
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include "banned.h"
 
 #define THREADS_DEFAULT 2
+#define FILES_WANTED	8192
 #define CACHE_MIN	(64u << 20)
 
 struct main_options {
@@ -492,6 +494,18 @@ static void tell_ready(void)
 	ready_done(opts.ready_fd);
 }
 
+/* A descriptor for each client, each server and thread, and some for HTTP and the metadata. */
+static void raise_limits(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur >= FILES_WANTED)
+		return;
+	lim.rlim_cur = lim.rlim_max < FILES_WANTED ? lim.rlim_max : FILES_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &lim) < 0)
+		log_warn("no more than %llu files may be open", (unsigned long long)lim.rlim_cur);
+}
+
 static void init_cluster(void)
 {
 	pthread_mutex_init(&cluster.lock, NULL);
@@ -521,6 +535,7 @@ int main(int argc, char **argv)
 	}
 	log_init("volmgr", opts.level);
 	signal(SIGPIPE, SIG_IGN);
+	raise_limits();
 	init_cluster();
 	start_secret();
 	start_meta();

@@ -498,3 +498,15 @@ void peers_close(struct worker *w)
 	}
 	w->env->ops->timer_cancel(w->env, &w->deadline);
 }
+
+void peers_free(struct worker *w)
+{
+	while (w->retired != NULL) {
+		struct wpeer *wp = w->retired;
+
+		w->retired = wp->next;
+		free(wp);
+	}
+	free(w->peers);
+	w->peers = NULL;
+}

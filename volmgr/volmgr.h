@@ -96,6 +96,7 @@ struct vol {
 	/* the worker's */
 	struct volume *engine;
 	struct conn *conns; /* connections that were handed to the worker */
+	bool stopped;	    /* volume_stop() went well */
 	/* the control thread's */
 	bool busy;	 /* resize or delete is under way */
 	bool discarding; /* delete has got as far as stopping the engine */
@@ -265,6 +266,8 @@ struct peer_stats {
 void peer_stats_run(struct task *t);
 /* Close everything, for the end. */
 void peers_close(struct worker *w);
+/* After the loop has ended. */
+void peers_free(struct worker *w);
 
 /* ---- engine.c: the stripe engine's binding, on a data thread
  * ------------------------------------------- */

@@ -57,6 +57,24 @@ static int worker_init(struct worker *w)
 	return err;
 }
 
+/* After the loop: what is still held by volumes that could not stop in order stays. */
+static void worker_free(struct worker *w)
+{
+	bool clean = true;
+
+	for (unsigned i = 0; i < w->nvols; i++) {
+		if (w->vols[i]->stopped)
+			volume_free(w->vols[i]->engine);
+		else
+			clean = false;
+	}
+	if (!clean || buf_pool_used(w->pool) > 0)
+		return;
+	peers_free(w);
+	uring_destroy(w->uring);
+	buf_pool_destroy(w->pool);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -71,6 +89,7 @@ static void *worker_main(void *arg)
 		err = uring_run(w->uring);
 		if (err != 0)
 			log_error("data thread %u ended: %s", w->index, strerror(-err));
+		worker_free(w);
 	}
 	return NULL;
 }
