@@ -77,7 +77,7 @@ for my $name (qw(nbdsrv volmgr volctl)) {
 	$keys =~ s/;.*//s;
 	my %keys = map { s/\\//gr => 1 } $keys =~ /^\.BR? ([a-z\\-]+)/mg;
 	my %want = map { s/^--//r => 1 } @{ page_options(slurp("$man/$name.8") =~ s/^\.SS Options of commands.*?(?=^\.SH )//msr) };
-	delete @want{qw(help version config ready-fd json format size)};
+	delete @want{qw(help version config ready-fd json format size force)};
 	is(join(' ', sort keys %keys), join(' ', sort keys %want), "weft.conf.5: the keys of [$name]");
 }
 
