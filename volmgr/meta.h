@@ -1,13 +1,14 @@
 /*
- * The cluster's metadata: servers, volumes, extent maps, epochs. An interface, so that several hosts
- * can share one in etcd; here is the default, LevelDB beside volmgr (meta-leveldb.c).
+ * The cluster's metadata: servers, volumes, extent maps, epochs. An interface, so that several
+ * hosts can share one in etcd; here is the default, LevelDB beside volmgr (meta-leveldb.c).
  *
- * Keys are text with a version in front: "1/server/NUMBER", "1/volume/NAME", "1/extent/VOLUME/EXTENT",
- * "1/next/WHAT"; numbers are 16 hexadecimal digits so that they sort. Values are JSON, but
- * extent records, which are packed structs that start with a version. weft-format(5) lists them.
+ * Keys are text with a version in front: "1/server/NUMBER", "1/volume/NAME",
+ * "1/extent/VOLUME/EXTENT", "1/next/WHAT"; numbers are 16 hexadecimal digits so that they sort.
+ * Values are JSON, but extent records, which are packed structs that start with a version.
+ * weft-format(5) lists them.
  *
- * Writes are batches: all or nothing, durable when done() comes. A meta has one thread of its own for
- * them, so that no data thread waits for a disk; batches given while one is being written go
+ * Writes are batches: all or nothing, durable when done() comes. A meta has one thread of its own
+ * for them, so that no data thread waits for a disk; batches given while one is being written go
  * together in the next. done() is called on the meta's thread: the caller posts it on.
  */
 #ifndef WEFT_META_H
@@ -24,7 +25,8 @@ struct meta_ops {
 	int (*get)(struct meta *m, const char *key, void **value, size_t *len); /* value: free() */
 	/* All keys with this prefix, ascending; fn returns non-zero to stop, which is returned. */
 	int (*each)(struct meta *m, const char *prefix,
-		    int (*fn)(void *arg, const char *key, const void *value, size_t len), void *arg);
+		    int (*fn)(void *arg, const char *key, const void *value, size_t len),
+		    void *arg);
 	/* Takes over the batch. require: a batch with meta_batch_require() whose condition does
 	 * not hold is not written: -ECANCELED (compare and swap). */
 	void (*commit)(struct meta *m, struct meta_batch *b, void (*done)(void *arg, int err),

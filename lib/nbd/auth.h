@@ -1,6 +1,7 @@
 /*
- * Proofs that both ends of a private connection know the cluster's secret (weft.h has the exchange).
- * Pure: nonces come from the caller. HMAC-SHA256 (RFC 2104) and constant-time comparison by libcrypto.
+ * Proofs that both ends of a private connection know the cluster's secret (weft.h has the
+ * exchange). Pure: nonces come from the caller. HMAC-SHA256 (RFC 2104) and constant-time comparison
+ * by libcrypto.
  */
 #ifndef WEFT_NBD_AUTH_H
 #define WEFT_NBD_AUTH_H

@@ -25,7 +25,7 @@ struct nbd_call {
 	uint16_t type;	/* NBD_CMD_* or enum weft_cmd_type */
 	uint16_t flags; /* NBD_CMD_FLAG_* */
 	uint64_t offset;
-	uint32_t len;	/* NBD_CMD_READ: bytes to read. Private commands: computed from out[] */
+	uint32_t len; /* NBD_CMD_READ: bytes to read. Private commands: computed from out[] */
 	struct weft_cmd cmd; /* private commands: host byte order */
 	/* what is sent after the headers, and where what comes back goes; arrays of the caller,
 	 * up to STREAM_IOV_MAX - 2 entries each, not changed by the engine */
@@ -38,14 +38,14 @@ struct nbd_call {
 	 * knows whether the server did it. Never called from inside nbd_client_submit().
 	 */
 	void (*done)(struct nbd_call *call, int error);
-	/* ---- the engine's while submitted ---- */
+	/* ---- the engine's while submitted ---------------------------------------- */
 	struct nbd_call *next, *prev; /* all calls that wait, oldest first */
 	struct nbd_call *hash_next;
 	uint64_t cookie;
 	uint64_t start_ns;
 	uint32_t expect; /* bytes that a good reply carries */
 	int error;
-	bool sent;	/* the transport has let go of header and out */
+	bool sent; /* the transport has let go of header and out */
 	bool replied;
 	uint8_t header[28 + sizeof(struct weft_cmd)];
 };
@@ -53,8 +53,9 @@ struct nbd_call {
 struct nbd_client_ops {
 	/* Authenticated and opened: calls may be submitted. */
 	void (*ready)(void *ctx, struct nbd_client *c);
-	/* The connection is over, and the calls that wait will be done with -ENOTCONN right after this:
-	 * look for another way before they are, none may be submitted here any more. May be NULL. */
+	/* The connection is over, and the calls that wait will be done with -ENOTCONN right after
+	 * this: look for another way before they are, none may be submitted here any more. May be
+	 * NULL. */
 	void (*breaking)(void *ctx, struct nbd_client *c);
 	/* The connection is over; every call has had its done() before this. why: a sentence for
 	 * people, or NULL for an orderly end. The engine frees itself after it. */

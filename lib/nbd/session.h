@@ -19,27 +19,27 @@
 #include "io.h"
 #include "nbd/weft.h"
 
-#define NBD_NAME_MAX	     4096u	 /* bytes of an export name, by the specification */
-#define NBD_PAYLOAD_MAX	     BUF_MAX_BYTES
-#define NBD_INFLIGHT_MAX     256	 /* requests of one connection at once; then we stop reading */
-#define NBD_INFLIGHT_BYTES   (64u << 20) /* and payload bytes, in and out */
-#define NBD_OPTIONS_MAX	     64		 /* options in one negotiation */
-#define NBD_HANDSHAKE_MS     10000	 /* from accept to transmission; then closed */
-#define NBD_STALL_MS	     30000	 /* a payload that began and does not go on; then closed */
+#define NBD_NAME_MAX	   4096u /* bytes of an export name, by the specification */
+#define NBD_PAYLOAD_MAX	   BUF_MAX_BYTES
+#define NBD_INFLIGHT_MAX   256 /* requests of one connection at once; then we stop reading */
+#define NBD_INFLIGHT_BYTES (64u << 20) /* and payload bytes, in and out */
+#define NBD_OPTIONS_MAX	   64	       /* options in one negotiation */
+#define NBD_HANDSHAKE_MS   10000       /* from accept to transmission; then closed */
+#define NBD_STALL_MS	   30000       /* a payload that began and does not go on; then closed */
 
 struct nbd_session;
 
 /* An export as a back end describes it at open. Copied by the session. */
 struct nbd_export {
-	uint64_t size;		/* bytes */
-	uint32_t min_block;	/* for NBD_INFO_BLOCK_SIZE; 1 when every byte may be addressed */
+	uint64_t size;	    /* bytes */
+	uint32_t min_block; /* for NBD_INFO_BLOCK_SIZE; 1 when every byte may be addressed */
 	uint32_t pref_block;
-	uint32_t max_block;	/* largest payload, at most NBD_PAYLOAD_MAX */
-	uint16_t flags;		/* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
-				 * the session adds itself */
-	bool private_cmds;	/* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
+	uint32_t max_block; /* largest payload, at most NBD_PAYLOAD_MAX */
+	uint16_t flags;	    /* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
+			     * the session adds itself */
+	bool private_cmds;  /* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
 	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; read once after open() */
-	void *ctx;		/* the back end's, comes back with every request */
+	void *ctx;		 /* the back end's, comes back with every request */
 };
 
 /* One piece of a read's answer. buf NULL: zeros. */
@@ -59,37 +59,38 @@ struct nbd_status {
 
 /*
  * A request, checked. Made by the session, the back end's from ops->request() until it calls one
- * nbd_req_done*(); it stays valid when the connection breaks in between (the answer is dropped then).
+ * nbd_req_done*(); it stays valid when the connection breaks in between (the answer is dropped
+ * then).
  */
 struct nbd_req {
 	struct nbd_session *session;
-	void *export_ctx;	/* nbd_export.ctx */
-	uint16_t type;		/* NBD_CMD_*, or enum weft_cmd_type on private exports */
-	uint16_t flags;		/* NBD_CMD_FLAG_*, only those that the command may have */
-	uint32_t len;		/* bytes asked for, or of the payload after struct weft_cmd */
+	void *export_ctx; /* nbd_export.ctx */
+	uint16_t type;	  /* NBD_CMD_*, or enum weft_cmd_type on private exports */
+	uint16_t flags;	  /* NBD_CMD_FLAG_*, only those that the command may have */
+	uint32_t len;	  /* bytes asked for, or of the payload after struct weft_cmd */
 	uint64_t offset;
 	uint64_t cookie;
-	struct buf *payload;	/* WRITE and private commands: len bytes; NULL when len is 0. The
-				 * request holds one reference; take another to keep it longer */
-	struct weft_cmd cmd;	/* private commands: in host byte order */
-	uint64_t start_ns;	/* when it was complete */
+	struct buf *payload; /* WRITE and private commands: len bytes; NULL when len is 0. The
+			      * request holds one reference; take another to keep it longer */
+	struct weft_cmd cmd; /* private commands: in host byte order */
+	uint64_t start_ns;   /* when it was complete */
 	/* for the back end, while it has the request */
 	struct nbd_req *next;
 	void *priv;
 	uint64_t user[8];
-	/* ---- the session's ---- */
+	/* ---- the session's ------------------------------------------------------- */
 	struct nbd_seg segs_inline[NBD_SEGS_INLINE];
-	struct nbd_seg *segs;	/* segs_inline, or malloc'd */
+	struct nbd_seg *segs; /* segs_inline, or malloc'd */
 	int nsegs;
-	uint32_t in_bytes;	/* payload bytes counted against NBD_INFLIGHT_BYTES */
-	uint32_t out_bytes;	/* and those of the answer, which are also what it must carry */
+	uint32_t in_bytes;  /* payload bytes counted against NBD_INFLIGHT_BYTES */
+	uint32_t out_bytes; /* and those of the answer, which are also what it must carry */
 	bool replied;
-	bool status_owned;	/* status was malloc'd */
-	bool chunked;		/* status has a chunk head for each of segs */
+	bool status_owned; /* status was malloc'd */
+	bool chunked;	   /* status has a chunk head for each of segs */
 	struct nbd_req *reply_next;
-	uint8_t header[64];	/* reply header, and the head of its chunk */
+	uint8_t header[64]; /* reply header, and the head of its chunk */
 	uint32_t header_len;
-	const void *status;	/* chunk payload made by the session (block status, errors) */
+	const void *status; /* chunk payload made by the session (block status, errors) */
 	uint32_t status_len;
 };
 
@@ -106,8 +107,9 @@ struct nbd_server_ops {
 	int (*list)(void *ctx, void (*emit)(void *emit_ctx, const char *name, const char *desc),
 		    void *emit_ctx);
 	/*
-	 * Negotiation is over and the session will parse no further byte until nbd_session_resume():
-	 * the daemon may move it and its stream to another thread first. NULL: resumed at once.
+	 * Negotiation is over and the session will parse no further byte until
+	 * nbd_session_resume(): the daemon may move it and its stream to another thread first.
+	 * NULL: resumed at once.
 	 */
 	void (*ready)(void *ctx, struct nbd_session *s, void *export_ctx);
 	/* A request; the back end's until done. */
@@ -130,7 +132,8 @@ struct nbd_session_config {
 
 /* A session on a fresh connection; attaches itself to the stream. NULL: out of memory. It frees
  * itself after closed() and the last request. */
-struct nbd_session *nbd_session_create(const struct nbd_session_config *config, struct stream *stream);
+struct nbd_session *nbd_session_create(const struct nbd_session_config *config,
+				       struct stream *stream);
 
 /* After ready(): go on, on the thread that owns config's env and pool. */
 void nbd_session_resume(struct nbd_session *s, const struct nbd_session_config *config,
@@ -141,11 +144,11 @@ const char *nbd_session_peer(const struct nbd_session *s);
 /* The volume was resized or removed: later requests are checked against this size. */
 void nbd_session_set_size(struct nbd_session *s, uint64_t size);
 
-/* ---- answers. error: 0 or a positive errno; nbd_errno() maps it to the wire --------------------- */
+/* ---- answers. error: 0 or a positive errno; nbd_errno() maps it to the wire ---- */
 
 void nbd_req_done(struct nbd_req *req, int error);
-/* A READ (or a private command with reply_len): segs cover exactly the length, in order. The session
- * takes the references in it also when it cannot send them. */
+/* A READ (or a private command with reply_len): segs cover exactly the length, in order. The
+ * session takes the references in it also when it cannot send them. */
 void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nsegs);
 /* BLOCK_STATUS: at least one; lengths must not pass the request's end, save that the last may. */
 void nbd_req_done_status(struct nbd_req *req, const struct nbd_status *st, int n);

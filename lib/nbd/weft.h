@@ -5,8 +5,8 @@
  *
  * After authentication the client opens the export WEFT_STORE_EXPORT. It is the store's slots one
  * after the other: byte b of slot s is at offset s * WEFT_SHARD_BYTES + b, and plain NBD_CMD_READ
- * and NBD_CMD_FLUSH work on it. Plain writes are refused: a store changes only by the commands here.
- * The replies are simple replies, always.
+ * and NBD_CMD_FLUSH work on it. Plain writes are refused: a store changes only by the commands
+ * here. The replies are simple replies, always.
  *
  * A request of a private command has the NBD request header, then struct weft_cmd, then data:
  * the length field counts both. On success its reply carries exactly weft_cmd.reply_len bytes.
@@ -20,20 +20,20 @@
 #define WEFT_PROTOCOL_VERSION 1u
 #define WEFT_STORE_EXPORT     "weft-store"
 /*
- * volmgr: export NAME WEFT_EXPORT_ROOM is the volume NAME with a size that it may grow to. Requests behind
- * the end that it has now are refused. For clients that learn the size once and never again.
+ * volmgr: export NAME WEFT_EXPORT_ROOM is the volume NAME with a size that it may grow to. Requests
+ * behind the end that it has now are refused. For clients that learn the size once and never again.
  */
-#define WEFT_EXPORT_ROOM "+room"
+#define WEFT_EXPORT_ROOM      "+room"
 
-#define WEFT_BLOCK_BYTES 4096u		 /* the grain of private commands and of checksums */
-#define WEFT_SHARD_BYTES (4u << 20)	 /* a slot's size */
-#define WEFT_UNIT_MAX	 (256u << 10)	 /* one weft_cmd.blocks covers a unit */
-#define WEFT_K_MAX	 16u
-#define WEFT_M_MAX	 4u
-#define WEFT_SHARDS_MAX	 (WEFT_K_MAX + WEFT_M_MAX)
-#define WEFT_PREPARE_MAX (WEFT_UNIT_MAX) /* bytes of data in one PREPARE */
+#define WEFT_BLOCK_BYTES      4096u	   /* the grain of private commands and of checksums */
+#define WEFT_SHARD_BYTES      (4u << 20)   /* a slot's size */
+#define WEFT_UNIT_MAX	      (256u << 10) /* one weft_cmd.blocks covers a unit */
+#define WEFT_K_MAX	      16u
+#define WEFT_M_MAX	      4u
+#define WEFT_SHARDS_MAX	      (WEFT_K_MAX + WEFT_M_MAX)
+#define WEFT_PREPARE_MAX      (WEFT_UNIT_MAX) /* bytes of data in one PREPARE */
 
-/* ---- authentication: two private options ------------------------------------------------------ */
+/* ---- authentication: two private options --------------------------------- */
 /*
  * C: WEFT_OPT_HELLO  struct weft_hello
  * S: WEFT_REP_HELLO  struct weft_hello_reply  (the server has proved that it knows the secret),
@@ -42,16 +42,17 @@
  * S: NBD_REP_ACK, or NBD_REP_ERR_POLICY and the server closes
  *
  * proof = HMAC-SHA256(secret, label | client nonce | server nonce | cluster | store), with the
- * label "weft-1 server" or "weft-1 client" (13 bytes): neither proof can be played back as the other.
+ * label "weft-1 server" or "weft-1 client" (13 bytes): neither proof can be played back as the
+ * other.
  */
-#define WEFT_OPT_HELLO 0x77656601u
-#define WEFT_OPT_PROOF 0x77656602u
-#define WEFT_REP_HELLO 0x77656601u
+#define WEFT_OPT_HELLO	      0x77656601u
+#define WEFT_OPT_PROOF	      0x77656602u
+#define WEFT_REP_HELLO	      0x77656601u
 
-#define WEFT_NONCE_BYTES  32
-#define WEFT_PROOF_BYTES  32
-#define WEFT_UUID_BYTES	  16
-#define WEFT_SECRET_BYTES 32
+#define WEFT_NONCE_BYTES      32
+#define WEFT_PROOF_BYTES      32
+#define WEFT_UUID_BYTES	      16
+#define WEFT_SECRET_BYTES     32
 
 struct weft_hello {
 	uint32_t version;
@@ -73,7 +74,7 @@ struct weft_proof {
 	uint8_t proof[WEFT_PROOF_BYTES];
 } __attribute__((packed));
 
-/* ---- commands --------------------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------ */
 
 enum weft_cmd_type {
 	/*
@@ -122,15 +123,15 @@ enum { WEFT_MODE_DATA = 0, WEFT_MODE_XOR = 1, WEFT_MODE_ZERO = 2 };
 #define WEFT_FLAG_WANT_OLD 0x01
 
 struct weft_cmd {
-	uint64_t volume;    /* number of the volume; 0 where none is meant */
-	uint64_t tx;	    /* number of the tx, rising within a volume; other uses: see the command */
-	uint64_t blocks;    /* PREPARE: bit i: the block 4096 * i bytes after offset */
-	uint32_t epoch;	    /* of the volume's owner; 0 for LABELS and STAT */
+	uint64_t volume; /* number of the volume; 0 where none is meant */
+	uint64_t tx;	 /* number of the tx, rising within a volume; other uses: see the command */
+	uint64_t blocks; /* PREPARE: bit i: the block 4096 * i bytes after offset */
+	uint32_t epoch;	 /* of the volume's owner; 0 for LABELS and STAT */
 	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD */
 	uint32_t reply_len; /* bytes expected in the reply */
 	uint8_t mode;
 	uint8_t flags;
-	uint16_t reserved;  /* 0 */
+	uint16_t reserved;     /* 0 */
 	uint32_t participants; /* PREPARE: bit i: shard i of the extent takes part in this tx. The
 				* store keeps it and LIST returns it: whoever recovers knows from it
 				* whether a tx is whole */
@@ -144,12 +145,12 @@ struct weft_label {
 	uint64_t extent;     /* number of the extent in its volume */
 	uint32_t generation; /* of the extent: rises when a shard is placed anew */
 	uint32_t unit_bytes;
-	uint8_t shard;	     /* 0..k-1 data, k..k+m-1 parity */
+	uint8_t shard; /* 0..k-1 data, k..k+m-1 parity */
 	uint8_t k;
 	uint8_t m;
-	uint8_t code;	     /* enum ec_code */
+	uint8_t code; /* enum ec_code */
 	uint32_t reserved;
-	char name[64];	     /* the volume's name when it was made, NUL padded: for people */
+	char name[64]; /* the volume's name when it was made, NUL padded: for people */
 } __attribute__((packed));
 static_assert(sizeof(struct weft_label) == 96, "wire");
 
@@ -181,7 +182,7 @@ struct weft_list_entry {
 	uint64_t offset; /* as in PREPARE */
 	uint64_t blocks;
 	uint32_t slot_gen;
-	uint32_t durable; /* 1: would survive a power cut now */
+	uint32_t durable;      /* 1: would survive a power cut now */
 	uint32_t participants; /* as in PREPARE */
 	uint32_t reserved;
 } __attribute__((packed));
@@ -190,19 +191,19 @@ static_assert(sizeof(struct weft_list_entry) == 40, "wire");
 struct weft_fence_reply {
 	uint64_t committed; /* the volume's highest COMMIT number, 0: none */
 	uint32_t old_epoch;
-	uint32_t prepared;  /* number of prepared txs */
+	uint32_t prepared; /* number of prepared txs */
 } __attribute__((packed));
 
 struct weft_stat {
-	uint64_t size_bytes;	/* of the data area */
-	uint64_t free_bytes;	/* not allocated, and really there */
-	uint64_t slots;		/* how many there are */
+	uint64_t size_bytes; /* of the data area */
+	uint64_t free_bytes; /* not allocated, and really there */
+	uint64_t slots;	     /* how many there are */
 	uint64_t slots_used;
 	uint64_t log_bytes;
 	uint64_t log_used_bytes;
 	uint64_t reads, writes, read_bytes, write_bytes, flushes;
 	uint64_t crc_errors, io_errors;
-	uint64_t prepared;	/* txs that wait for COMMIT or ABORT */
+	uint64_t prepared; /* txs that wait for COMMIT or ABORT */
 	uint64_t reserved[8];
 } __attribute__((packed));
 static_assert(sizeof(struct weft_stat) == 176, "wire");

@@ -22,11 +22,11 @@
 
 struct store;
 
-/* ---- making and examining a store: blocking, with a plain file descriptor ----------------------- */
+/* ---- making and examining a store: blocking, with a plain file descriptor ---- */
 
 struct store_format_options {
-	uint64_t size_bytes;	/* of file or device, all areas; at least STORE_MIN_BYTES */
-	uint64_t log_bytes;	/* 0: a fitting default */
+	uint64_t size_bytes; /* of file or device, all areas; at least STORE_MIN_BYTES */
+	uint64_t log_bytes;  /* 0: a fitting default */
 	uint8_t cluster[WEFT_UUID_BYTES];
 	uint8_t store[WEFT_UUID_BYTES];
 };
@@ -59,12 +59,12 @@ int store_format(int fd, const struct store_format_options *opt, const char **wh
  */
 int store_probe(int fd, struct store_info *info, const char **why);
 
-/* ---- running ----------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------- */
 
 struct store_config {
 	struct store_info info;
-	struct disk *disk;	/* the whole file or device */
-	void *meta;		/* info.meta_bytes, mapped shared; disk->sync covers it */
+	struct disk *disk; /* the whole file or device */
+	void *meta;	   /* info.meta_bytes, mapped shared; disk->sync covers it */
 	struct env *env;
 	struct buf_pool *pool;
 	/* Bytes that the file system or device could really still take (thin disks), asked now and

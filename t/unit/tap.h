@@ -26,7 +26,7 @@ __attribute__((format(printf, 1, 2), unused)) static void diag(const char *fmt, 
 }
 
 __attribute__((unused)) static bool tap_result(bool pass, const char *name, const char *file,
-						int line)
+					       int line)
 {
 	printf("%sok %d - %s\n", pass ? "" : "not ", ++tap_count, name);
 	if (!pass) {

@@ -1,0 +1,29 @@
+#!/usr/bin/perl
+# All C files look as .clang-format says. Another version of clang-format lays out some lines in another
+# way, so only the one that the file was written for is a judge.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Find;
+use Test::More;
+use Weft;
+
+use constant VERSION => 14;
+
+my $tool = tool('clang-format-' . VERSION) // tool('clang-format');
+skip_all('there is no clang-format here') if !$tool;
+my $version = run_ok($tool, '--version');
+skip_all("clang-format is not version @{[VERSION]} here: $version") if $version !~ /version @{[VERSION]}\./;
+
+my $src = Weft::src_dir();
+my @files;
+find({ no_chdir => 1, wanted => sub {
+	push @files, $File::Find::name if /\.[ch]$/ && -f $_;
+} }, grep { -d $_ } map { "$src/$_" } qw(lib nbdsrv volmgr tagger bpf t));
+cmp_ok(@files, '>', 10, 'there are sources to look at');
+for my $file (sort @files) {
+	my $got = run($tool, '--dry-run', '-Werror', '--style=file', $file);
+	is($got->{status}, 0, $file =~ s{^\Q$src\E/}{}r) or diag($got->{err});
+}
+done_testing();
