@@ -53,6 +53,7 @@ void commit_request(struct store *s, struct nbd_req *req)
 		at = &t->next;
 	}
 	wal_append(s, r);
+	store_stall_kick(s); /* PREPAREs may wait for prepared payload to become less */
 	answer(s, req);
 }
 
@@ -115,5 +116,6 @@ void abort_request(struct store *s, struct nbd_req *req)
 		if (t->tx >= req->cmd.tx && t->doomed)
 			undo(s, t);
 	}
+	store_stall_kick(s);
 	answer(s, req);
 }

@@ -358,20 +358,42 @@ void store_close(struct store *s, void (*done)(void *ctx, int err), void *ctx)
 	s->env->ops->defer(s->env, &s->stall_task); /* comes to store_rest() */
 }
 
-static void free_txs(struct store *s)
+static void free_payload(struct ptx *t)
+{
+	buf_put(t->payload);
+	t->payload = NULL;
+}
+
+/* Of txs that were undone, but not durably. */
+static void free_records(struct rec *r)
+{
+	for (; r != NULL; r = r->next) {
+		if (r->type == REC_PREPARE)
+			free_payload(r->ptx);
+		for (struct ptx *t = r->list; t != NULL; t = t->next)
+			free_payload(t);
+	}
+}
+
+/* Buffers are not ours: all go back to their pool. */
+static void free_buffers(struct store *s)
 {
 	for (unsigned b = 0; s->gran_hash != NULL && b < GRAN_BUCKETS; b++)
 		for (struct gran *g = s->gran_hash[b]; g != NULL; g = g->hash_next)
-			for (struct part *p = g->newest; p != NULL; p = p->older) {
-				buf_put(p->ptx->payload);
-				p->ptx->payload = NULL;
-			}
-	/* of txs that were undone, but not durably */
-	for (struct rec *r = s->wal.first; r != NULL; r = r->next)
-		for (struct ptx *t = r->list; t != NULL; t = t->next) {
-			buf_put(t->payload);
-			t->payload = NULL;
-		}
+			for (struct part *p = g->newest; p != NULL; p = p->older)
+				free_payload(p->ptx);
+	free_records(s->wal.first);
+	free_records(s->wal.batch_recs);
+	free_records(s->wal.written);
+	for (struct prep *p = s->live_preps; p != NULL; p = p->live_next)
+		buf_put(p->old);
+	for (struct read_op *r = s->live_reads; r != NULL; r = r->live_next)
+		buf_put(r->buf);
+	for (struct nbd_req *req = s->wal.wait; req != NULL; req = req->next)
+		if (req->type == WEFT_CMD_PREPARE)
+			buf_put((struct buf *)(uintptr_t)req->user[2]);
+	buf_put(s->wal.header);
+	buf_put(s->ckpt.buf);
 }
 
 void store_free(struct store *s)
@@ -379,9 +401,7 @@ void store_free(struct store *s)
 	if (s == NULL)
 		return;
 	replay_free(s);
-	free_txs(s);
-	buf_put(s->wal.header);
-	buf_put(s->ckpt.buf);
+	free_buffers(s);
 	slab_destroy(&s->ptxs);
 	slab_destroy(&s->parts);
 	slab_destroy(&s->grans);

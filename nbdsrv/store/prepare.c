@@ -149,6 +149,7 @@ static void prep_free(struct prep *p)
 			gran_rest(s, g);
 		}
 	}
+	LIVE_REMOVE(p);
 	slab_put(&s->preps, p);
 	s->busy--;
 }
@@ -308,6 +309,7 @@ static void prep_start(struct store *s, struct nbd_req *req)
 	p = slab_get(&s->preps);
 	p->store = s;
 	p->req = req;
+	LIVE_ADD(s->live_preps, p);
 	s->busy++;
 	for (uint64_t i = first_gran(req); i <= last_gran(req); i++) {
 		struct prep_link *l = &p->link[p->nlinks++];
@@ -335,7 +337,8 @@ void prepare_request(struct store *s, struct nbd_req *req)
 		return;
 	}
 	if (!wal_room_prepare(s, req->len)) {
-		ckpt_want(s);
+		if (wal_room_undecided(s, req->len)) /* otherwise only a COMMIT helps */
+			ckpt_want(s);
 		store_stall(s, req);
 		return;
 	}

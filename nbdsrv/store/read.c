@@ -160,6 +160,7 @@ static void read_end(struct read_op *r, int err, uint32_t block)
 	struct span sp = {r->slot, r->first, r->count};
 	struct buf *buf = r->buf;
 
+	LIVE_REMOVE(r);
 	slab_put(&s->reads, r);
 	s->busy--;
 	if (err == 0) {
@@ -270,6 +271,7 @@ static void read_long(struct store *s, struct nbd_req *req, const struct span *s
 	}
 	r->store = s;
 	r->req = req;
+	LIVE_ADD(s->live_reads, r);
 	r->buf = buf;
 	r->slot = sp->slot;
 	r->slot_gen = s->slots[sp->slot].gen;

@@ -324,16 +324,22 @@ static void settle_gran(struct store *s, struct gran *g)
 {
 	struct disk_entry *e = map_entry(s, g->index), target;
 	uint32_t phys = e->present != 0 ? le32toh(e->phys) : 0;
-	bool need;
+	bool need, kept = false;
 
 	if (!g->dirty)
 		return;
 	home_target(s, g, &target, &need);
 	if (phys != target.phys || need)
 		memset(e, 0, sizeof(*e));
-	for (struct part *p = g->newest; p != NULL; p = p->older)
-		if (p->ptx->state == PTX_READY && p->kind == PART_FRESH && p->phys != target.phys)
+	for (struct part *p = g->newest; p != NULL; p = p->older) {
+		if (p->ptx->state != PTX_READY || p->kind != PART_FRESH)
+			continue;
+		if (p->phys != target.phys || kept)
 			p->phys = 0;
+		else
+			kept = true; /* only the newest: a granule may come back to the same place
+				      */
+	}
 }
 
 /* Granules whose parts were dropped are on the list still. */

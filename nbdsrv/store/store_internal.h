@@ -202,7 +202,8 @@ struct prep {
 	unsigned retries;
 	bool running;
 	int error;
-	struct prep *next; /* runnable */
+	struct prep *next;		/* runnable */
+	struct prep **live, *live_next; /* all of them */
 	struct prep_read {
 		struct disk_op op;
 		struct prep *prep;
@@ -233,6 +234,7 @@ struct home {
 
 struct read_op {
 	struct store *store;
+	struct read_op **live, *live_next; /* all of them */
 	struct nbd_req *req;
 	struct buf *buf;
 	uint32_t slot, slot_gen;
@@ -266,6 +268,22 @@ struct ckpt {
 	struct io_task task;
 	void (*done)(struct store *s, int err); /* once, when the next one ends */
 };
+
+/* Lists of what is under way, so that store_free() can let go of it. */
+#define LIVE_ADD(head, op)                                                                         \
+	do {                                                                                       \
+		(op)->live_next = (head);                                                          \
+		if ((head) != NULL)                                                                \
+			(head)->live = &(op)->live_next;                                           \
+		(op)->live = &(head);                                                              \
+		(head) = (op);                                                                     \
+	} while (0)
+#define LIVE_REMOVE(op)                                                                            \
+	do {                                                                                       \
+		*(op)->live = (op)->live_next;                                                     \
+		if ((op)->live_next != NULL)                                                       \
+			(op)->live_next->live = (op)->live;                                        \
+	} while (0)
 
 struct replay;
 
@@ -308,6 +326,8 @@ struct store {
 
 	struct slab ptxs, parts, grans, recs, batches, preps, freshes, homes, reads;
 	struct prep *runnable, *runnable_last;
+	struct prep *live_preps;
+	struct read_op *live_reads;
 	struct io_task prep_task;
 	struct nbd_req *stalled, *stalled_last; /* wait for memory or room in the log */
 	bool stalled_prepare;			/* a PREPARE is among them */
@@ -478,6 +498,7 @@ void wal_want(struct store *s, uint64_t seq);
 void wal_kick(struct store *s);
 /* Room for a PREPARE, or for a record of another kind? */
 bool wal_room_prepare(const struct store *s, uint32_t payload_bytes);
+bool wal_room_undecided(const struct store *s, uint32_t payload_bytes);
 bool wal_room_small(const struct store *s);
 uint64_t wal_used(const struct store *s); /* blocks, also of what is queued */
 void wal_fresh_done(struct store *s, struct ptx *t);

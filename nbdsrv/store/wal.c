@@ -99,12 +99,15 @@ uint64_t wal_used(const struct store *s)
 	return w->head - w->tail + w->queued_blocks + w->queued_bytes / LOG_BLOCK + 1;
 }
 
+bool wal_room_undecided(const struct store *s, uint32_t payload_bytes)
+{
+	return s->undecided_bytes + payload_bytes <= s->wal.blocks * LOG_BLOCK / UNDECIDED_DIV;
+}
+
 bool wal_room_prepare(const struct store *s, uint32_t payload_bytes)
 {
-	uint64_t ring = s->wal.blocks * LOG_BLOCK;
-
 	return wal_used(s) + payload_bytes / LOG_BLOCK + 1 <= s->wal.blocks / PREPARE_SHARE_DIV &&
-	       s->undecided_bytes + payload_bytes <= ring / UNDECIDED_DIV;
+	       wal_room_undecided(s, payload_bytes);
 }
 
 bool wal_room_small(const struct store *s)
