@@ -42,6 +42,7 @@ struct call {
 	int error;
 	uint32_t len;
 	uint8_t *data;
+	struct call *orphan;
 };
 
 static void world_gather(struct call *c, const struct nbd_seg *segs, int nsegs)
@@ -76,8 +77,16 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 	nbd_req_done(req, 0);
 }
 
+/* The power went before they were answered: the store may know them until it is gone, too. */
+static struct call *orphans;
+
 static void call_free(struct call *c)
 {
+	if (!c->done) {
+		c->orphan = orphans;
+		orphans = c;
+		return;
+	}
 	free(c->data);
 	free(c);
 }
@@ -187,6 +196,13 @@ static void world_drop(struct world *w)
 {
 	store_free(w->store);
 	w->store = NULL;
+	while (orphans != NULL) {
+		struct call *c = orphans;
+
+		orphans = c->orphan;
+		buf_put(c->req.payload);
+		free(c);
+	}
 	buf_pool_destroy(w->pool);
 	w->pool = NULL;
 }
