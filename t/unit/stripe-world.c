@@ -19,7 +19,8 @@ static void answered(struct world_req *r, int error)
 	w->answered++;
 	if (error != 0)
 		w->errors++;
-	if (error != 0 && (r->req.type == NBD_CMD_WRITE || r->req.type == NBD_CMD_WRITE_ZEROES))
+	if (error != 0 && (r->req.type == NBD_CMD_WRITE || r->req.type == NBD_CMD_TRIM ||
+			   r->req.type == NBD_CMD_WRITE_ZEROES))
 		memset(w->known + r->req.offset, 0, r->req.len);
 	if (r->req.payload != NULL)
 		buf_put(r->req.payload);
@@ -173,6 +174,7 @@ void world_init(struct world *w, const struct world_geometry *g, uint64_t seed)
 	w->model = calloc(1, g->size);
 	w->known = malloc(g->size);
 	memset(w->known, 1, g->size);
+	w->touched = calloc(1, g->size);
 	w->ops = (struct volume_ops){.place = place, .extents_put = extents_put, .peer = peer};
 	w->config = (struct volume_config){
 		.id = 7,
@@ -198,6 +200,7 @@ void world_free(struct world *w)
 	buf_pool_destroy(w->pool);
 	free(w->model);
 	free(w->known);
+	free(w->touched);
 	free(w->map);
 	for (int i = 0; i < WORLD_REQS; i++) {
 		free(w->reqs[i].want);
@@ -335,6 +338,9 @@ static void model_take(struct world *w, struct world_req *r)
 {
 	struct nbd_req *req = &r->req;
 
+	if (req->type == NBD_CMD_WRITE || req->type == NBD_CMD_WRITE_ZEROES ||
+	    req->type == NBD_CMD_TRIM)
+		memset(w->touched + req->offset, 1, req->len);
 	switch (req->type) {
 	case NBD_CMD_READ:
 		free(r->want);

@@ -43,7 +43,8 @@ struct world {
 	struct volume_ops ops;
 	uint64_t size;
 	uint8_t *model;
-	uint8_t *known; /* 0: a failed write left it open */
+	uint8_t *touched; /* written since the test cleared it */
+	uint8_t *known;	  /* 0: a failed write left it open */
 	struct world_req reqs[WORLD_REQS];
 	unsigned errors;     /* requests that failed */
 	unsigned mismatches; /* reads that differ from the model */

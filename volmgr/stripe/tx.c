@@ -458,6 +458,15 @@ static void tx_prepare(struct tx *tx)
 /* ---- undoing
  * ----------------------------------------------------------------------------------------- */
 
+/* A server that still has to confirm is there: it came back while others answered. */
+static bool tx_can_settle(const struct tx *tx)
+{
+	for (unsigned i = 0; i < tx->v->shards; i++)
+		if ((tx->unsettled & shard_bit(i)) != 0 && server_ok(shard_server(tx->x, i)))
+			return true;
+	return false;
+}
+
 static void tx_undone(struct tx *tx)
 {
 	struct volume *v = tx->v;
@@ -465,6 +474,10 @@ static void tx_undone(struct tx *tx)
 	struct wpart *parts = NULL;
 	int error;
 
+	if (tx_can_settle(tx)) {
+		tx_abort(tx);
+		return;
+	}
 	if (v->state == VOLUME_FENCED && tx->error == 0)
 		tx->error = ESHUTDOWN;
 	error = tx->error;
