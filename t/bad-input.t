@@ -58,7 +58,7 @@ my @wrong = (
 	[ nbdsrv => [] ],
 	[ nbdsrv => ['--no-such-option'] ],
 	[ nbdsrv => [ '--file', "$dir/none", '--listen', 'tcp:127.0.0.1:0' ], qr/\Q$dir\E\/none/ ],
-	[ nbdsrv => [ '--file', '/dev/zero', '--listen', 'nowhere:x' ], qr/nowhere/ ],
+	[ nbdsrv => [ '--file', $0, '--listen', 'nowhere:x' ], qr/nowhere/ ],
 	[ nbdsrv => [ '--store', "$dir/none", '--secret', $cluster->secret ], qr/\Q$dir\E\/none/ ],
 	[ nbdsrv => [ '--store', "$dir/s", '--format', '--size', '12parsecs', '--secret', $cluster->secret ],
 		qr/12parsecs/ ],
@@ -104,8 +104,8 @@ my @refused = (
 	[ 'm of 5', [ 'create', 'n10', '--size', '1G', '--ec', '2+5' ], qr/4/ ],
 	[ 'no profile', [ 'create', 'n11', '--size', '1G', '--ec', 'raid6' ], qr/raid6/ ],
 	[ 'an odd unit', [ 'create', 'n12', '--size', '1G', '--unit', '5000' ], qr/unit/i ],
-	[ 'a volume that is not there', [ 'show', 'nobody' ], qr/nobody/ ],
-	[ 'deleting one that is not there', [ 'delete', 'nobody', '--yes' ], qr/nobody/ ],
+	[ 'a volume that is not there', [ 'show', 'nobody' ], qr/no volume/ ],
+	[ 'deleting one that is not there', [ 'delete', 'nobody', '--yes' ], qr/no volume/ ],
 	[ 'shrinking without a word', [ 'resize', 'vol', '32M' ], qr/shrink/i ],
 );
 for my $case (@refused) {

@@ -96,11 +96,24 @@ sub need
 
 sub at_end { push @at_end, @_; return }
 
+# What is mounted below a folder goes, the innermost first, so that removing the folder removes no more.
+sub unmount_below
+{
+	my ($dir) = @_;
+	for my $at (reverse(slurp('/proc/self/mounts') =~ m{^\S+ (\Q$dir\E/\S+) }mg)) {
+		run('umount', '-l', $at);
+	}
+	return;
+}
+
 # A private directory that goes away at the end. Short, as socket paths are limited to 107 bytes.
 sub temp_dir
 {
 	my $dir = File::Temp::tempdir('weft-XXXXXX', TMPDIR => 1);
-	at_end(sub { File::Path::remove_tree($dir, { safe => 0 }) });
+	at_end(sub {
+		unmount_below($dir);
+		File::Path::remove_tree($dir);
+	});
 	return $dir;
 }
 
