@@ -15,10 +15,12 @@
 
 #define CLASSES	       14	  /* 4 KiB << 0 .. 4 KiB << 13 = 32 MiB */
 #define ARENA_CLASSES  7	  /* up to 256 KiB from the slab */
-#define FREE_MAX_BYTES (4u << 20) /* kept of each class beyond the slab */
+#define FREE_MIN_BYTES (4u << 20) /* kept of each class beyond the slab, at least */
+#define FREE_SHARE     8	  /* and at most this part of the limit */
 
 struct buf_pool {
 	size_t limit;
+	size_t keep; /* free bytes kept of each class */
 	size_t used;
 	uint8_t *arena;
 	size_t arena_len;
@@ -49,6 +51,8 @@ struct buf_pool *buf_pool_create(size_t limit_bytes, size_t arena_bytes)
 	if (pool == NULL)
 		return NULL;
 	pool->limit = limit_bytes;
+	pool->keep = limit_bytes / FREE_SHARE > FREE_MIN_BYTES ? limit_bytes / FREE_SHARE
+							       : FREE_MIN_BYTES;
 	if (arena_bytes > 0) {
 		void *p = mmap(NULL, arena_bytes, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -170,7 +174,7 @@ void buf_release(struct buf *b)
 	if (b->fixed >= 0) {
 		b->next = pool->free_fixed[class];
 		pool->free_fixed[class] = b;
-	} else if (pool->free_bytes[class] + bytes <= FREE_MAX_BYTES) {
+	} else if (pool->free_bytes[class] + bytes <= pool->keep) {
 		b->next = pool->free[class];
 		pool->free[class] = b;
 		pool->free_bytes[class] += bytes;

@@ -128,6 +128,9 @@ void granule_free(struct store *s, uint32_t phys)
 	assert(phys > 0 && phys <= s->granules && granule_taken(s, i));
 	s->bitmap[i / 64] &= ~(1ULL << (i % 64));
 	s->granules_free++;
+	/* lowest first: what was used a moment ago is still in caches, and files stay short */
+	if (i / 64 < s->alloc_hint)
+		s->alloc_hint = i / 64;
 }
 
 bool granule_reserve(struct store *s)
