@@ -27,7 +27,8 @@
  *"changed since" look alike.
  *
  * The log's tail is in the superblock. A checkpoint writes copy 0, syncs, and only then copies 1
- *and 2, so that at no moment all copies are being written. Prepared txs that would hold the tail
+ *and 2, so that at no moment all copies are being written. At open the newest copy is
+ * rewritten last: the power may have gone before the others got what it says. Prepared txs that would hold the tail
  *are written to the log once more by the checkpoint; replay takes the first copy and skips the
  *other.
  *

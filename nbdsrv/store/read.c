@@ -116,7 +116,7 @@ static uint32_t run_length(struct store *s, const struct span *sp, uint32_t i,
 static int fill_now(struct store *s, const struct span *sp, struct buf *buf, uint32_t *at,
 		    uint64_t *zero)
 {
-	uint32_t crc[GRANULE_BLOCKS * 4], i = 0;
+	uint32_t crc[READ_RUN_MAX], i = 0;
 
 	while (i < sp->count) {
 		uint8_t *to = buf->data + (size_t)i * WEFT_BLOCK_BYTES;
@@ -131,7 +131,7 @@ static int fill_now(struct store *s, const struct span *sp, struct buf *buf, uin
 		} else if (src.kind == SRC_MEMORY) {
 			memcpy(to, src.memory, WEFT_BLOCK_BYTES);
 		} else {
-			n = run_length(s, sp, i, &src, crc, GRANULE_BLOCKS * 4);
+			n = run_length(s, sp, i, &src, crc, READ_RUN_MAX);
 			if (s->disk->ops->read_now == NULL ||
 			    s->disk->ops->read_now(s->disk, to, n * WEFT_BLOCK_BYTES, src.disk) !=
 				    (int)(n * WEFT_BLOCK_BYTES))
@@ -175,10 +175,15 @@ static void read_end(struct read_op *r, int err, uint32_t block)
 	store_rest(s);
 }
 
-/* Are the bytes that were read those that the block has now? */
-static bool run_verify(struct read_op *r, const struct read_run *run)
+/*
+ * Are the bytes that were read those that the block has now? 0; EAGAIN: it moved meanwhile;
+ * EBADMSG: it did not, and they are not. A block that is being overwritten in place is in memory,
+ * until it has another checksum.
+ */
+static int run_verify(struct read_op *r, const struct read_run *run)
 {
 	struct store *s = r->store;
+	int err = 0;
 
 	for (uint32_t b = 0; b < run->count; b++) {
 		uint8_t *to = r->buf->data + (size_t)(run->block + b) * WEFT_BLOCK_BYTES;
@@ -189,10 +194,15 @@ static bool run_verify(struct read_op *r, const struct read_run *run)
 			memset(to, 0, WEFT_BLOCK_BYTES);
 		else if (src.kind == SRC_MEMORY)
 			memcpy(to, src.memory, WEFT_BLOCK_BYTES);
-		else if (crc32c(0, to, WEFT_BLOCK_BYTES) != src.crc)
-			return false;
+		else if (crc32c(0, to, WEFT_BLOCK_BYTES) == src.crc)
+			continue;
+		else if (src.crc == run->crc[b] &&
+			 src.disk == run->disk + (uint64_t)b * WEFT_BLOCK_BYTES)
+			return EBADMSG;
+		else
+			err = EAGAIN;
 	}
-	return true;
+	return err;
 }
 
 static void run_done(struct disk_op *op, int64_t res)
@@ -202,19 +212,20 @@ static void run_done(struct disk_op *op, int64_t res)
 	struct store *s = r->store;
 	bool gone = s->slots[r->slot].gen != r->slot_gen || s->slots[r->slot].state != SLOT_USED;
 
-	if (res < 0) {
-		r->error = (int)-res;
-		r->bad = run->block;
-	} else if (!gone && !run_verify(r, run)) {
-		r->bad = run->block;
+	int err = res < 0 ? EIO : gone ? 0 : run_verify(r, run);
+
+	if (err == EAGAIN) {
 		r->again = true;
+	} else if (err != 0) {
+		r->error = err;
+		r->bad = run->block;
 	}
 	if (--r->pending > 0)
 		return;
 	if (gone) {
 		read_end(r, WEFT_ESTALE, 0);
 	} else if (r->error != 0) {
-		read_end(r, EIO, r->first + r->bad);
+		read_end(r, r->error, r->first + r->bad);
 	} else if (r->again && ++r->retries > READ_RETRIES_MAX) {
 		read_end(r, EBADMSG, r->first + r->bad);
 	} else {
@@ -228,7 +239,6 @@ static void read_step(struct read_op *r)
 {
 	struct store *s = r->store;
 	struct span sp = {r->slot, r->first, r->count};
-	uint32_t crc[GRANULE_BLOCKS * 4];
 
 	r->again = false;
 	r->window = r->next;
@@ -249,7 +259,8 @@ static void read_step(struct read_op *r)
 		}
 		run->owner = r;
 		run->block = r->next;
-		run->count = run_length(s, &sp, r->next, &src, crc, GRANULE_BLOCKS * 4);
+		run->disk = src.disk;
+		run->count = run_length(s, &sp, r->next, &src, run->crc, READ_RUN_MAX);
 		run->op.done = run_done;
 		iov.iov_len = (size_t)run->count * WEFT_BLOCK_BYTES;
 		r->next += run->count;

@@ -22,6 +22,8 @@ struct replay {
 	struct buf *buf;
 	uint32_t chunk; /* blocks in buf */
 	unsigned copy;	/* of the superblock, to be read */
+	unsigned best;	/* the newest of them */
+	unsigned step;	/* of writing them */
 	bool found;
 	const char *why;
 	struct rec_view view;
@@ -379,41 +381,51 @@ static int settle(struct store *s, const char **why)
 	return err;
 }
 
-static void super_synced(struct disk_op *op, int64_t res)
-{
-	struct store *s = of_op(op);
+static void super_next(struct disk_op *op, int64_t res);
 
-	end(s, res < 0 ? (int)res : 0, res < 0 ? "the superblock cannot be synced" : NULL);
-	if (res < 0)
-		return;
-	wal_kick(s);
-	home_kick(s, true);
-}
-
-static void super_written(struct disk_op *op, int64_t res)
-{
-	struct store *s = of_op(op);
-
-	if (res < 0) {
-		end(s, (int)res, "the superblock cannot be written");
-		return;
-	}
-	op->done = super_synced;
-	s->disk->ops->sync(s->disk, op);
-}
-
-/* Before anything else is written: the store is in use, and generations given are remembered. */
+/*
+ * Before anything else is written: the store is in use, and generations given are remembered. The
+ * copy that was the newest comes last, after a sync: the others may be much older, from a
+ * checkpoint that the power interrupted, and until then it is the only right one.
+ */
 static void write_super(struct store *s)
 {
 	struct replay *r = s->replay;
-	struct iovec iov = {r->buf->data, SUPER_BYTES};
 
 	s->super.sequence++;
 	s->super.clean = 0;
 	s->super.next_gen = s->next_gen;
 	super_encode(&s->super, (struct disk_super *)r->buf->data);
-	r->op.done = super_written;
-	s->disk->ops->writev(s->disk, &r->op, &iov, 1, super_copy_offset(s->info.size_bytes, 0));
+	r->step = 0;
+	super_next(&r->op, 0);
+}
+
+static void super_next(struct disk_op *op, int64_t res)
+{
+	struct store *s = of_op(op);
+	struct replay *r = s->replay;
+	struct iovec iov = {r->buf->data, SUPER_BYTES};
+	/* two of the copies, a sync, the newest one, a sync */
+	const unsigned copy[5] = {(r->best + 1) % SUPER_COPIES, (r->best + 2) % SUPER_COPIES,
+				  SUPER_COPIES, r->best, SUPER_COPIES};
+	unsigned step = r->step++;
+
+	if (res < 0) {
+		end(s, (int)res, "the superblock cannot be written");
+		return;
+	}
+	if (step == 5) {
+		end(s, 0, NULL);
+		wal_kick(s);
+		home_kick(s, true);
+		return;
+	}
+	r->op.done = super_next;
+	if (copy[step] == SUPER_COPIES)
+		s->disk->ops->sync(s->disk, &r->op);
+	else
+		s->disk->ops->writev(s->disk, &r->op, &iov, 1,
+				     super_copy_offset(s->info.size_bytes, copy[step]));
 }
 
 static void log_end(struct store *s)
@@ -521,6 +533,7 @@ static void super_read_done(struct disk_op *op, int64_t res)
 	    (!r->found || found.sequence > s->super.sequence)) {
 		s->super = found;
 		r->found = true;
+		r->best = r->copy;
 	}
 	if (++r->copy < SUPER_COPIES)
 		read_super(s);

@@ -35,7 +35,8 @@
 #define GRAN_BUCKETS	  65536u      /* of granules with parts */
 #define VOLUME_BUCKETS	  4096u
 #define READ_OPS_MAX	  16u /* disk operations of one READ at once */
-#define READ_RETRIES_MAX  3u  /* a READ that raced with a write looks again so often */
+#define READ_RUN_MAX	  64u /* blocks in one of them */
+#define READ_RETRIES_MAX  64u /* bytes that were read while they moved are read again so often */
 #define SEGS_MAX	  64u /* of one answer */
 #define ZERO_SEG_MIN	  (64u << 10)
 #define REAL_FREE_MARGIN  (8u << 20) /* of a thin disk, left for metadata */
@@ -248,7 +249,9 @@ struct read_op {
 	struct read_run {
 		struct disk_op op;
 		struct read_op *owner;
+		uint64_t disk; /* where its first block was, and the checksums, when it started */
 		uint32_t block, count;
+		uint32_t crc[READ_RUN_MAX];
 	} run[READ_OPS_MAX];
 };
 
