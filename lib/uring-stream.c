@@ -389,3 +389,8 @@ void uring_stream_drop(struct stream *base)
 	uring_file_remove(s->u, s->slot);
 	close(s->fd);
 }
+
+void uring_stream_abort(struct stream *base, int err)
+{
+	stream_end(to_stream(base), STREAM_BROKEN, err);
+}

@@ -92,12 +92,13 @@ void uring_timer_cancel(struct env *e, struct io_timer *t)
 
 void uring_timers_run(struct uring *u)
 {
+	unsigned most = u->ntimers; /* one that arms itself for now waits for the next turn */
 	uint64_t now;
 
-	if (u->ntimers == 0)
+	if (most == 0)
 		return;
 	now = u->env.ops->now_ns(&u->env);
-	while (u->ntimers > 0 && u->timers[0]->at_ns <= now) {
+	while (most-- > 0 && u->ntimers > 0 && u->timers[0]->at_ns <= now) {
 		struct io_timer *t = u->timers[0];
 
 		uring_timer_cancel(&u->env, t);

@@ -47,6 +47,8 @@ void uring_post(struct uring *u, struct uring_message *m);
 struct stream *uring_stream(struct uring *u, int fd, unsigned send_timeout_ms);
 /* Close a stream that no engine was attached to. */
 void uring_stream_drop(struct stream *s);
+/* Close now; what waits to be sent is lost. closed(err) follows from the loop. */
+void uring_stream_abort(struct stream *s, int err);
 /*
  * Take the socket out of its loop without closing it, to go on in another: done(arg, fd) comes when
  * no operation refers to the engine's memory any more; received bytes were all given to the engine.

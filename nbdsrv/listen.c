@@ -239,9 +239,13 @@ static void stop_timer_fired(struct io_timer *t)
 {
 	struct listen *l = (struct listen *)((char *)t - offsetof(struct listen, stop_timer));
 
-	if (l->nconns > 0)
-		log_warn("%u clients did not take their last answers", l->nconns);
-	l->closed(l->closed_arg);
+	if (l->nconns == 0) {
+		l->closed(l->closed_arg);
+		return;
+	}
+	log_warn("%u clients did not take their last answers", l->nconns);
+	for (struct conn *c = l->conns; c != NULL; c = c->next)
+		uring_stream_abort(c->stream, -ESHUTDOWN); /* the last one's end brings us back */
 }
 
 void listen_start(struct listen *l, struct uring *u, struct buf_pool *pool, struct backend *b)

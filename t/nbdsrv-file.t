@@ -257,6 +257,18 @@ is(run($nbdsrv, '--file', $ref, 'word')->{status}, 2, 'a stray word, too');
 	daemon_stop($d);
 }
 
+# An orderly stop while one client works and another takes no answers.
+{
+	my $d = start('--file', $ref, '--export', 'x');
+	my $deaf = dial_export($d);
+	request($deaf, 0, 0, 1 << 20) for 1 .. 60;
+	my $busy = dial_export($d);
+	request($busy, 1, 0, 1 << 20, 1, "z" x (1 << 20));
+	kill('TERM', $d->{pid});
+	wait_until('the end of nbdsrv', 15, sub { waitpid($d->{pid}, 1) == $d->{pid} });
+	is($?, 0, 'it stops in order beside a client that never reads');
+}
+
 # The service manager's way: a listening socket as descriptor 3.
 {
 	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1', Proto => 'tcp')
