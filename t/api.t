@@ -7,6 +7,7 @@ use lib "$FindBin::RealBin/lib";
 use HTTP::Tiny;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use POSIX ();
 use Test::More;
 use Weft;
 
@@ -239,7 +240,9 @@ is((api('GET', '/status'))[0], 200, 'it still answers after garbage');
 is((api('DELETE', '/volumes/v'))[0], 200, 'the volume is deleted');
 ($status, $got) = api('POST', '/volumes', volume('v', 1 << 20, 2, 1));
 is($got->{id}, 2, 'a number is not used again');
-is(daemon_stop($volmgr), 0, 'volmgr stops in order');
+kill('TERM', $volmgr->{pid});
+wait_until('volmgr to end', 30, sub { waitpid($volmgr->{pid}, POSIX::WNOHANG()) });
+is($?, 0, 'volmgr stops in order, with status 0');
 $volmgr = start_volmgr();
 ($status, $got) = api('GET', '/volumes/v');
 ok($status == 200 && $got->{id} == 2 && $got->{epoch} == 2, 'a volume is there after a restart, in a new epoch');
