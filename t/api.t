@@ -107,9 +107,9 @@ refused(400, 'bad_address', qr/no address/, 'an address that is none is refused'
 refused(400, 'bad_name', qr/no name/, 'a name with a slash is refused',
 	'POST', '/servers', { address => $server{4}, name => 'a/b' });
 refused(400, 'bad_request', qr/"address" is missing/, 'no address is refused', 'POST', '/servers', {});
-refused(404, 'no_such_server', qr/no server of this name/, 'an unknown server is said to be so',
+refused(404, 'no_such_server', qr/no server nobody/, 'an unknown server is said to be so',
 	'GET', '/servers/nobody');
-refused(404, 'no_such_server', qr/no server of this name/, 'it cannot be removed',
+refused(404, 'no_such_server', qr/no server nobody/, 'it cannot be removed',
 	'DELETE', '/servers/nobody');
 
 # ---- volumes --------------------------------------------------------------------
@@ -130,9 +130,9 @@ refused(400, 'bad_profile', qr/no profile 2\+5/, 'five parity shards are refused
 refused(400, 'bad_request', qr/no JSON object/, 'a body that is no JSON is refused',
 	'POST', '/volumes', '{"name":');
 refused(400, 'bad_request', qr/no body/, 'no body is refused', 'POST', '/volumes');
-refused(404, 'no_such_volume', qr/no volume of this name/, "$_ of an unknown volume is refused", $_,
+refused(404, 'no_such_volume', qr/no volume nobody/, "$_ of an unknown volume is refused", $_,
 	'/volumes/nobody', $_ eq 'PATCH' ? { size => 4096 } : undef) for qw(GET PATCH DELETE);
-refused(404, 'no_such_volume', qr/no volume of this name/, 'a map of an unknown volume is refused',
+refused(404, 'no_such_volume', qr/no volume nobody/, 'a map of an unknown volume is refused',
 	'GET', '/volumes/nobody/map');
 refused(404, 'no_such_path', qr/nothing under this path/, 'an unknown path is refused', 'GET', '/x/y/z/a');
 refused(405, 'bad_method', qr/cannot be done here/, 'a wrong method is refused', 'PUT', '/volumes', {});

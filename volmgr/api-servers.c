@@ -43,12 +43,11 @@ void api_servers_list(struct cluster *c, struct http_request *r, const char *nam
 	api_json(r, 200, json_pack("{s:o}", "servers", list));
 }
 
-static void server_unknown(struct http_request *r)
+static void server_unknown(struct http_request *r, const char *name)
 {
 	struct refusal refusal;
 
-	refuse(&refusal, 404, "no_such_server", "There is no server of this name.");
-	refuse_hint(&refusal, "See: volctl server list");
+	refuse_unknown(&refusal, "server", name);
 	api_refuse(r, &refusal);
 }
 
@@ -57,7 +56,7 @@ void api_server_get(struct cluster *c, struct http_request *r, const char *name)
 	const struct server *s = server_by_name(c, name);
 
 	if (s == NULL)
-		server_unknown(r);
+		server_unknown(r, name);
 	else
 		api_json(r, 200, server_json(s));
 }

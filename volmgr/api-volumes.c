@@ -47,12 +47,11 @@ static json_t *volume_json(struct vol *v)
 		"thread", v->worker != NULL ? (int)v->worker->index : -1, "stat", stat_json(&st));
 }
 
-static void volume_unknown(struct http_request *r)
+static void volume_unknown(struct http_request *r, const char *name)
 {
 	struct refusal refusal;
 
-	refuse(&refusal, 404, "no_such_volume", "There is no volume of this name.");
-	refuse_hint(&refusal, "See: volctl volume list");
+	refuse_unknown(&refusal, "volume", name);
 	api_refuse(r, &refusal);
 }
 
@@ -62,7 +61,7 @@ static void volume_answer(struct cluster *c, struct http_request *r, const char 
 	struct vol *v = volume_by_name(c, name);
 
 	if (v == NULL)
-		volume_unknown(r);
+		volume_unknown(r, name);
 	else
 		api_json(r, status, volume_json(v));
 }
@@ -102,7 +101,7 @@ static void volume_collected(void *arg)
 void api_volume_get(struct cluster *c, struct http_request *r, const char *name)
 {
 	if (volume_by_name(c, name) == NULL)
-		volume_unknown(r);
+		volume_unknown(r, name);
 	else
 		engine_collect(c, volume_collected, api_later(c, r, name));
 }
@@ -229,7 +228,7 @@ void api_volume_map(struct cluster *c, struct http_request *r, const char *name)
 	uint64_t from, limit;
 
 	if (v == NULL || v->worker == NULL) {
-		volume_unknown(r);
+		volume_unknown(r, name);
 		return;
 	}
 	if (api_parse_number(http_query(r, "from"), 0, &from, &refusal) != 0 ||

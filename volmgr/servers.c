@@ -530,8 +530,7 @@ int servers_remove(struct cluster *c, const char *name, struct refusal *r)
 	int err = -ENOMEM;
 
 	if (s == NULL) {
-		refuse(r, 404, "no_such_server", "There is no server of this name.");
-		refuse_hint(r, "See: volctl server list");
+		refuse_unknown(r, "server", name);
 		return -1;
 	}
 	s->removing = true;

@@ -67,6 +67,14 @@ void refuse_hint(struct refusal *r, const char *fmt, ...)
 	va_end(ap);
 }
 
+void refuse_unknown(struct refusal *r, const char *what, const char *name)
+{
+	/* what cannot be a name is not repeated: it may not even be text */
+	refuse(r, 404, strcmp(what, "server") == 0 ? "no_such_server" : "no_such_volume",
+	       "There is no %s %s.", what, name_valid(name) ? name : "of this name");
+	refuse_hint(r, "See: volctl %s list", what);
+}
+
 char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf)
 {
 	for (int i = 0; i < WEFT_UUID_BYTES; i++)

@@ -203,6 +203,8 @@ bool name_valid(const char *name);
 void refuse(struct refusal *r, int status, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 void refuse_hint(struct refusal *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* 404: there is no server or volume of this name, which may be anything. */
+void refuse_unknown(struct refusal *r, const char *what, const char *name);
 #define UUID_TEXT_MAX 33
 char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf);
 bool uuid_parse(const char *text, uint8_t uuid[WEFT_UUID_BYTES]);

@@ -25,12 +25,6 @@ static void refuse_metadata(struct refusal *r, int err)
 	refuse_hint(r, "Look at volmgr's messages and at the free space of its state directory.");
 }
 
-static void refuse_unknown(struct refusal *r)
-{
-	refuse(r, 404, "no_such_volume", "There is no volume of this name.");
-	refuse_hint(r, "See: volctl volume list");
-}
-
 static int volume_put(struct vol *v, uint64_t size, bool deleting)
 {
 	struct meta_batch *b = meta_batch_new();
@@ -233,13 +227,14 @@ static void volume_resized(struct task *t)
 	volume_resize_end(rs, NULL);
 }
 
-static int volume_resize_check(struct cluster *c, struct vol *v, uint64_t size, bool shrink,
+static int volume_resize_check(struct cluster *c, const char *name, uint64_t size, bool shrink,
 			       struct refusal *r)
 {
+	struct vol *v = volume_by_name(c, name);
 	struct volume_spec spec = {.size = size};
 
 	if (v == NULL) {
-		refuse_unknown(r);
+		refuse_unknown(r, "volume", name);
 		return -1;
 	}
 	snprintf(spec.name, sizeof(spec.name), "%s", v->name);
@@ -274,7 +269,7 @@ void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shr
 	struct refusal r;
 	int err = 0;
 
-	if (volume_resize_check(c, v, size, shrink, &r) != 0) {
+	if (volume_resize_check(c, name, size, shrink, &r) != 0) {
 		cb(arg, &r);
 		return;
 	}
@@ -415,12 +410,13 @@ void volume_delete_go_on(struct vol *v)
 	volume_delete_start(v, NULL, NULL);
 }
 
-static int volume_delete_check(struct cluster *c, struct vol *v, struct refusal *r)
+static int volume_delete_check(struct cluster *c, const char *name, struct refusal *r)
 {
+	struct vol *v = volume_by_name(c, name);
 	unsigned clients;
 
 	if (v == NULL) {
-		refuse_unknown(r);
+		refuse_unknown(r, "volume", name);
 		return -1;
 	}
 	if (v->busy || v->state != VOL_READY || c->stopping) {
@@ -448,7 +444,7 @@ void volumes_delete(struct cluster *c, const char *name, volumes_cb cb, void *ar
 	struct refusal r;
 	int err;
 
-	if (volume_delete_check(c, v, &r) != 0) {
+	if (volume_delete_check(c, name, &r) != 0) {
 		cb(arg, &r);
 		return;
 	}
