@@ -554,6 +554,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < cluster.nworkers; i++)
 		worker_join(cluster.workers[i]);
 	cluster.meta->ops->close(cluster.meta);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		worker_free(cluster.workers[i]);
 	control_destroy(cluster.control);
 	unlink(opts.socket);
 	log_info("stopped");

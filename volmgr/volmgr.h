@@ -217,6 +217,8 @@ int worker_start(struct cluster *c, unsigned index, size_t pool_bytes, unsigned 
 /* Close all connections, then end the thread's loop; t->done comes when they are closed. */
 void worker_quit_run(struct task *t);
 void worker_join(struct worker *w);
+/* When all threads have ended: any of them may have been in the middle of a post to this one. */
+void worker_free(struct worker *w);
 void worker_task(struct worker *w, struct task *t);
 void task_finish(struct task *t, int err);
 /* Close a stream that has no engine, for want of memory. */

@@ -57,24 +57,6 @@ static int worker_init(struct worker *w)
 	return err;
 }
 
-/* After the loop: what is still held by volumes that could not stop in order stays. */
-static void worker_free(struct worker *w)
-{
-	bool clean = true;
-
-	for (unsigned i = 0; i < w->nvols; i++) {
-		if (w->vols[i]->stopped)
-			volume_free(w->vols[i]->engine);
-		else
-			clean = false;
-	}
-	if (!clean || buf_pool_used(w->pool) > 0)
-		return;
-	peers_free(w);
-	uring_destroy(w->uring);
-	buf_pool_destroy(w->pool);
-}
-
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -89,7 +71,6 @@ static void *worker_main(void *arg)
 		err = uring_run(w->uring);
 		if (err != 0)
 			log_error("data thread %u ended: %s", w->index, strerror(-err));
-		worker_free(w);
 	}
 	return NULL;
 }
@@ -181,10 +162,27 @@ void stream_drop(struct stream *s)
 	stream_close(s);
 }
 
-/* The loop has ended in order: everything that was in it is closed. */
 void worker_join(struct worker *w)
 {
 	pthread_join(w->thread, NULL);
+}
+
+/* What is still held by volumes that could not stop in order stays. */
+void worker_free(struct worker *w)
+{
+	bool clean = true;
+
+	for (unsigned i = 0; i < w->nvols; i++) {
+		if (w->vols[i]->stopped)
+			volume_free(w->vols[i]->engine);
+		else
+			clean = false;
+	}
+	if (!clean || buf_pool_used(w->pool) > 0)
+		return;
+	peers_free(w);
+	uring_destroy(w->uring);
+	buf_pool_destroy(w->pool);
 	pthread_cond_destroy(&w->start_cond);
 	pthread_mutex_destroy(&w->start_lock);
 	free(w);
