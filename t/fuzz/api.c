@@ -1,0 +1,80 @@
+/* Fuzz target: bodies and names of API requests. Whatever comes, the answer is a volume, a server,
+ * a size that keeps all limits, or a refusal with a sentence. */
+#include "config.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "volmgr/api.h"
+#include "volmgr/records.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void check_refusal(const struct refusal *r)
+{
+	assert(r->status >= 400 && r->status < 600 && r->code[0] != '\0' && r->message[0] != '\0');
+}
+
+static void fuzz_bodies(const uint8_t *data, size_t len)
+{
+	struct volume_spec spec;
+	struct api_server server;
+	struct api_resize resize;
+	struct refusal r;
+
+	if (api_parse_volume(data, len, &spec, &r) == 0)
+		assert(volume_spec_check(&spec, &r) == 0 && name_valid(spec.name));
+	else
+		check_refusal(&r);
+	if (api_parse_server(data, len, &server, &r) == 0)
+		assert(server.address[0] != '\0');
+	else
+		check_refusal(&r);
+	if (api_parse_resize(data, len, &resize, &r) != 0)
+		check_refusal(&r);
+}
+
+/* What the metadata's disk may have made of a record. */
+static void fuzz_records(const uint8_t *data, size_t len)
+{
+	struct extent_record extent;
+	struct server server;
+	struct vol vol;
+	bool deleting;
+
+	memset(&vol, 0, sizeof(vol));
+	if (record_volume_parse(data, len, &vol, &deleting) == 0)
+		assert(vol.k >= 1 && vol.k + vol.m <= WEFT_SHARDS_MAX && name_valid(vol.name));
+	memset(&server, 0, sizeof(server));
+	if (record_server_parse(data, len, &server) == 0)
+		assert(name_valid(server.name) && server.number >= 1);
+	if (len > 0)
+		(void)record_extent_parse("1/extent/0000000000000001/0000000000000001", data, len,
+					  1 + data[0] % WEFT_SHARDS_MAX, &extent);
+}
+
+static void fuzz_texts(const uint8_t *data, size_t len)
+{
+	char text[256];
+	uint8_t uuid[WEFT_UUID_BYTES];
+	struct refusal r;
+	uint64_t n;
+
+	if (len >= sizeof(text))
+		return;
+	memcpy(text, data, len);
+	text[len] = '\0';
+	if (name_valid(text))
+		assert(strlen(text) <= NAME_MAX_BYTES && strpbrk(text, "/ \n") == NULL);
+	if (api_parse_number(text, 0, &n, &r) != 0)
+		check_refusal(&r);
+	(void)uuid_parse(text, uuid);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	fuzz_bodies(data, len);
+	fuzz_records(data, len);
+	fuzz_texts(data, len);
+	return 0;
+}
