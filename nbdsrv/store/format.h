@@ -1,6 +1,6 @@
 /*
  * What a store looks like on its disk, and why it is so. All integers are little-endian, all
- *structs packed. weft-format(5) tells the same for people.
+ * structs packed. weft-format(5) tells the same for people.
  *
  *	0		superblock copy 0 (4 KiB, padded to 64 KiB)
  *	64 KiB		superblock copy 1
@@ -10,34 +10,34 @@
  *	last 64 KiB	superblock copy 2
  *
  * The meta area may be written back by the kernel at any time and in any order of pages. It is
- *right all the same, because
+ * right all the same, because
  *  - it changes only after the log record that changes it is durable;
  *  - the log's tail passes a record only after a sync that covers what the record changed;
  *  - replay never trusts an entry to be older than the record it replays. It collects all records
- *in memory first and carries home, for each block, only the newest committed bytes. So a record
- *from before a granule changed hands can never write into it after, and replaying twice is
- *harmless;
+ * in memory first and carries home, for each block, only the newest committed bytes. So a record
+ * from before a granule changed hands can never write into it after, and replaying twice is
+ * harmless;
  *  - phys, present and check of an entry share eight aligned bytes, and a crc is four aligned ones:
- *a page torn between sectors still has each of them old or new, and blocks that no record in the
+ * a page torn between sectors still has each of them old or new, and blocks that no record in the
  *    log touches have the same crc in both.
  *
  * A whole granule is written to a free granule before the log record that points at it, with a sync
- *in between: a record in the log always has its bytes. The alternative, to check such bytes at
- *replay, was rejected: a later block written home into the same granule makes "not synced" and
- *"changed since" look alike.
+ * in between: a record in the log always has its bytes. The alternative, to check such bytes at
+ * replay, was rejected: a later block written home into the same granule makes "not synced" and
+ * "changed since" look alike.
  *
  * The log's tail is in the superblock. A checkpoint writes copy 0, syncs, and only then copies 1
- *and 2, so that at no moment all copies are being written. At open the newest copy is
- * rewritten last: the power may have gone before the others got what it says. Prepared txs that would hold the tail
- *are written to the log once more by the checkpoint; replay takes the first copy and skips the
- *other.
+ * and 2, so that at no moment all copies are being written. At open the newest copy is
+ * rewritten last: the power may have gone before the others got what it says. Prepared txs that
+ * would hold the tail are written to the log once more by the checkpoint; replay takes the first
+ * copy and skips the other.
  *
  * Batches are chained: each header repeats salt and checksum of its predecessor, and every run of
- *the store has a new random salt, so what an earlier run or lap left in the ring never passes.
+ * the store has a new random salt, so what an earlier run or lap left in the ring never passes.
  *
  * The log is a sixteenth of the store, 64 MiB to 256 MiB, at most a quarter. Replay keeps the
- *payload of what it reads in memory, at most half a log; more log would make it slow to open and
- *help little.
+ * payload of what it reads in memory, at most half a log; more log would make it slow to open and
+ * help little.
  */
 #ifndef WEFT_STORE_FORMAT_H
 #define WEFT_STORE_FORMAT_H

@@ -86,8 +86,8 @@ struct store *store_open(const struct store_config *config,
  * cannot know: slots, generations, alignment, epochs.
  *
  * A PREPARE may have to wait for room in the log. Payload of prepared txs fills a quarter of it at
- * most (whole granules of 64 KiB do not count): beyond that PREPAREs wait for a COMMIT or ABORT, so an
- * owner must not hold these back until its PREPAREs are answered.
+ * most (whole granules of 64 KiB do not count): beyond that PREPAREs wait for a COMMIT or ABORT, so
+ * an owner must not hold these back until its PREPAREs are answered.
  */
 void store_request(struct store *s, struct nbd_req *req);
 
