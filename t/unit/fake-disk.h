@@ -42,6 +42,7 @@ struct fake_disk_op {
 	int niov;
 	uint64_t offset, len;
 	struct fake_ranges covers; /* SYNC */
+	uint64_t stamp;
 };
 
 struct fake_disk {
@@ -56,6 +57,8 @@ struct fake_disk {
 	struct fake_disk_op ops[FAKE_DISK_OPS_MAX];
 	unsigned nops;
 	struct fake_ranges unsynced;
+	uint64_t stamp;	  /* counts snapshots */
+	uint64_t *stamps; /* of the platter's pages: an old snapshot must not undo a newer one */
 	uint8_t *touched; /* pages where memory and platter may differ */
 	uint64_t count;	  /* operations submitted, "now" ones too */
 	uint64_t fail_at; /* this one fails with EIO; 0: none */
@@ -161,6 +164,7 @@ static void fake_sync(struct disk *disk, struct disk_op *op)
 	d->syncs++;
 	fake_submit(d, FAKE_SYNC, op, NULL, 0, 0);
 	rs = &d->ops[d->nops - 1].covers;
+	d->ops[d->nops - 1].stamp = ++d->stamp;
 	for (size_t i = 0; i < d->unsynced.n; i++) {
 		struct fake_range *r = &d->unsynced.r[i];
 
@@ -225,7 +229,9 @@ __attribute__((unused)) static void fake_disk_init(struct fake_disk *d, int fd, 
 	d->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	d->platter = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	d->touched = calloc(size / FAKE_PAGE, 1);
+	d->stamps = calloc(size / FAKE_PAGE, sizeof(*d->stamps));
 	assert(d->memory != MAP_FAILED && d->platter != MAP_FAILED && d->touched != NULL);
+	assert(d->stamps != NULL);
 }
 
 static void fake_op_free(struct fake_disk_op *o)
@@ -242,6 +248,7 @@ __attribute__((unused)) static void fake_disk_free(struct fake_disk *d)
 	fake_ranges_clear(&d->unsynced);
 	free(d->unsynced.r);
 	free(d->touched);
+	free(d->stamps);
 	munmap(d->memory, d->disk.size);
 	munmap(d->platter, d->disk.size);
 }
@@ -250,6 +257,21 @@ static void fake_to_platter(struct fake_disk *d, uint64_t offset, const uint8_t 
 {
 	memcpy(d->platter + offset, data, len);
 	fake_touch(d, offset, len);
+}
+
+/* Whole pages as they were at the time of the stamp, where nothing newer came down meanwhile. */
+static void fake_snapshot_to_platter(struct fake_disk *d, const struct fake_range *r,
+				     uint64_t stamp)
+{
+	assert(r->offset % FAKE_PAGE == 0 && r->len % FAKE_PAGE == 0);
+	for (uint64_t at = 0; at < r->len; at += FAKE_PAGE) {
+		uint64_t *page = &d->stamps[(r->offset + at) / FAKE_PAGE];
+
+		if (*page > stamp)
+			continue;
+		*page = stamp;
+		fake_to_platter(d, r->offset + at, r->data + at, FAKE_PAGE);
+	}
 }
 
 static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool write)
@@ -282,8 +304,7 @@ __attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
 	memmove(&d->ops[i], &d->ops[i + 1], (--d->nops - i) * sizeof(o));
 	if (o.op->res == 0 && o.kind == FAKE_SYNC)
 		for (size_t r = 0; r < o.covers.n; r++)
-			fake_to_platter(d, o.covers.r[r].offset, o.covers.r[r].data,
-					o.covers.r[r].len);
+			fake_snapshot_to_platter(d, &o.covers.r[r], o.stamp);
 	else if (o.op->res == 0 && o.kind != FAKE_DISCARD)
 		fake_move(d, &o, o.kind == FAKE_WRITE);
 	fake_op_free(&o);
@@ -297,6 +318,7 @@ __attribute__((unused)) static void fake_disk_writeback(struct fake_disk *d)
 	uint64_t p = d->map_offset +
 		     (uint64_t)fake_disk_below(d, (uint32_t)(d->map_len / FAKE_PAGE)) * FAKE_PAGE;
 
+	d->stamps[p / FAKE_PAGE] = ++d->stamp;
 	fake_to_platter(d, p, d->memory + p, FAKE_PAGE);
 }
 
@@ -312,6 +334,14 @@ static void fake_survive(struct fake_disk *d, unsigned mode, uint64_t offset, co
 		if (keep)
 			fake_to_platter(d, offset + at, data + at, FAKE_SECTOR);
 	}
+}
+
+static void fake_survive_snapshot(struct fake_disk *d, unsigned mode, const struct fake_range *r,
+				  uint64_t stamp)
+{
+	for (uint64_t at = 0; at < r->len; at += FAKE_PAGE)
+		if (d->stamps[(r->offset + at) / FAKE_PAGE] <= stamp)
+			fake_survive(d, mode, r->offset + at, r->data + at, FAKE_PAGE);
 }
 
 /* The power goes. What was not synced is lost, kept or torn; memory is the platter again. */
@@ -334,8 +364,7 @@ __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 			at += o->iov[v].iov_len;
 		}
 		for (size_t r = 0; r < o->covers.n; r++)
-			fake_survive(d, mode, o->covers.r[r].offset, o->covers.r[r].data,
-				     o->covers.r[r].len);
+			fake_survive_snapshot(d, mode, &o->covers.r[r], o->stamp);
 		fake_op_free(o);
 	}
 	d->nops = 0;
