@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -19,17 +20,30 @@
 
 #include "banned.h"
 
+#define WHY_MAX 512
+
+/* Sentences made so far: they live as long as the process, and leak checkers see that they do. */
+struct why {
+	struct why *next;
+	char text[];
+};
+static _Atomic(struct why *) whys;
+
 const char *store_why(const char *fmt, ...)
 {
-	char text[512], *copy;
+	struct why *w = malloc(sizeof(*w) + WHY_MAX);
 	va_list ap;
 
+	if (w == NULL)
+		return "the store cannot be opened, and there is no memory to say why";
+
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(w->text, WHY_MAX, fmt, ap);
 	va_end(ap);
-	copy = strdup(text);
-	return copy != NULL ? copy
-			    : "the store cannot be opened, and there is no memory to say why";
+	w->next = whys;
+	while (!atomic_compare_exchange_weak(&whys, &w->next, w))
+		;
+	return w->text;
 }
 
 uint64_t super_copy_offset(uint64_t size_bytes, unsigned copy)
