@@ -190,7 +190,7 @@ static int ss_export(struct backend *b, struct nbd_session *session, const char 
 		return -ENOENT;
 	*out = (struct nbd_export){
 		.size = s->info.slots * WEFT_SHARD_BYTES,
-		.min_block = WEFT_BLOCK_BYTES,
+		.min_block = 1, /* READ; the private commands look at their own ranges */
 		.pref_block = WEFT_BLOCK_BYTES,
 		.max_block = NBD_PAYLOAD_MAX,
 		.flags = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN,
