@@ -6,7 +6,9 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "log.h"
 #include "stripe/engine.h"
 
 #include "banned.h"
@@ -37,6 +39,11 @@ static void read_done(struct nbd_call *call, int error)
 			server_broke(shard_server(x, r->shard));
 		else
 			bad = 1u << r->shard;
+		if (bad != 0)
+			log_warn("volume %s: extent %llu: shard %u on server %u cannot be read: %s",
+				 v->name, (unsigned long long)x->number, r->shard,
+				 shard_server(x, r->shard)->number,
+				 strerror(error < 0 ? -error : error));
 		if (error == (int)WEFT_EBADMSG)
 			v->stat.crc_errors++;
 		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, bad);
