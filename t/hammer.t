@@ -67,8 +67,11 @@ for my $profile ([ '4+2', '64K' ], [ '2+1', '4K' ], [ '1+2', '16K' ], [ '3+0', '
 	my ($ec, $unit) = @$profile;
 	my $cluster = cluster(ec => $ec, unit => $unit);
 	hammer("$ec in units of $unit: every byte is right", $cluster->uri, '--seconds', $seconds);
-	my $volume = $cluster->get('/volumes/vol');
-	is($volume->{degraded_reads} // 0, 0, 'and healthy shards are read themselves');
-	$cluster->down;
+	my $stat = wait_until('figures', 10, sub {
+		my $now = $cluster->get('/volumes/vol')->{stat};
+		return $now->{reads} && !$now->{inflight} ? $now : undef;
+	});
+	is($stat->{degraded_reads}, 0, 'and healthy shards are read themselves');
+	$cluster->kill;
 }
 done_testing();
