@@ -17,6 +17,7 @@ my $version = run_ok($tool, '--version');
 skip_all("clang-format is not version @{[VERSION]} here: $version") if $version !~ /version @{[VERSION]}\./;
 
 my $src = Weft::src_dir();
+skip_all("there is no .clang-format") if !-e "$src/.clang-format";
 my @files;
 find({ no_chdir => 1, wanted => sub {
 	push @files, $File::Find::name if /\.[ch]$/ && -f $_;
