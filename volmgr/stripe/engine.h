@@ -27,6 +27,7 @@
 #define TX_PARTS_MAX	 256	     /* writes merged in one tx */
 #define UNFLUSHED_TX_MAX 16384	     /* acknowledged txs that no flush has covered */
 #define UNCOMMITTED_MAX	 1024	     /* flushed txs before COMMITs are sent with the flush */
+#define SERVER_HELD_MAX	 (4u << 20)  /* bytes that one server must hold for us before we commit */
 #define SCRATCH_BYTES	 (64u << 20) /* for old blocks and parity, all txs of a volume */
 #define STATUS_MAX	 1024	     /* extents in a BLOCK_STATUS answer */
 #define LIST_PAGE	 100	     /* entries asked for in one LIST */
@@ -211,6 +212,7 @@ struct server {
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
 	uint64_t max_tx;    /* highest number prepared there */
 	uint64_t commit_sent;
+	uint64_t held; /* bytes prepared since a flush with COMMITs began */
 	uint8_t boot[WEFT_UUID_BYTES];
 	struct nbd_call sync_call, flush_call, commit_call;
 	struct iovec sync_iov;

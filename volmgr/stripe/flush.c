@@ -25,6 +25,22 @@ void flush_timer_arm(struct volume *v)
 					      volume_now(v) + v->config.flush_ms * NS_PER_MS);
 }
 
+/*
+ * What is prepared and not committed takes room in the server's log, and a server whose log is full
+ * takes no PREPARE: so COMMITs follow at the latest when it holds so much for this volume.
+ */
+static void flush_note_shard(struct volume *v, const struct tx *tx, unsigned shard)
+{
+	struct server *s = shard_server(tx->x, shard);
+
+	s->touched = true;
+	s->held += (uint64_t)__builtin_popcountll(tx->plan.prepare[shard]) * WEFT_BLOCK_BYTES;
+	if (s->held < SERVER_HELD_MAX || v->flush.commit_after)
+		return;
+	v->flush.commit_after = true;
+	flush_want(v);
+}
+
 /* A tx is about to be acknowledged. */
 void flush_note_tx(struct volume *v, struct tx *tx)
 {
@@ -37,7 +53,7 @@ void flush_note_tx(struct volume *v, struct tx *tx)
 	};
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((tx->plan.participants >> i & 1) != 0)
-			shard_server(tx->x, i)->touched = true;
+			flush_note_shard(v, tx, i);
 	v->stat.unflushed_bytes += tx->bytes;
 	if (v->stat.unflushed_bytes > v->config.unflushed_max ||
 	    v->ring_count > UNFLUSHED_TX_MAX / 2)
@@ -147,6 +163,7 @@ void flush_start(struct volume *v)
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 
+		s->held = 0;
 		if (!s->touched)
 			continue;
 		s->touched = false;
