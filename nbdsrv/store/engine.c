@@ -212,7 +212,11 @@ void store_dispatch(struct store *s, struct nbd_req *req)
 
 void store_request(struct store *s, struct nbd_req *req)
 {
-	assert(s->replay == NULL && !s->closing);
+	assert(s->replay == NULL);
+	if (s->closing) {
+		nbd_req_done(req, ESHUTDOWN);
+		return;
+	}
 	memset(req->user, 0, sizeof(req->user));
 	store_dispatch(s, req);
 }

@@ -91,8 +91,8 @@ struct store *store_open(const struct store_config *config,
  */
 void store_request(struct store *s, struct nbd_req *req);
 
-/* Everything durable and in its place, marked clean; then done(ctx, err). No request after it. The
- * store stays allocated until store_free(). */
+/* Everything durable and in its place, marked clean; then done(ctx, err). Later requests get
+ * ESHUTDOWN. The store stays allocated until store_free(). */
 void store_close(struct store *s, void (*done)(void *ctx, int err), void *ctx);
 void store_free(struct store *s);
 
