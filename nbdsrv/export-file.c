@@ -571,8 +571,7 @@ static int file_fd(struct export_file *f)
 				  : "");
 		return -err;
 	}
-	if (flock(f->fd, (f->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0 &&
-	    errno == EWOULDBLOCK) {
+	if (path_lock(f->fd, f->read_only ? LOCK_SH : LOCK_EX) == -EBUSY) {
 		log_error("%s is in use by another process: stop that one first", f->path);
 		return -EBUSY;
 	}

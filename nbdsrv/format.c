@@ -56,7 +56,7 @@ static bool target_open(struct target *t, const char *path)
 			  errno == EBUSY ? " (is it mounted?)" : "");
 		return false;
 	}
-	if (flock(t->fd, LOCK_EX | LOCK_NB) < 0) {
+	if (path_lock(t->fd, LOCK_EX) < 0) {
 		log_error("%s is in use: stop the nbdsrv that serves it first", t->path);
 		return false;
 	}

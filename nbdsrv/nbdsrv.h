@@ -113,6 +113,12 @@ int format_store(const struct nbdsrv_options *opt);
 int path_of_store(const char *path, char *out, size_t out_len);
 /* The secret, the cluster that it names, and fresh numbers for this run. 0 or -errno, said. */
 int auth_load(const char *secret_path, struct nbd_auth_config *auth);
+/*
+ * flock() with operation (LOCK_EX or LOCK_SH). The kernel lets go of the files of a killed process
+ * only when its ring has come to rest: wait that long. 0, -EBUSY, or -errno where there are no
+ * locks.
+ */
+int path_lock(int fd, int operation);
 /* Size of a file or block device; 0 or -errno. */
 int path_size(int fd, uint64_t *size, bool *is_block);
 

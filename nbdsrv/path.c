@@ -3,14 +3,19 @@
 
 #include <errno.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "nbdsrv.h"
 #include "secret.h"
 
 #include "banned.h"
+
+#define LOCK_TRY_MS 20
+#define LOCK_TRIES  150 /* 3 s */
 
 int path_of_store(const char *path, char *out, size_t out_len)
 {
@@ -46,6 +51,20 @@ int path_size(int fd, uint64_t *size, bool *is_block)
 		return -EINVAL;
 	*size = (uint64_t)st.st_size;
 	return 0;
+}
+
+int path_lock(int fd, int operation)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_TRY_MS * 1000000L};
+
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(fd, operation | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+	return -EBUSY;
 }
 
 int auth_load(const char *secret_path, struct nbd_auth_config *auth)

@@ -64,7 +64,7 @@ static int ss_open(struct serve_store *s)
 		log_error("cannot open %s: %s", s->path, strerror(errno));
 	if (s->fd < 0)
 		return -errno;
-	if (flock(s->fd, LOCK_EX | LOCK_NB) < 0) {
+	if (path_lock(s->fd, LOCK_EX) < 0) {
 		log_error(
 			"%s is in use by another process: only one nbdsrv may serve a store, stop "
 			"that one first",

@@ -5,7 +5,9 @@
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use File::Basename qw(dirname);
+use POSIX ();
 use lib dirname(__FILE__) . '/lib';
 use Test::More;
 use Weft;
@@ -88,6 +90,18 @@ waitpid($d->{pid}, 0);
 $d = start();
 ok(pid_alive($d->{pid}), 'it starts after SIGKILL; the old socket file is no hindrance');
 is(end_status($d), 0, 'and ends in order');
+open(my $held, '+<', "$dir/a/store") or die $!;
+flock($held, LOCK_EX) or die $!;
+my $holder = fork() // die $!;
+if (!$holder) {
+	select(undef, undef, undef, 0.5);
+	POSIX::_exit(0);
+}
+close($held);
+$d = start();
+ok(pid_alive($d->{pid}), 'it waits for the end of the lock of a process that dies');
+is(end_status($d), 0, 'and ends in order');
+waitpid($holder, 0);
 
 # ---- refusals ---------------------------------------------------------------
 
