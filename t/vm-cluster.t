@@ -38,7 +38,7 @@ start() {
 		eval pid$i=$!
 	done
 	for i in 1 2 3; do
-		wait_for "server $i" test -S $c/s$i.sock
+		wait_for "server $i" test -S $c/s$i.sock || return 1
 	done
 	volmgr --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
 		--socket $c/volmgr.sock --http tcp:127.0.0.1:10880 >>$c/volmgr.log 2>&1 &

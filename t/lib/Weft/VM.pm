@@ -208,7 +208,10 @@ wait_for() {
 	n=0
 	until "$@" >/dev/null 2>&1; do
 		n=$((n + 1))
-		[ $n -lt 300 ] || fail "waited in vain for $what"
+		if [ $n -ge 600 ]; then
+			echo "waited in vain for $what"
+			return 1
+		fi
 		usleep 100000
 	done
 }
