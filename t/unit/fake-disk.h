@@ -27,7 +27,8 @@ enum fake_disk_kind { FAKE_READ, FAKE_WRITE, FAKE_SYNC, FAKE_DISCARD };
 
 struct fake_range {
 	uint64_t offset, len;
-	uint8_t *data; /* a copy, or NULL: what memory holds */
+	uint8_t *data;	/* a copy, or NULL: what memory holds */
+	uint64_t stamp; /* when it was written */
 };
 
 struct fake_ranges {
@@ -87,7 +88,7 @@ static void fake_ranges_add(struct fake_ranges *rs, uint64_t offset, uint64_t le
 		rs->r = realloc(rs->r, rs->max * sizeof(*rs->r));
 		assert(rs->r != NULL);
 	}
-	rs->r[rs->n++] = (struct fake_range){offset, len, data};
+	rs->r[rs->n++] = (struct fake_range){.offset = offset, .len = len, .data = data};
 }
 
 static void fake_ranges_clear(struct fake_ranges *rs)
@@ -101,6 +102,23 @@ static void fake_touch(struct fake_disk *d, uint64_t offset, uint64_t len)
 {
 	for (uint64_t p = offset / FAKE_PAGE; p <= (offset + len - 1) / FAKE_PAGE; p++)
 		d->touched[p] = 1;
+}
+
+static void fake_unsynced(struct fake_disk *d, uint64_t offset, uint64_t len)
+{
+	fake_ranges_add(&d->unsynced, offset, len, NULL);
+	d->unsynced.r[d->unsynced.n - 1].stamp = ++d->stamp;
+}
+
+/* A sync is through: what was written before it began is on the platter. */
+static void fake_synced(struct fake_disk *d, uint64_t stamp)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->unsynced.n; i++)
+		if (d->unsynced.r[i].stamp > stamp)
+			d->unsynced.r[n++] = d->unsynced.r[i];
+	d->unsynced.n = n;
 }
 
 static bool fake_fails(struct fake_disk *d)
@@ -170,7 +188,6 @@ static void fake_sync(struct disk *disk, struct disk_op *op)
 
 		fake_ranges_add(rs, r->offset, r->len, fake_copy(d->memory + r->offset, r->len));
 	}
-	fake_ranges_clear(&d->unsynced);
 	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p += FAKE_PAGE) {
 		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) == 0)
 			continue;
@@ -205,7 +222,7 @@ static int fake_write_now(struct disk *disk, const void *buf, uint32_t len, uint
 	d->count++;
 	memcpy(d->memory + offset, buf, len);
 	if (!d->always_now)
-		fake_ranges_add(&d->unsynced, offset, len, NULL);
+		fake_unsynced(d, offset, len);
 	fake_touch(d, offset, len);
 	return (int)len;
 }
@@ -286,7 +303,7 @@ static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool wr
 		at += o->iov[i].iov_len;
 	}
 	if (write && o->len > 0) {
-		fake_ranges_add(&d->unsynced, o->offset, o->len, NULL);
+		fake_unsynced(d, o->offset, o->len);
 		fake_touch(d, o->offset, o->len);
 	}
 }
@@ -302,11 +319,13 @@ __attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
 	i = d->ordered ? 0 : fake_disk_below(d, d->nops);
 	o = d->ops[i];
 	memmove(&d->ops[i], &d->ops[i + 1], (--d->nops - i) * sizeof(o));
-	if (o.op->res == 0 && o.kind == FAKE_SYNC)
+	if (o.op->res == 0 && o.kind == FAKE_SYNC) {
 		for (size_t r = 0; r < o.covers.n; r++)
 			fake_snapshot_to_platter(d, &o.covers.r[r], o.stamp);
-	else if (o.op->res == 0 && o.kind != FAKE_DISCARD)
+		fake_synced(d, o.stamp);
+	} else if (o.op->res == 0 && o.kind != FAKE_DISCARD) {
 		fake_move(d, &o, o.kind == FAKE_WRITE);
+	}
 	fake_op_free(&o);
 	o.op->done(o.op, o.op->res != 0 ? o.op->res : (int64_t)o.len);
 	return true;
