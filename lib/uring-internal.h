@@ -35,6 +35,8 @@ struct uring {
 	bool stop;		  /* leave uring_run() */
 	uint64_t now_ns;	  /* clock of this turn; 0: not read yet */
 	uint64_t spin_ns;	  /* see uring_options.spin_us */
+	uint64_t spin_again_ns;	  /* no spinning before: others wanted the processor */
+	uint64_t spin_pause_ns;	  /* how long, the next time */
 	struct io_timer **timers; /* binary heap by at_ns, URING_TIMERS_MAX long */
 	unsigned ntimers;
 	struct io_task *tasks; /* deferred, in order */

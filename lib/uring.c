@@ -21,6 +21,10 @@
 
 #include "banned.h"
 
+#define SPIN_LOST_NS	  200000 /* a yield that took so long went to busy threads */
+#define SPIN_PAUSE_MIN_NS (10 * NS_PER_MS)
+#define SPIN_PAUSE_MAX_NS (2 * NS_PER_S)
+
 static uint64_t clock_ns(void)
 {
 	struct timespec ts;
@@ -238,26 +242,50 @@ static bool completions_ready(struct uring *u)
 	return io_uring_cq_ready(&u->ring) > 0;
 }
 
+static bool spin_found(struct uring *u)
+{
+	if (completions_ready(u))
+		return true;
+	if ((__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN) == 0)
+		return false;
+	io_uring_get_events(&u->ring);
+	return completions_ready(u);
+}
+
+/* One who yields to busy threads waits for his turn, while a sleeper is let in at once: when a
+ * yield took long, do not spin for a while, and for longer the more often it happens. */
+static void spin_lost(struct uring *u, uint64_t now)
+{
+	u->spin_again_ns = now + u->spin_pause_ns;
+	u->spin_pause_ns *= 2;
+	if (u->spin_pause_ns > SPIN_PAUSE_MAX_NS)
+		u->spin_pause_ns = SPIN_PAUSE_MAX_NS;
+}
+
 /*
  * Look for completions for a while before sleeping: a wake-up costs more than a short wait. Other
  * threads get the processor in between, so that on a small machine the one we wait for can run.
  */
 static bool spin(struct uring *u)
 {
-	uint64_t end = clock_ns() + u->spin_ns;
+	uint64_t now = clock_ns(), end = now + u->spin_ns, before;
 
+	if (now < u->spin_again_ns)
+		return false;
 	if (u->ntimers > 0 && u->timers[0]->at_ns < end)
 		end = u->timers[0]->at_ns;
 	do {
-		if (completions_ready(u))
+		if (spin_found(u)) {
+			if (u->spin_pause_ns > SPIN_PAUSE_MIN_NS)
+				u->spin_pause_ns -= u->spin_pause_ns / 8;
 			return true;
-		if (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN) {
-			io_uring_get_events(&u->ring);
-			if (completions_ready(u))
-				return true;
 		}
+		before = now;
 		sched_yield();
-	} while (clock_ns() < end);
+		now = clock_ns();
+		if (now - before > SPIN_LOST_NS)
+			spin_lost(u, now);
+	} while (now < end);
 	return false;
 }
 
@@ -398,6 +426,7 @@ int uring_create(const struct uring_options *opt, struct uring **out)
 	u->finished_tail = &u->finished;
 	u->event_op.done = event_done;
 	u->spin_ns = (uint64_t)opt->spin_us * 1000;
+	u->spin_pause_ns = SPIN_PAUSE_MIN_NS;
 	u->timers = calloc(URING_TIMERS_MAX, sizeof(struct io_timer *));
 	if (u->timers == NULL)
 		goto fail;

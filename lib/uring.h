@@ -17,6 +17,9 @@
 struct uring;
 struct uring_listener;
 
+#define URING_SPIN_US_DEFAULT 40u /* measured: covers a wake-up of the other end, and little more */
+#define URING_SPIN_US_MAX     10000u
+
 struct uring_options {
 	unsigned entries;      /* submission queue; 0: a fitting default */
 	unsigned spin_us;      /* poll this long for completions before sleeping, when there was

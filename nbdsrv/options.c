@@ -97,7 +97,7 @@ static int set_spin(void *ctx, const char *value, const char **why)
 	uint64_t us;
 
 	*why = "not a number from 0 to 10000";
-	if (conf_number(value, 0, NBDSRV_SPIN_US_MAX, &us) < 0)
+	if (conf_number(value, 0, URING_SPIN_US_MAX, &us) < 0)
 		return -EINVAL;
 	((struct nbdsrv_options *)ctx)->spin_us = (unsigned)us;
 	return 0;
@@ -126,7 +126,7 @@ static const struct conf_option options[] = {
 	{"ready-fd", "N",
 	 "when serving, write \"listen=ADDR\" lines to this descriptor and close it", true,
 	 set_ready_fd},
-	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (default: 0)",
+	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (default: 40)",
 	 false, set_spin},
 	{"log-level", "LEVEL", "error, warn, info or debug (default: info)", false, set_log_level},
 	{NULL, NULL, NULL, false, NULL},
@@ -167,6 +167,7 @@ int options_parse(struct nbdsrv_options *opt, int argc, char **argv)
 	};
 
 	opt->ready_fd = -1;
+	opt->spin_us = URING_SPIN_US_DEFAULT;
 	opt->log_level = LOG_LEVEL_INFO;
 	opt->name = "";
 	if (conf_parse(&program, argc, argv) < argc)

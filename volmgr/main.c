@@ -50,6 +50,7 @@ static struct main_options opts = {
 	.www = PKGDATADIR "/www",
 	.http = "tcp:127.0.0.1:10880",
 	.cache_bytes = CACHE_DEFAULT,
+	.spin_us = URING_SPIN_US_DEFAULT,
 	.ready_fd = -1,
 	.level = LOG_LEVEL_INFO,
 };
@@ -121,7 +122,8 @@ static int opt_threads(void *ctx, const char *value, const char **why)
 static int opt_spin(void *ctx, const char *value, const char **why)
 {
 	uint64_t n;
-	int err = opt_number(value, 0, 1000, &n, why, "give a number of microseconds up to 1000");
+	int err = opt_number(value, 0, URING_SPIN_US_MAX, &n, why,
+			     "give a number of microseconds from 0 to 10000");
 
 	if (err == 0)
 		opts.spin_us = (unsigned)n;
@@ -168,7 +170,8 @@ static const struct conf_option options[] = {
 	{"www", "DIR", "files of the web page", false, opt_www},
 	{"threads", "N", "data threads (2, or as many as there are cores)", false, opt_threads},
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
-	{"spin", "US", "poll so many microseconds for work before sleeping (0)", false, opt_spin},
+	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (40)", false,
+	 opt_spin},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
 	 opt_ready_fd},
 	{"log-level", "L", "error, warn, info or debug", false, opt_log_level},
