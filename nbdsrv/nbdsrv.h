@@ -23,7 +23,7 @@
 #define NBDSRV_ARENA_BYTES (8u << 20)	/* of those, registered with io_uring */
 #define NBDSRV_SEND_MS	   30000u	/* a client that takes nothing for so long is dropped */
 #define NBDSRV_STOP_MS	   2000u	/* for clients to take their last answers */
-#define NBDSRV_BACKLOG_MS  1u /* until a request that found no memory is tried again */
+#define NBDSRV_BACKLOG_MS  1u		/* until a request that found no memory is tried again */
 
 struct nbdsrv_options {
 	const char *file; /* plain export, or NULL */
