@@ -531,6 +531,8 @@ static void file_free(struct backend *b)
 
 	if (f->disk != NULL)
 		uring_disk_close(f->disk);
+	/* the ring may keep the file open for a second more: let the next one in */
+	flock(f->fd, LOCK_UN);
 	close(f->fd);
 	free(f->zeros);
 	free(f);

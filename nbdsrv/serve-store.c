@@ -236,8 +236,11 @@ static void ss_free(struct backend *b)
 		munmap(s->meta, s->info.meta_bytes);
 	if (s->disk_fd >= 0)
 		close(s->disk_fd);
-	if (s->fd >= 0)
+	if (s->fd >= 0) {
+		/* the ring may keep the file open for a second more: let the next one in */
+		flock(s->fd, LOCK_UN);
 		close(s->fd);
+	}
 	free(s);
 }
 
