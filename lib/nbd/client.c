@@ -341,6 +341,8 @@ static int step_reply(struct nbd_client *c)
 	error = be32toh(r.error);
 	if (error > INT16_MAX)
 		return client_fail(c, -EPROTO, "the server sent an impossible error");
+	if (error == NBD_ESHUTDOWN) /* nothing that waits will be done: as good as gone */
+		return client_fail(c, -ESHUTDOWN, "the server is shutting down");
 	if (error != 0 || call->expect == 0) {
 		call_replied(c, call, (int)error);
 		return 1;

@@ -34,8 +34,9 @@ struct nbd_call {
 	const struct iovec *in;
 	int nin;
 	/*
-	 * error: 0, a positive errno from the server, or -ENOTCONN: the connection broke and nobody
-	 * knows whether the server did it. Never called from inside nbd_client_submit().
+	 * error: 0, a positive errno from the server, or -ENOTCONN: the connection broke (or
+	 * the server said that it is shutting down, which ends it) and nobody knows whether the
+	 * server did it. Never called from inside nbd_client_submit().
 	 */
 	void (*done)(struct nbd_call *call, int error);
 	/* ---- the engine's while submitted ---------------------------------------- */

@@ -29,6 +29,7 @@
 #define SETTLE_BYTES	(1u << 20)
 #define ZERO_BYTES	(32u << 20)
 #define TRIES		8	    /* places that are tried for one request */
+#define GOODBYE_MS	5000	    /* a server that shuts down is gone then */
 #define ALTS_MAX	(96u << 10) /* contents that are remembered for blocks; then we flush */
 
 enum kind { OP_READ, OP_WRITE, OP_ZERO, OP_TRIM, OP_FLUSH };
@@ -63,7 +64,7 @@ static struct model model;
 static uint64_t rng;
 static uint32_t seq;
 static unsigned wrong, errors, breaks, nospc;
-static uint64_t counts[5], cursor;
+static uint64_t counts[5], cursor, refused_ms;
 static volatile sig_atomic_t enough;
 
 static void on_signal(int sig)
@@ -269,7 +270,10 @@ static void op_answered(struct op *op)
 			model_doubt(&model, &op->range);
 		if (op->error == ENOSPC && opt.enospc && op_writes(op)) {
 			nospc++;
-		} else if (op->error != ESHUTDOWN || !opt.restarts) {
+		} else if (op->error == ESHUTDOWN && opt.restarts) {
+			if (refused_ms == 0)
+				refused_ms = now_ms();
+		} else {
 			op_complain(op, "failed");
 			errors++;
 		}
@@ -465,6 +469,7 @@ static int handle_breaks(uint8_t *buf)
 			goto broken;
 	return 0;
 broken:
+	refused_ms = 0;
 	breaks++;
 	if (!opt.restarts) {
 		fprintf(stderr, "the connection broke\n");
@@ -483,6 +488,10 @@ static int turn(uint8_t *buf, bool more)
 
 	if (handle_breaks(buf) != 0)
 		return -1;
+	if (refused_ms != 0 && now_ms() - refused_ms > GOODBYE_MS) {
+		fprintf(stderr, "a server that shuts down is still there\n");
+		return -1;
+	}
 	if (nospc > 0 && !doubt) { /* let all end, then look at what the failed ones left */
 		doubt = true;
 	} else if (doubt && idle()) {
@@ -492,7 +501,7 @@ static int turn(uint8_t *buf, bool more)
 		nospc = 0;
 		doubt = false;
 	}
-	for (unsigned i = 0; more && !doubt && i < opt.connections; i++)
+	for (unsigned i = 0; more && !doubt && refused_ms == 0 && i < opt.connections; i++)
 		if (!fill_queue(&conns[i]))
 			return -1;
 	poll_all(100);

@@ -344,7 +344,7 @@ static void test_broken(void)
 }
 
 /* Bytes from a server that breaks the rules, once the client is ready. */
-static void refused(const void *bytes, size_t len, const char *name)
+static void refused(const void *bytes, size_t len, int err, const char *name)
 {
 	static struct world w;
 
@@ -353,7 +353,7 @@ static void refused(const void *bytes, size_t len, const char *name)
 	submit_read(&w, 0, 0, 100);
 	submit_read(&w, 1, 0, 100);
 	fake_stream_feed(&w.client_end, bytes, len, SIZE_MAX);
-	ok(w.client_end.err == -EPROTO && w.done == 0, name);
+	ok(w.client_end.err == err && w.done == 0, name);
 	world_break(&w);
 	ok(w.done == 2 && w.error[0] == -ENOTCONN && w.error[1] == -ENOTCONN && w.why[0] != '\0',
 	   "the calls end, and why is known");
@@ -367,16 +367,18 @@ static void test_rules(void)
 	memset(r, 0, sizeof(r));
 	r[0].magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC);
 	r[0].cookie = htobe64(1);
-	refused(r, sizeof(r[0]), "a reply with another magic is refused");
+	refused(r, sizeof(r[0]), -EPROTO, "a reply with another magic is refused");
 	r[0].magic = htobe32(NBD_SIMPLE_REPLY_MAGIC);
 	r[0].cookie = htobe64(3);
-	refused(r, sizeof(r[0]), "a reply to no call is refused");
+	refused(r, sizeof(r[0]), -EPROTO, "a reply to no call is refused");
 	r[0].cookie = htobe64(1);
 	r[0].error = htobe32(5);
 	r[1] = r[0];
-	refused(r, sizeof(r), "a second reply to a call is refused");
+	refused(r, sizeof(r), -EPROTO, "a second reply to a call is refused");
 	r[0].error = htobe32(UINT32_MAX);
-	refused(r, sizeof(r[0]), "an error that is none is refused");
+	refused(r, sizeof(r[0]), -EPROTO, "an error that is none is refused");
+	r[0].error = htobe32(NBD_ESHUTDOWN);
+	refused(r, sizeof(r[0]), -ESHUTDOWN, "a server that shuts down is as good as gone");
 }
 
 int main(void)
