@@ -11,11 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conf.h"
 
 #include "banned.h"
+
+#define TRY_MS	20  /* an address that is taken is tried again so often ... */
+#define TRIES	100 /* ... and 2 s long */
 
 #define BACKLOG 128
 
@@ -196,7 +200,7 @@ static int try_listen(struct addr *a, int fd)
 	return getsockname(fd, (struct sockaddr *)&a->sa, &a->len) < 0 ? -errno : 0;
 }
 
-int addr_listen(struct addr *a, const char **why)
+static int listen_once(struct addr *a, const char **why)
 {
 	int fd, err;
 
@@ -212,6 +216,18 @@ int addr_listen(struct addr *a, const char **why)
 		*why = listen_why(-err);
 		close(fd);
 		return err;
+	}
+	return fd;
+}
+
+int addr_listen(struct addr *a, const char **why)
+{
+	const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+	int fd = listen_once(a, why);
+
+	for (int i = 0; fd == -EADDRINUSE && i < TRIES; i++) {
+		nanosleep(&pause, NULL);
+		fd = listen_once(a, why);
 	}
 	return fd;
 }

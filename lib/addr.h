@@ -22,7 +22,9 @@ char *addr_format(const struct addr *a, char *buf);
 /* Only this machine can reach it: loopback or a Unix socket. */
 bool addr_is_local(const struct addr *a);
 /* A bound, listening, close-on-exec socket, or -errno with a sentence. A stale Unix socket file is
- * replaced when nobody answers on it. a is updated to what was bound. */
+ * replaced when nobody answers on it, and one that is taken is waited for for 2 s: the kernel keeps
+ * the sockets of a killed process until its ring has come to rest. a is updated to what was bound.
+ */
 int addr_listen(struct addr *a, const char **why);
 /* Socket activation (sd_listen_fds(3)): how many sockets were passed, from fd 3 on. */
 int addr_inherited(void);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "addr.h"
@@ -48,6 +50,7 @@ static void test_addresses(void)
 	struct addr a;
 	const char *why = "";
 	char text[ADDR_TEXT_MAX];
+	pid_t pid;
 	int fd;
 
 	ok(addr_parse("tcp:127.0.0.1:10809", 0, &a, &why) == 0, "tcp:HOST:PORT");
@@ -66,6 +69,15 @@ static void test_addresses(void)
 	ok(fd >= 0, "the kernel chooses a port");
 	ok(strcmp(addr_format(&a, text), "tcp:127.0.0.1:0") != 0, "and says which");
 	ok(addr_listen(&a, &why) == -EADDRINUSE, "a port that is taken is refused");
+	pid = fork();
+	if (pid == 0) {
+		nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+		_exit(0);
+	}
+	close(fd);
+	fd = addr_listen(&a, &why);
+	ok(pid > 0 && fd >= 0, "one that is given up in a moment is waited for");
+	waitpid(pid, NULL, 0);
 	close(fd);
 }
 
