@@ -71,7 +71,7 @@ round() {
 		rm -r /mnt/random /mnt/programs
 		sync
 		step 'fstrim' fstrim -v /mnt
-		step 'gives space back' host used-less 24
+		step 'gives space back' host freed 20
 	fi
 	step 'unmounted again' umount /mnt
 	step 'blkdiscard' blkdiscard /dev/nbd0
@@ -107,19 +107,25 @@ if (defined $ENV{WEFT_CLIENTS_URI}) {
 	$free = $cluster->free_bytes;
 }
 
-# What the guest asks of us: does the volume use more (less) than so many MiB of the volume's own data?
+# What the guest asks of us: does the volume use more (less) than so many MiB of the volume's own data;
+# was so much freed since it last asked for more?
+my $before;
 sub asked
 {
 	my ($question) = @_;
-	my ($how, $mib) = $question =~ /\Aused-(more|less) ([0-9]+)\z/ or return { status => 2, out => '' };
+	my ($how, $mib) = $question =~ /\A(used-more|used-less|freed) ([0-9]+)\z/
+	    or return { status => 2, out => '' };
 	my $limit = $mib * (1 << 20) * 6 / 4;
 	my $used;
 	my $fine = eval {
 		wait_until('the servers to say so', 30, sub {
 			$used = $free - $cluster->free_bytes;
-			return $how eq 'more' ? $used >= $limit : $used <= $limit;
+			return $used >= $limit if $how eq 'used-more';
+			return $used <= $limit if $how eq 'used-less';
+			return $before - $used >= $limit;
 		});
 	};
+	$before = $used if $how eq 'used-more';
 	return { status => $fine ? 0 : 1, out => "$used bytes are used\n" };
 }
 

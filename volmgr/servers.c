@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -387,6 +388,11 @@ static void server_host(const struct addr *a, char *host)
 			*q = '-';
 		else if (*q == '[' || *q == ']')
 			*q = 'v'; /* of an IPv6 address: a host's name starts with a letter */
+		else if (!isalnum((unsigned char)*q) && strchr("._-", *q) == NULL)
+			*q = '-';
+	/* a machine may be without a name, "(none)"; what is stored must be read again */
+	if (!name_valid(host))
+		snprintf(host, NAME_MAX_BYTES + 1, "localhost");
 }
 
 static int server_add_names(struct server_add *add, const char *name, const char *host,

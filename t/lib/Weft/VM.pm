@@ -196,6 +196,7 @@ my $FUNCTIONS = <<'END';
 host() {
 	echo "weft-vm-host $*" >&3
 	read -r host_status host_out
+	echo "$host_out"
 	return "$host_status"
 }
 fail() {
