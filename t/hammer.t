@@ -14,7 +14,7 @@ need(qw(nbdsrv volmgr volctl));
 my $hammer = build_dir() . '/t/tools/hammer';
 skip_all('t/tools/hammer is not built') if !-x $hammer;
 my $seed = $ENV{WEFT_SEED} // time;
-my $seconds = $ENV{WEFT_SECONDS} // 2;
+my $seconds = $ENV{WEFT_SECONDS} // 1;
 my $dir = temp_dir();
 diag("seed $seed") if $ENV{WEFT_SEED};
 
@@ -74,4 +74,68 @@ for my $profile ([ '4+2', '64K' ], [ '2+1', '4K' ], [ '1+2', '16K' ], [ '3+0', '
 	is($stat->{degraded_reads}, 0, 'and healthy shards are read themselves');
 	$cluster->kill;
 }
+
+# hammer runs while these things happen, one after the other, each a moment after the one before.
+sub meanwhile
+{
+	my ($cluster, $name, $args, @events) = @_;
+	my $h = hammer_start($cluster->uri, '--seconds', 90, '--region', 24 << 20, @$args);
+	my $done = eval {
+		for my $event (@events) {
+			select(undef, undef, undef, 0.3);
+			$event->();
+		}
+		1;
+	} or diag($@);
+	select(undef, undef, undef, 0.3);
+	kill('TERM', $h->{pid});
+	ok($done, "$name: done");
+	my $said = hammer_end($h, "$name: every byte is right");
+	like($said, qr/^reads [1-9][0-9]* writes [1-9]/m, 'and there were requests');
+	return;
+}
+
+my $cluster = cluster(ec => '4+2');
+my @servers = $cluster->server_names;
+
+# Stops (or kills) these, all at once, and starts them again.
+sub again
+{
+	my ($how, @names) = @_;
+	return sub { $cluster->$how(@names); $cluster->start(@names) };
+}
+
+sub frozen
+{
+	my ($name) = @_;
+	return sub {
+		my $pid = $cluster->pid($name);
+		kill('STOP', $pid);
+		select(undef, undef, undef, 1);
+		kill('CONT', $pid);
+	};
+}
+
+meanwhile($cluster, 'servers stop and start one after the other', [],
+	map { again('stop', $_) } @servers);
+meanwhile($cluster, 'volmgr, or everything, stops and starts', ['--restarts'],
+	again('stop', 'volmgr'), again('stop'), again('stop', @servers), again('stop', 'volmgr'));
+meanwhile($cluster, 'volmgr is killed', ['--restarts'], (again('kill', 'volmgr')) x 4);
+meanwhile($cluster, 'everything is killed at once', ['--lossy'], (again('kill')) x 3);
+meanwhile($cluster, 'a server does not move for a second', [], frozen('server-2'),
+	frozen('server-5'));
+meanwhile($cluster, 'a server is killed', [], again('kill', 'server-3'));
+$cluster->kill;
+
+$cluster = cluster(ec => '1+2', unit => '4K');
+@servers = $cluster->server_names;
+meanwhile($cluster, 'small units, servers and volmgr', ['--restarts'],
+	(map { again('stop', $_) } @servers), again('kill', 'volmgr'), again('stop'));
+$cluster->kill;
+
+$cluster = cluster(ec => '2+1', size => '256M', store_size => '64M');
+my $said = hammer('full stores: refused writes leave blocks as they were or as written', $cluster->uri,
+	'--seconds', 2 * $seconds, '--region', 200 << 20, '--enospc');
+like($said, qr{full [1-9]}, 'and there were such');
+$cluster->kill;
 done_testing();

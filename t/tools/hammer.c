@@ -63,7 +63,7 @@ static struct conn conns[CONNECTIONS_MAX];
 static struct model model;
 static uint64_t rng;
 static uint32_t seq;
-static unsigned wrong, errors, breaks, nospc;
+static unsigned wrong, errors, breaks, nospc, full;
 static uint64_t counts[5], cursor, refused_ms;
 static volatile sig_atomic_t enough;
 
@@ -270,6 +270,7 @@ static void op_answered(struct op *op)
 			model_doubt(&model, &op->range);
 		if (op->error == ENOSPC && opt.enospc && op_writes(op)) {
 			nospc++;
+			full++;
 		} else if (op->error == ESHUTDOWN && opt.restarts) {
 			if (refused_ms == 0)
 				refused_ms = now_ms();
@@ -696,11 +697,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	r = run();
-	printf("reads %llu writes %llu zeroes %llu trims %llu flushes %llu breaks %u wrong %u "
-	       "errors %u%s\n",
+	printf("reads %llu writes %llu zeroes %llu trims %llu flushes %llu breaks %u full %u "
+	       "wrong %u errors %u%s\n",
 	       (unsigned long long)counts[OP_READ], (unsigned long long)counts[OP_WRITE],
 	       (unsigned long long)counts[OP_ZERO], (unsigned long long)counts[OP_TRIM],
-	       (unsigned long long)counts[OP_FLUSH], breaks, wrong, errors,
+	       (unsigned long long)counts[OP_FLUSH], breaks, full, wrong, errors,
 	       r != 0 ? " (not finished)" : "");
 	finish();
 	return wrong > 0 ? 1 : errors > 0 || r != 0 ? 2 : 0;

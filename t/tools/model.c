@@ -142,6 +142,7 @@ static struct alt *alt_new(struct model *m, const uint8_t *data)
 	}
 	memcpy(a->data, data, BLOCK_BYTES);
 	a->stamp = m->stamp;
+	a->doubt = false;
 	a->next = NULL;
 	return a;
 }
@@ -174,8 +175,12 @@ void model_acknowledge(struct model *m, const struct change_range *c, bool durab
 
 void model_doubt(struct model *m, const struct change_range *c)
 {
-	for (uint64_t i = first_block(c->offset); i < end_block(c->offset, c->len); i++)
-		overlay(alt_add(m, i, mirror_block(m, i))->data, i, c);
+	for (uint64_t i = first_block(c->offset); i < end_block(c->offset, c->len); i++) {
+		struct alt *a = alt_add(m, i, mirror_block(m, i));
+
+		a->doubt = true;
+		overlay(a->data, i, c);
+	}
 }
 
 void model_flushed(struct model *m, uint64_t stamp)
@@ -215,14 +220,17 @@ static void tell(struct model *m, uint64_t number, const uint8_t *got, uint32_t 
 		(unsigned long long)(w & 0xffffffff) * 8);
 }
 
-static bool any_inflight(struct model *m, uint64_t number, const uint8_t *got, uint32_t skip,
-			 uint32_t len, uint64_t stamp, const struct change_range *const *inflight)
+static bool may_be_seen(struct model *m, uint64_t number, const uint8_t *got, uint32_t skip,
+			uint32_t len, uint64_t stamp, const struct change_range *const *inflight)
 {
 	uint8_t block[BLOCK_BYTES];
 	const struct alt *before = m->blocks[number].before;
 
 	if (before != NULL && before->stamp > stamp && memcmp(before->data + skip, got, len) == 0)
 		return true;
+	for (const struct alt *a = m->blocks[number].alts; a != NULL; a = a->next)
+		if (a->doubt && memcmp(a->data + skip, got, len) == 0)
+			return true;
 	for (; inflight != NULL && *inflight != NULL; inflight++) {
 		memcpy(block, mirror_block(m, number), BLOCK_BYTES);
 		overlay(block, number, *inflight);
@@ -253,14 +261,16 @@ static bool check_block(struct model *m, uint64_t number, const uint8_t *got, ui
 			bool settle)
 {
 	bool good = memcmp(mirror_block(m, number) + skip, got, len) == 0 ||
-		    any_inflight(m, number, got, skip, len, stamp, inflight) ||
-		    (settle && len == BLOCK_BYTES && settle_block(m, number, got));
+		    (settle ? len == BLOCK_BYTES && settle_block(m, number, got)
+			    : may_be_seen(m, number, got, skip, len, stamp, inflight));
 
 	if (!good)
 		tell(m, number, got, skip, len);
 	if (settle && good) {
-		for (struct alt *a = m->blocks[number].alts; a != NULL; a = a->next)
+		for (struct alt *a = m->blocks[number].alts; a != NULL; a = a->next) {
 			a->stamp = m->stamp;
+			a->doubt = false;
+		}
 		if (!m->lossy) /* what was read once stays */
 			alts_drop(m, &m->blocks[number], UINT64_MAX);
 	}

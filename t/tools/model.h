@@ -14,6 +14,7 @@
 /* Another content that a block may have. */
 struct alt {
 	struct alt *next;
+	bool doubt;	/* of a change that failed: may be seen until it is settled */
 	uint64_t stamp; /* gone when a flush ends that began at this stamp or later */
 	uint8_t data[BLOCK_BYTES];
 };
