@@ -223,9 +223,10 @@ void store_request(struct store *s, struct nbd_req *req)
 
 void store_stat(struct store *s, struct weft_stat *st)
 {
-	uint64_t free = (s->granules_free - s->granules_reserved) * GRANULE_BYTES, real;
+	uint64_t free, real;
 
 	*st = s->stat;
+	free = (s->granules_free + s->space.count - s->granules_reserved) * GRANULE_BYTES;
 	if (s->real_free != NULL) {
 		real = s->real_free(s->real_free_ctx);
 		real = real > REAL_FREE_MARGIN ? real - REAL_FREE_MARGIN : 0;
@@ -245,22 +246,18 @@ void store_stat(struct store *s, struct weft_stat *st)
 static bool make_tables(struct store *s)
 {
 	s->nslots = (uint32_t)s->info.slots;
-	s->granules = s->granules_free = s->info.data_bytes / GRANULE_BYTES;
 	s->label_buckets = 64;
 	while (s->label_buckets < s->nslots)
 		s->label_buckets *= 2;
 	s->slots = calloc(s->nslots, sizeof(*s->slots));
-	s->bitmap = calloc((s->granules + 63) / 64, sizeof(*s->bitmap));
 	s->label_hash = calloc(s->label_buckets, sizeof(*s->label_hash));
 	s->gran_hash = calloc(GRAN_BUCKETS, sizeof(*s->gran_hash));
 	s->wal.header = buf_get(s->pool, LOG_HEADER_MAX);
 	s->replay_pool = buf_pool_create(s->info.log_bytes + BUF_MAX_BYTES, 0);
-	if (s->slots == NULL || s->bitmap == NULL || s->label_hash == NULL ||
-	    s->gran_hash == NULL || s->wal.header == NULL || s->replay_pool == NULL)
+	if (s->slots == NULL || s->label_hash == NULL || s->gran_hash == NULL ||
+	    s->wal.header == NULL || s->replay_pool == NULL)
 		return false;
-	for (uint64_t i = s->granules; i % 64 != 0; i++) /* behind the end: never free */
-		s->bitmap[i / 64] |= 1ULL << (i % 64);
-	return true;
+	return granule_init(s);
 }
 
 static void make_slabs(struct store *s)
@@ -303,6 +300,7 @@ struct store *store_open(const struct store_config *config,
 	wal_init(s);
 	home_init(s);
 	ckpt_init(s);
+	space_init(s);
 	prepare_init(s);
 	s->stall_task.run = stall_run;
 	s->stall_timer.fire = stall_fire;
@@ -321,6 +319,7 @@ static void closed(struct store *s, int err)
 
 	s->closed = NULL;
 	wal_stop(s);
+	space_stop(s);
 	s->env->ops->timer_cancel(s->env, &s->home_timer);
 	s->env->ops->timer_cancel(s->env, &s->stall_timer);
 	if (done != NULL)
@@ -416,7 +415,7 @@ void store_free(struct store *s)
 	slab_destroy(&s->homes);
 	slab_destroy(&s->reads);
 	free(s->slots);
-	free(s->bitmap);
+	free(s->granule_words);
 	free(s->label_hash);
 	free(s->gran_hash);
 	if (s->replay_pool != NULL)

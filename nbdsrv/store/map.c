@@ -1,6 +1,6 @@
 /*
- * Map entries, and which granules of the data area are taken. Which are is not stored: the map says
- * it, and map_scan() finds out at open, when replay has settled what belongs to whom.
+ * Map entries. Which granules of the data area are taken is not stored: the map says it, and
+ * map_scan() finds out at open, when replay has settled what belongs to whom.
  */
 #include "config.h"
 
@@ -28,12 +28,6 @@ bool entry_valid(const struct disk_entry *e)
 void entry_seal(struct disk_entry *e)
 {
 	e->check = entry_check(e);
-}
-
-uint64_t granule_offset(const struct store *s, uint32_t phys)
-{
-	assert(phys > 0 && phys <= s->granules);
-	return s->info.data_offset + (uint64_t)(phys - 1) * GRANULE_BYTES;
 }
 
 void map_resolve(struct store *s, const struct gran *g, uint64_t index, unsigned block,
@@ -64,87 +58,6 @@ void map_resolve(struct store *s, const struct gran *g, uint64_t index, unsigned
 	src->kind = SRC_DISK;
 	src->disk = granule_offset(s, phys) + block * WEFT_BLOCK_BYTES;
 	src->crc = le32toh(e->crc[block]);
-}
-
-static bool granule_taken(const struct store *s, uint64_t i)
-{
-	return (s->bitmap[i / 64] >> (i % 64) & 1) != 0;
-}
-
-static void granule_take(struct store *s, uint64_t i)
-{
-	assert(!granule_taken(s, i));
-	s->bitmap[i / 64] |= 1ULL << (i % 64);
-	s->granules_free--;
-}
-
-/* Has a thin disk really room for one more? Asked now and then: the answer costs a system call. */
-static bool really_free(struct store *s)
-{
-	if (s->real_free == NULL)
-		return true;
-	if (s->real_free_left == 0) {
-		s->real_free_bytes = s->real_free(s->real_free_ctx);
-		s->real_free_left = REAL_FREE_EVERY;
-	}
-	s->real_free_left--;
-	if (s->real_free_bytes < REAL_FREE_MARGIN + GRANULE_BYTES) {
-		s->real_free_left = 0;
-		return false;
-	}
-	s->real_free_bytes -= GRANULE_BYTES;
-	return true;
-}
-
-uint32_t granule_alloc(struct store *s, bool reserved)
-{
-	uint64_t words = (s->granules + 63) / 64;
-
-	if (reserved) {
-		assert(s->granules_reserved > 0);
-		s->granules_reserved--;
-	} else if (s->granules_free <= s->granules_reserved || !really_free(s)) {
-		return 0;
-	}
-	assert(s->granules_free > 0);
-	for (uint64_t n = 0; n <= words; n++) {
-		uint64_t w = (s->alloc_hint + n) % words, i;
-
-		if (s->bitmap[w] == UINT64_MAX)
-			continue;
-		i = w * 64 + (uint64_t)__builtin_ctzll(~s->bitmap[w]);
-		s->alloc_hint = w;
-		granule_take(s, i);
-		return (uint32_t)(i + 1);
-	}
-	assert(!"a free granule is counted but not there");
-	return 0;
-}
-
-void granule_free(struct store *s, uint32_t phys)
-{
-	uint64_t i = (uint64_t)phys - 1;
-
-	assert(phys > 0 && phys <= s->granules && granule_taken(s, i));
-	s->bitmap[i / 64] &= ~(1ULL << (i % 64));
-	s->granules_free++;
-	/* lowest first: what was used a moment ago is still in caches, and files stay short */
-	if (i / 64 < s->alloc_hint)
-		s->alloc_hint = i / 64;
-}
-
-bool granule_reserve(struct store *s)
-{
-	if (s->granules_free <= s->granules_reserved || (s->replay == NULL && !really_free(s)))
-		return false;
-	s->granules_reserved++;
-	return true;
-}
-
-void granule_unreserve(struct store *s)
-{
-	assert(s->granules_reserved > 0);
-	s->granules_reserved--;
 }
 
 void map_set(struct store *s, uint64_t index, const struct disk_entry *e)
@@ -203,14 +116,14 @@ static int scan_entry(struct store *s, uint64_t index, const char **why)
 		memset(e, 0, sizeof(*e));
 		return 0;
 	}
-	if (granule_taken(s, phys - 1)) {
+	if (granule_taken(s, phys)) {
 		*why = store_why(
 			"two places of the map claim granule %u, one of them in slot %" PRIu64
 			": take this server out and let the cluster rebuild it",
 			phys - 1, index / SLOT_GRANULES);
 		return -EUCLEAN;
 	}
-	granule_take(s, phys - 1);
+	granule_take(s, phys);
 	s->slots[index / SLOT_GRANULES].granules++;
 	return 0;
 }
@@ -221,13 +134,13 @@ static int scan_fresh(struct store *s, const struct gran *g, const char **why)
 		if (p->kind != PART_FRESH || p->phys == 0 ||
 		    p->phys == le32toh(map_entry(s, g->index)->phys))
 			continue;
-		if (granule_taken(s, p->phys - 1)) {
+		if (granule_taken(s, p->phys)) {
 			*why = store_why("the log claims granule %u, which the map gave away: take "
 					 "this server out and let the cluster rebuild it",
 					 p->phys - 1);
 			return -EUCLEAN;
 		}
-		granule_take(s, p->phys - 1);
+		granule_take(s, p->phys);
 	}
 	return 0;
 }

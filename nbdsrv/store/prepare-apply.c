@@ -72,7 +72,9 @@ static int place(struct store *s, const struct nbd_req *req, struct piece *p)
 	if (mapped)
 		return 0;
 	p->reserve = granule_reserve(s);
-	return p->reserve ? 0 : ENOSPC;
+	if (p->reserve)
+		return 0;
+	return space_waits(s) ? EAGAIN : ENOSPC;
 }
 
 /* A later tx of the volume has these blocks already: the order would be lost. */

@@ -415,6 +415,7 @@ static void super_next(struct disk_op *op, int64_t res)
 		return;
 	}
 	if (step == 5) {
+		space_start(s);
 		end(s, 0, NULL);
 		wal_kick(s);
 		home_kick(s, true);

@@ -34,10 +34,12 @@
 #define STALL_RETRY_MS	  2u	      /* requests that found no memory try again */
 #define GRAN_BUCKETS	  65536u      /* of granules with parts */
 #define VOLUME_BUCKETS	  4096u
-#define READ_OPS_MAX	  16u /* disk operations of one READ at once */
-#define READ_RUN_MAX	  64u /* blocks in one of them */
-#define READ_RETRIES_MAX  64u /* bytes that were read while they moved are read again so often */
-#define SEGS_MAX	  64u /* of one answer */
+#define SPACE_AGE_MS	  2000u /* free granules are given back after one to two of these */
+#define SPACE_RUN_MAX	  512u	/* granules in one discard */
+#define READ_OPS_MAX	  16u	/* disk operations of one READ at once */
+#define READ_RUN_MAX	  64u	/* blocks in one of them */
+#define READ_RETRIES_MAX  64u	/* bytes that were read while they moved are read again so often */
+#define SEGS_MAX	  64u	/* of one answer */
 #define ZERO_SEG_MIN	  (64u << 10)
 #define REAL_FREE_MARGIN  (8u << 20) /* of a thin disk, left for metadata */
 #define REAL_FREE_EVERY	  256u	     /* granules taken between two looks at it */
@@ -288,6 +290,22 @@ struct ckpt {
 			(op)->live_next->live = (op)->live;                                        \
 	} while (0)
 
+/* 64 granules, a bit each. The last three are about free ones whose space may still be held. */
+struct granule_word {
+	uint64_t taken;
+	uint64_t young, old; /* since less than one turn of the clock, since more */
+	uint64_t ripe;	     /* may be given back */
+};
+
+struct space {
+	struct io_timer timer;
+	struct disk_op op;
+	uint64_t low, high;    /* words in which something waits to be given back */
+	uint64_t at;	       /* the word that is next in this pass */
+	uint64_t first, count; /* granules under way, taken meanwhile; count 0: none */
+	bool off;	       /* the disk cannot, or does not any more */
+};
+
 struct replay;
 
 struct store {
@@ -306,7 +324,7 @@ struct store {
 	struct disk_label *meta_labels;
 	struct disk_entry *meta_map;
 
-	uint64_t *bitmap; /* granules: bit set: taken */
+	struct granule_word *granule_words;
 	uint64_t granules, granules_free, granules_reserved, alloc_hint;
 
 	struct vol vols[STORE_VOLUMES_MAX];
@@ -339,6 +357,7 @@ struct store {
 	struct io_task stall_task;
 	struct wal wal;
 	struct ckpt ckpt;
+	struct space space;
 	struct replay *replay;
 	struct weft_stat stat;
 	unsigned busy; /* operations under way: reads, prepares, home, fresh */
@@ -401,18 +420,38 @@ struct src {
 void map_resolve(struct store *s, const struct gran *g, uint64_t index, unsigned block,
 		 struct src *src);
 
-uint64_t granule_offset(const struct store *s, uint32_t phys);
-/* A free granule + 1, or 0. reserved: take it from what was reserved. */
-uint32_t granule_alloc(struct store *s, bool reserved);
-void granule_free(struct store *s, uint32_t phys);
-/* Keep one free granule for later. */
-bool granule_reserve(struct store *s);
-void granule_unreserve(struct store *s);
 /* The map entry of a granule, replaced; frees what it pointed at before. */
 void map_set(struct store *s, uint64_t index, const struct disk_entry *e);
 void map_clear(struct store *s, uint64_t index);
 /* Take note of all granules in use, after replay. 0 or -EUCLEAN with a sentence. */
 int map_scan(struct store *s, const char **why);
+
+/* ---- granule.c
+ * ----------------------------------------------------------------------------------- */
+
+/* phys is a granule's number + 1 everywhere; 0: none. */
+bool granule_init(struct store *s);
+uint64_t granule_offset(const struct store *s, uint32_t phys);
+bool granule_taken(const struct store *s, uint32_t phys);
+void granule_take(struct store *s, uint32_t phys);
+/* A free one, or 0. reserved: take it from what was reserved. */
+uint32_t granule_alloc(struct store *s, bool reserved);
+void granule_free(struct store *s, uint32_t phys);
+/* Keep one free granule for later. */
+bool granule_reserve(struct store *s);
+void granule_unreserve(struct store *s);
+
+/* ---- space.c
+ * ------------------------------------------------------------------------------------- */
+
+void space_init(struct store *s);
+/* The store is open: what is free may hold space from an earlier run. */
+void space_start(struct store *s);
+/* A granule became free. */
+void space_freed(struct store *s, uint64_t word);
+/* Is there space that will be free when a discard ends? */
+bool space_waits(const struct store *s);
+void space_stop(struct store *s);
 
 /* ---- pend.c
  * -------------------------------------------------------------------------------------- */

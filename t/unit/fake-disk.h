@@ -64,7 +64,9 @@ struct fake_disk {
 	uint64_t count;	  /* operations submitted, "now" ones too */
 	uint64_t fail_at; /* this one fails with EIO; 0: none */
 	bool fail_all;	  /* and all after it */
-	uint64_t reads, writes, syncs;
+	uint64_t reads, writes, syncs, discards;
+	uint64_t discarded; /* bytes */
+	bool cannot_discard;
 };
 
 static uint64_t fake_disk_next(struct fake_disk *d)
@@ -198,9 +200,13 @@ static void fake_sync(struct disk *disk, struct disk_op *op)
 
 static void fake_discard(struct disk *disk, struct disk_op *op, uint64_t offset, uint64_t len)
 {
-	struct iovec none = {NULL, 0};
+	struct fake_disk *d = (struct fake_disk *)disk;
 
-	fake_submit((struct fake_disk *)disk, FAKE_DISCARD, op, &none, 1, offset);
+	assert(len > 0 && len % FAKE_PAGE == 0 && offset + len <= disk->size);
+	fake_submit(d, FAKE_DISCARD, op, NULL, 0, offset);
+	d->ops[d->nops - 1].len = len;
+	if (d->cannot_discard)
+		op->res = -EOPNOTSUPP;
 }
 
 static int fake_read_now(struct disk *disk, void *buf, uint32_t len, uint64_t offset)
@@ -249,6 +255,16 @@ __attribute__((unused)) static void fake_disk_init(struct fake_disk *d, int fd, 
 	d->stamps = calloc(size / FAKE_PAGE, sizeof(*d->stamps));
 	assert(d->memory != MAP_FAILED && d->platter != MAP_FAILED && d->touched != NULL);
 	assert(d->stamps != NULL);
+}
+
+/* What is given back reads as anything from then on, at once and for ever: nobody may look. */
+static void fake_spoil(struct fake_disk *d, uint64_t offset, uint64_t len)
+{
+	memset(d->memory + offset, 0xdd, len);
+	memset(d->platter + offset, 0xdd, len);
+	fake_touch(d, offset, len);
+	d->discards++;
+	d->discarded += len;
 }
 
 static void fake_op_free(struct fake_disk_op *o)
@@ -323,7 +339,9 @@ __attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
 		for (size_t r = 0; r < o.covers.n; r++)
 			fake_snapshot_to_platter(d, &o.covers.r[r], o.stamp);
 		fake_synced(d, o.stamp);
-	} else if (o.op->res == 0 && o.kind != FAKE_DISCARD) {
+	} else if (o.op->res == 0 && o.kind == FAKE_DISCARD) {
+		fake_spoil(d, o.offset, o.len);
+	} else if (o.op->res == 0) {
 		fake_move(d, &o, o.kind == FAKE_WRITE);
 	}
 	fake_op_free(&o);
@@ -382,6 +400,8 @@ __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 			fake_survive(d, mode, at, o->iov[v].iov_base, o->iov[v].iov_len);
 			at += o->iov[v].iov_len;
 		}
+		if (o->kind == FAKE_DISCARD && fake_disk_below(d, 2) == 0)
+			fake_spoil(d, o->offset, o->len);
 		for (size_t r = 0; r < o->covers.n; r++)
 			fake_survive_snapshot(d, mode, &o->covers.r[r], o->stamp);
 		fake_op_free(o);
