@@ -10,7 +10,11 @@
 
 #include "banned.h"
 
-#define RELOG_SHARE_DIV 4u /* of the ring: prepared txs that lie further back are written again */
+/* Prepared txs that lie further back than this part of the ring hold the tail up: they, and the
+ * ones behind them, up to the second part, are written again. The difference keeps checkpoints
+ * rare. */
+#define RELOG_START_DIV 4u
+#define RELOG_DIV	8u
 
 static void task_run(struct io_task *t)
 {
@@ -24,14 +28,30 @@ void ckpt_init(struct store *s)
 	s->ckpt.task.run = task_run;
 }
 
+static bool relog_due(const struct store *s)
+{
+	const struct batch *b = s->wal.batches;
+
+	return b != NULL && s->wal.head - b->block >= s->wal.blocks / RELOG_START_DIV;
+}
+
+/* Asked again and again while the log is full: whether the tail can move must cost nothing. */
+static bool tail_can_move(const struct store *s)
+{
+	const struct batch *b = s->wal.batches;
+
+	return s->ckpt.clean || (b == NULL && s->wal.tail != s->wal.head) ||
+	       (b != NULL && b->undecided == 0) || relog_due(s);
+}
+
 static void relog(struct store *s)
 {
-	for (uint32_t i = 0; i < STORE_VOLUMES_MAX; i++) {
+	for (uint32_t i = 0; i < s->vols_end; i++) {
 		for (struct ptx *t = s->vols[i].first; t != NULL; t = t->next) {
 			struct rec *r;
 
 			if (t->batch == NULL || t->relogging || !t->durable ||
-			    s->wal.head - t->batch->block < s->wal.blocks / RELOG_SHARE_DIV)
+			    s->wal.head - t->batch->block < s->wal.blocks / RELOG_DIV)
 				continue;
 			r = slab_get(&s->recs);
 			if (r == NULL)
@@ -48,9 +68,10 @@ static void relog(struct store *s)
 
 void ckpt_want(struct store *s)
 {
-	if (s->ckpt.state != CKPT_IDLE || s->failed != 0 || s->replay != NULL)
+	if (s->ckpt.state != CKPT_IDLE || s->failed != 0 || s->replay != NULL || !tail_can_move(s))
 		return;
-	relog(s);
+	if (relog_due(s))
+		relog(s);
 	s->ckpt.state = CKPT_LOG;
 	s->ckpt.log_rec = s->wal.last_rec;
 	wal_want(s, s->wal.last_rec);
@@ -177,11 +198,10 @@ static void sync_start(struct store *s)
 {
 	s->ckpt.next = s->super;
 	wal_tail(s, &s->ckpt.next);
-	if (s->ckpt.next.tail_block == s->wal.tail && !s->ckpt.clean && !s->ckpt.forced) {
+	if (s->ckpt.next.tail_block == s->wal.tail && !s->ckpt.clean) {
 		s->ckpt.state = CKPT_IDLE; /* prepared txs hold it where it is */
 		return;
 	}
-	s->ckpt.forced = false;
 	s->ckpt.buf = buf_get(s->pool, SUPER_BYTES);
 	if (s->ckpt.buf == NULL) {
 		s->ckpt.state = CKPT_IDLE;
@@ -204,9 +224,10 @@ void ckpt_step(struct store *s)
 	if (s->ckpt.state == CKPT_LOG && s->wal.durable_rec >= s->ckpt.log_rec) {
 		s->ckpt.state = CKPT_HOME;
 		s->ckpt.stamp = s->dirty_stamp;
+		s->ckpt.homing = s->homing;
 		home_kick(s, true);
 	}
-	if (s->ckpt.state == CKPT_HOME && s->homing == 0 &&
+	if (s->ckpt.state == CKPT_HOME && s->ckpt.homing == 0 &&
 	    (s->dirty == NULL || s->dirty->dirty_stamp > s->ckpt.stamp))
 		sync_start(s);
 }

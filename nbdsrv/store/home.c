@@ -111,6 +111,12 @@ static void finish(struct home *h)
 	gran_rest(s, g);
 }
 
+/* Does the checkpoint wait for it? What becomes dirty later must not hold it up. */
+static bool home_awaited(const struct home *h)
+{
+	return h->store->ckpt.state == CKPT_HOME && h->stamp <= h->store->ckpt.stamp;
+}
+
 static void home_end(struct home *h)
 {
 	struct store *s = h->store;
@@ -122,6 +128,8 @@ static void home_end(struct home *h)
 	} else {
 		finish(h);
 	}
+	if (home_awaited(h))
+		s->ckpt.homing--;
 	slab_put(&s->homes, h);
 	s->homing--;
 	s->busy--;
@@ -231,6 +239,9 @@ static bool home_start(struct store *s, struct gran *g)
 		p->homing = p->ptx->state == PTX_READY;
 	g->homing = true;
 	s->homing++;
+	h->stamp = g->dirty_stamp;
+	if (home_awaited(h))
+		s->ckpt.homing++;
 	s->busy++;
 	if (h->target.phys != 0)
 		write_runs(h);

@@ -177,6 +177,10 @@ void ptx_decide(struct store *s, struct ptx *t, enum ptx_state state)
 	ptx_list_remove(t->vol, t);
 	t->state = (uint8_t)state;
 	s->stat.prepared--;
+	if (t->batch != NULL) {
+		assert(t->batch->undecided > 0);
+		t->batch->undecided--;
+	}
 	assert(s->undecided_bytes >= t->log_bytes);
 	s->undecided_bytes -= t->log_bytes;
 	if (state != PTX_DROPPED)

@@ -134,6 +134,7 @@ static int redo_prepare(struct store *s, const struct rec_view *v, const uint8_t
 	t->refs = 1;
 	t->batch = b;
 	b->refs++;
+	b->undecided++;
 	make_parts(s, t, v);
 	ptx_list_add(vol, t);
 	s->stat.prepared++;

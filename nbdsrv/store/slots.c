@@ -52,7 +52,7 @@ static int64_t label_find(struct store *s, const struct disk_label *d)
 	for (uint32_t i = *label_bucket(s, d); i != 0; i = s->slots[i - 1].hash_next)
 		if (s->slots[i - 1].state == SLOT_USED && label_same(&s->meta_labels[i - 1], d))
 			return i - 1;
-	for (unsigned l = 0; l < 3; l++)
+	for (unsigned l = 0; l < 3 && s->slots_labelling > 0; l++)
 		for (const struct rec *r = lists[l]; r != NULL; r = r->next)
 			if (r->type == REC_LABEL && label_same(&r->label, d))
 				return r->slot;
@@ -203,6 +203,7 @@ void slot_label(struct store *s, struct nbd_req *req)
 	s->slots[slot].state = SLOT_LABELLING;
 	s->slots[slot].gen = r->slot_gen;
 	s->slots[slot].granules = 0;
+	s->slots_labelling++;
 	s->slots_used++;
 	v->slots++;
 	req->user[2] = r->slot;
@@ -214,6 +215,7 @@ void slot_label(struct store *s, struct nbd_req *req)
 void slot_apply_label(struct store *s, const struct rec *r)
 {
 	assert(s->slots[r->slot].state == SLOT_LABELLING);
+	s->slots_labelling--;
 	slot_fill(s, r->slot, &r->label);
 	if (!slot_link(s, r->slot))
 		assert(!"a volume with slots was forgotten");

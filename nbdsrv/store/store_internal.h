@@ -157,8 +157,9 @@ struct batch {
 	uint64_t seq;
 	uint64_t prev_salt;
 	uint32_t prev_crc;
-	uint32_t refs;	   /* ptxs whose record is here */
-	uint64_t last_rec; /* seq of its last record */
+	uint32_t refs;	    /* ptxs whose record is here */
+	uint32_t undecided; /* of these, the ones that are prepared still */
+	uint64_t last_rec;  /* seq of its last record */
 };
 
 struct wal {
@@ -226,7 +227,7 @@ struct home {
 	struct store *store;
 	struct gran *gran;
 	struct disk_entry target; /* host order but for crc, which are as on disk */
-	uint64_t stamp;
+	uint64_t stamp;		  /* the granule's */
 	unsigned pending;
 	int error;
 	struct home_run {
@@ -261,11 +262,11 @@ enum ckpt_state { CKPT_IDLE, CKPT_LOG, CKPT_HOME, CKPT_SYNC, CKPT_SUPER, CKPT_CO
 
 struct ckpt {
 	enum ckpt_state state;
-	bool clean;  /* write the clean flag, for close */
-	bool forced; /* also when the tail cannot move */
+	bool clean; /* write the clean flag, for close */
 	int error;
 	uint64_t log_rec;	/* to be durable first */
 	uint64_t stamp;		/* granules made dirty up to here go home */
+	unsigned homing;	/* of those, on their way */
 	struct disk_super next; /* what the one under way will say */
 	struct buf *buf;
 	struct disk_op op, op2;
@@ -329,8 +330,9 @@ struct store {
 
 	struct vol vols[STORE_VOLUMES_MAX];
 	struct vol *vol_hash[VOLUME_BUCKETS];
+	uint32_t vols_end; /* places used, ever, from the first on */
 	struct slot *slots;
-	uint32_t nslots, slots_used, slot_hint, next_gen;
+	uint32_t nslots, slots_used, slots_labelling, slot_hint, next_gen;
 	uint32_t *label_hash; /* slot + 1 */
 	uint32_t label_buckets;
 

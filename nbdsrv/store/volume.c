@@ -46,6 +46,8 @@ struct vol *vol_place(struct store *s, uint64_t number, uint32_t index)
 	}
 	memset(v, 0, sizeof(*v));
 	v->number = number;
+	if (index >= s->vols_end)
+		s->vols_end = index + 1;
 	at = vol_bucket(s, number);
 	v->hash_next = *at;
 	*at = v;

@@ -175,6 +175,11 @@ static void batch_take(struct store *s, struct rec *r, struct batch *b)
 	if (r->type != REC_PREPARE)
 		return;
 	r->old_batch = r->ptx->batch;
+	if (r->ptx->state == PTX_PREPARED) {
+		if (r->old_batch != NULL)
+			r->old_batch->undecided--;
+		b->undecided++;
+	}
 	r->ptx->batch = b;
 	b->refs++;
 }
