@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "bpf/loader.h"
 #include "banned.h"
 
 #define LOW_SPACE_PERCENT 10
@@ -114,8 +115,10 @@ void api_status_get(struct cluster *c, struct http_request *r, const char *name)
 	struct status st;
 	char id[UUID_TEXT_MAX];
 	unsigned clients;
+	const char *ebpf;
 	json_t *body;
 
+	bpf_loader_possible(&ebpf);
 	status_fill(c, &st);
 	pthread_mutex_lock(&c->lock);
 	clients = c->connections;
@@ -128,8 +131,7 @@ void api_status_get(struct cluster *c, struct http_request *r, const char *name)
 		(int)clients, "size", (json_int_t)st.size, "free", (json_int_t)st.free, "version",
 		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
-		status_listen(c), "ebpf", "state", "off", "why",
-		"this version routes everything through volmgr");
+		status_listen(c), "ebpf", "state", "off", "why", ebpf);
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
 			body, "warning",
