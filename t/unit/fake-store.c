@@ -103,6 +103,7 @@ static void forget(struct fake_prepared **at)
 
 	*at = p->next;
 	free(p->old);
+	free(p->redo);
 	free(p);
 }
 
@@ -123,7 +124,7 @@ static int prepare_check(struct fake_server *s, const struct nbd_call *call, str
 		return EINVAL;
 	}
 	for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
-		if (p->tx == call->cmd.tx)
+		if (p->tx == call->cmd.tx && !p->aborted)
 			fail(s, "two prepares of one tx", p->tx, p->offset);
 	if (s->fail_prepare > 0 && --s->fail_prepare == 0)
 		return s->fail_error;
@@ -193,7 +194,7 @@ static int do_prepare(struct fake_server *s, struct nbd_call *call)
 static int do_commit(struct fake_server *s, uint64_t tx)
 {
 	for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next) {
-		if (p->tx > tx)
+		if (p->tx > tx || p->aborted)
 			continue;
 		if (!p->durable)
 			fail(s, "commit of what is not durable", p->tx, tx);
@@ -204,12 +205,43 @@ static int do_commit(struct fake_server *s, uint64_t tx)
 	return 0;
 }
 
+/* Out of sight; until the next flush a crash brings it back. */
+static void set_aside(struct fake_server *s, struct fake_prepared *p)
+{
+	uint8_t *to = p->redo = malloc(block_count(p->blocks) * 4096);
+
+	for (unsigned b = 0; b < 64; b++) {
+		if ((p->blocks >> b & 1) == 0)
+			continue;
+		memcpy(to, s->slots[p->slot].data + p->offset % WEFT_SHARD_BYTES + b * 4096, 4096);
+		to += 4096;
+	}
+	undo(s, p);
+	p->aborted = true;
+}
+
+static void bring_back(struct fake_server *s, struct fake_prepared *p)
+{
+	const uint8_t *from = p->redo;
+
+	for (unsigned b = 0; b < 64; b++) {
+		if ((p->blocks >> b & 1) == 0)
+			continue;
+		memcpy(s->slots[p->slot].data + p->offset % WEFT_SHARD_BYTES + b * 4096, from,
+		       4096);
+		from += 4096;
+	}
+	free(p->redo);
+	p->redo = NULL;
+	p->aborted = false;
+}
+
 static int do_abort(struct fake_server *s, uint64_t tx)
 {
 	struct fake_prepared *target = s->prepared, **at;
 	uint64_t blocks;
 
-	while (target != NULL && (target->tx != tx || target->committed))
+	while (target != NULL && (target->tx != tx || target->committed || target->aborted))
 		target = target->next;
 	if (target == NULL)
 		return 0;
@@ -218,18 +250,17 @@ static int do_abort(struct fake_server *s, uint64_t tx)
 	 */
 	for (int round = 0; round < 64; round++)
 		for (struct fake_prepared *p = s->prepared; p != target; p = p->next)
-			if (p->offset == target->offset && (p->blocks & blocks) != 0)
+			if (!p->aborted && p->offset == target->offset && (p->blocks & blocks) != 0)
 				blocks |= p->blocks;
 	for (at = &s->prepared; *at != NULL;) {
 		struct fake_prepared *p = *at;
 		bool last = p == target;
 
-		if (last || (p->offset == target->offset && (p->blocks & blocks) != 0)) {
-			undo(s, p);
-			forget(at);
-		} else {
-			at = &p->next;
-		}
+		bool built_upon = p->offset == target->offset && (p->blocks & blocks) != 0;
+
+		if (last || (!p->aborted && built_upon))
+			set_aside(s, p);
+		at = &p->next;
 		if (last)
 			break;
 	}
@@ -241,7 +272,7 @@ static int do_flush(struct fake_server *s)
 	s->committed_durable = s->committed;
 	for (struct fake_prepared **at = &s->prepared; *at != NULL;) {
 		(*at)->durable = true;
-		if ((*at)->committed)
+		if ((*at)->committed || (*at)->aborted)
 			forget(at);
 		else
 			at = &(*at)->next;
@@ -253,13 +284,25 @@ static void do_crash(struct fake_server *s)
 {
 	for (struct fake_prepared **at = &s->prepared; *at != NULL;) {
 		if ((*at)->durable) {
-			(*at)->committed = (*at)->tx <= s->committed_durable;
 			at = &(*at)->next;
 			continue;
 		}
-		undo(s, *at);
+		if (!(*at)->aborted)
+			undo(s, *at);
 		forget(at);
 	}
+	for (;;) { /* the ABORT was not durable; the oldest first */
+		struct fake_prepared *oldest = NULL;
+
+		for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
+			if (p->aborted)
+				oldest = p;
+		if (oldest == NULL)
+			break;
+		bring_back(s, oldest);
+	}
+	for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
+		p->committed = p->tx <= s->committed_durable;
 	s->committed = s->committed_durable;
 }
 
@@ -275,7 +318,7 @@ static int do_fence(struct fake_server *s, struct nbd_call *call)
 	if (call->cmd.epoch < s->epoch)
 		return WEFT_ESTALE;
 	for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
-		n += !p->committed;
+		n += !p->committed && !p->aborted;
 	r.prepared = htobe32(n);
 	s->epoch = call->cmd.epoch;
 	scatter(call, (const uint8_t *)&r, sizeof(r));
@@ -294,7 +337,8 @@ static int do_list(struct fake_server *s, struct nbd_call *call)
 		struct fake_prepared *best = NULL;
 
 		for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
-			if (!p->committed && p->tx >= from && (best == NULL || p->tx < best->tx))
+			if (!p->committed && !p->aborted && p->tx >= from &&
+			    (best == NULL || p->tx < best->tx))
 				best = p;
 		if (best == NULL)
 			break;
@@ -420,6 +464,8 @@ static void take_call(struct fake_server *s)
 	if (s->queue == NULL)
 		s->queue_tail = &s->queue;
 	call->cookie = (uint64_t)execute(s, call);
+	if ((call->flags & NBD_CMD_FLAG_FUA) != 0 && call->cookie == 0)
+		do_flush(s);
 	call->next = s->replies;
 	s->replies = call;
 	s->nreplies++;
@@ -458,6 +504,11 @@ bool fake_cluster_step(struct fake_cluster *c)
 		return true;
 	}
 	return false;
+}
+
+void fake_server_log(struct fake_server *s)
+{
+	do_flush(s);
 }
 
 void fake_server_break(struct fake_server *s, bool crash)
@@ -510,7 +561,7 @@ unsigned fake_cluster_prepared(const struct fake_cluster *c)
 
 	for (unsigned i = 0; i < c->n; i++)
 		for (struct fake_prepared *p = c->servers[i].prepared; p != NULL; p = p->next)
-			n += !p->committed;
+			n += !p->committed && !p->aborted;
 	return n;
 }
 

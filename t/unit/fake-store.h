@@ -17,7 +17,9 @@ struct fake_prepared {
 	uint64_t tx, offset, blocks;
 	uint32_t slot, participants;
 	bool durable, committed;
-	uint8_t *old; /* a block for each bit */
+	bool aborted;  /* not durably: gone with the next flush */
+	uint8_t *old;  /* a block for each bit */
+	uint8_t *redo; /* aborted: likewise, to come back with */
 };
 
 struct fake_slot {
@@ -64,6 +66,8 @@ void fake_cluster_free(struct fake_cluster *c);
 bool fake_cluster_step(struct fake_cluster *c);
 /* The connection breaks; crash: what was not flushed is lost, another boot. */
 void fake_server_break(struct fake_server *s, bool crash);
+/* What it has done becomes durable, as a log's timer does it. */
+void fake_server_log(struct fake_server *s);
 void fake_server_return(struct fake_server *s);
 /* Slots in use on all servers. */
 unsigned fake_cluster_slots(const struct fake_cluster *c);

@@ -185,7 +185,7 @@ struct extent {
 	uint32_t generation;
 	uint32_t stale;
 	uint32_t busy; /* active stripes, plain reads, marks on their way */
-	bool marking;  /* stale marks on their way to the metadata: writes wait */
+	bool marking;  /* stale marks on their way to the metadata: writes and flushes wait */
 	uint8_t state;
 	bool put_again;		/* the metadata refused; the timer tries again */
 	struct stripe *placing; /* stripes that wait for READY */
@@ -269,6 +269,7 @@ struct volume {
 
 	struct extent ***pages; /* extent table: pages of EXTENT_PAGE pointers */
 	size_t npages;
+	size_t marks;	  /* extents with stale marks on their way */
 	uint32_t orphans; /* see extent_generation() */
 	uint32_t generation_min;
 
@@ -405,6 +406,8 @@ void flush_want(struct volume *v);
 void flush_start(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
 void flush_server_up(struct server *s);
+/* No stale mark is on its way any more. */
+void flush_marked(struct volume *v);
 void flush_timer_arm(struct volume *v);
 void flush_timer_fire(struct io_timer *t);
 void commit_run(struct volume *v);

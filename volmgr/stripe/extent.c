@@ -192,7 +192,10 @@ static void mark_done(void *arg, int err)
 		mark_later(v, x);
 	} else if (stale == x->stale) { /* else a later one is on its way */
 		x->marking = false;
+		v->marks--;
 		volume_unstall(v);
+		if (v->marks == 0)
+			flush_marked(v);
 	}
 	extent_unbusy(v, x);
 }
@@ -226,6 +229,7 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
 	log_warn("volume %s: extent %llu: shards 0x%x miss writes and are stale now", v->name,
 		 (unsigned long long)x->number, shards & ~x->stale);
 	x->stale |= shards;
+	v->marks += !x->marking;
 	x->marking = true;
 	mark_put(v, x);
 }

@@ -3,6 +3,9 @@
  * all writes acknowledged before it began; requests that come during a round go into the next
  * together.
  *
+ * Neither ends, and no COMMIT leaves, while a stale mark is not durable: whoever starts the volume
+ * after us would take a shard that lost writes for a good one.
+ *
  * COMMIT is a watermark that trails behind: sent by the timer, or when much has gathered. It costs
  * nothing to be late with it, a server only keeps its log a little longer.
  */
@@ -16,7 +19,7 @@
 
 #include "banned.h"
 
-static void flush_end(struct volume *v);
+static void flush_settle(struct volume *v);
 
 void flush_timer_arm(struct volume *v)
 {
@@ -92,8 +95,8 @@ static void flush_done(struct nbd_call *call, int error)
 		v->flush.error = EIO;
 		s->touched = true;
 	}
-	if (--v->flush.pending == 0)
-		flush_end(v);
+	v->flush.pending--;
+	flush_settle(v);
 }
 
 static void flush_submit(struct server *s)
@@ -127,8 +130,7 @@ static void flush_give_up(struct volume *v)
 	}
 	v->flush.error = ESHUTDOWN;
 	if (v->flush.running) {
-		if (v->flush.pending == 0)
-			flush_end(v);
+		flush_settle(v);
 		return;
 	}
 	while ((op = op_list_take(&v->flush.waiting)) != NULL) {
@@ -173,8 +175,8 @@ void flush_start(struct volume *v)
 		else
 			s->flush_owed = true;
 	}
-	if (--f->pending == 0)
-		flush_end(v);
+	f->pending--;
+	flush_settle(v);
 }
 
 static void flush_end(struct volume *v)
@@ -212,6 +214,21 @@ static void flush_end(struct volume *v)
 	}
 }
 
+/* The round is over when all servers answered, and what they lost is on record. */
+static void flush_settle(struct volume *v)
+{
+	struct flush *f = &v->flush;
+
+	if (f->running && f->pending == 0 && (v->marks == 0 || f->error != 0))
+		flush_end(v);
+}
+
+void flush_marked(struct volume *v)
+{
+	flush_settle(v);
+	flush_timer_arm(v);
+}
+
 /* ---- commit
  * -------------------------------------------------------------------------------------------- */
 
@@ -235,6 +252,8 @@ static void commit_done(struct nbd_call *call, int error)
 
 void commit_run(struct volume *v)
 {
+	if (v->marks > 0 || v->state == VOLUME_FENCED)
+		return;
 	v->uncommitted = 0;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];

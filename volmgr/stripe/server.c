@@ -117,6 +117,16 @@ static bool server_lists(const struct server *s, uint64_t tx)
 	       bsearch(&key, s->listed, s->nlisted, sizeof(key), tx_order) != NULL;
 }
 
+/* A tx under way lost what it had prepared here: it may not be acknowledged. */
+static void find_broken_txs(struct server *s)
+{
+	for (struct tx *tx = s->v->undecided; tx != NULL; tx = tx->next)
+		for (unsigned i = 0; i < s->v->shards; i++)
+			if ((tx->sent >> i & 1) != 0 && shard_server(tx->x, i) == s &&
+			    !server_lists(s, tx->number))
+				tx->again = true;
+}
+
 /* What was acknowledged and not flushed must still be there, or the shard is stale. */
 static void find_losses(struct server *s)
 {
@@ -149,6 +159,7 @@ static void sync_complete(struct server *s)
 		open_server_up(s);
 		return;
 	}
+	find_broken_txs(s);
 	find_losses(s);
 	if (!s->judged)
 		open_judge_late(s);

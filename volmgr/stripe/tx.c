@@ -3,8 +3,8 @@
  * abort everywhere and either try again or tell why not.
  *
  * A tx whose PREPAREs do not all succeed leaves nothing behind: until each server that may have one
- * has confirmed the ABORT, its stripe takes no other write and COMMIT's watermark stays below its
- * number.
+ * has confirmed that the ABORT is durable, its stripe takes no other write and COMMIT's watermark
+ * stays below its number. So no server can have it again when COMMIT's watermark passes.
  */
 #include "config.h"
 
@@ -537,6 +537,7 @@ static void tx_abort(struct tx *tx)
 		if ((tx->unsettled & shard_bit(i)) == 0 || !server_ok(shard_server(tx->x, i)))
 			continue;
 		c = tx_call(tx, i, WEFT_CMD_ABORT);
+		c->call.flags = NBD_CMD_FLAG_FUA; /* or it comes back with a power cut */
 		c->call.cmd.tx = tx->number;
 		c->call.cmd.slot_gen = tx->x->place[i].slot_gen;
 		c->call.done = tx_abort_done;
