@@ -108,12 +108,103 @@ static void beneath(const struct world_geometry *g, uint64_t seed)
 	end(w, "servers restart");
 }
 
+/* What was not flushed may be lost when volmgr and servers go together. */
+static void forget_touched(struct world *w)
+{
+	for (uint64_t b = 0; b < w->size; b++)
+		w->known[b] &= !w->touched[b];
+}
+
+/* volmgr dies; any server may lose its memory with it; flaky ones stay away or come back late. */
+static void die(struct world *w, unsigned nflaky)
+{
+	forget_touched(w);
+	world_kill(w);
+	for (unsigned i = 0; i < w->cluster.n; i++) {
+		struct fake_server *s = &w->cluster.servers[i];
+
+		if (fake_below(&w->env, 3) != 0 || !s->peer.up)
+			continue;
+		fake_server_break(s, true);
+		if (i >= nflaky || fake_below(&w->env, 2) == 0)
+			fake_server_return(s);
+	}
+	for (unsigned i = 0; i < nflaky; i++) {
+		struct fake_server *s = &w->cluster.servers[i];
+
+		if (fake_below(&w->env, 3) == 0)
+			fake_server_break(s, false);
+		else if (fake_below(&w->env, 3) != 0)
+			fake_server_return(s);
+	}
+}
+
+static void short_life(struct world *w, unsigned nflaky)
+{
+	unsigned late = fake_below(&w->env, 100);
+
+	world_open(w);
+	for (unsigned n = fake_below(&w->env, 120); n > 0; n--) {
+		world_step(w);
+		if (fake_below(&w->env, 20) == 0)
+			fake_server_log(&w->cluster.servers[fake_below(&w->env, w->cluster.n)]);
+		if (fake_below(&w->env, 20) == 0)
+			fake_env_advance(&w->env, 1000 * NS_PER_MS);
+		if (n == late)
+			fake_server_return(&w->cluster.servers[fake_below(&w->env, nflaky)]);
+	}
+}
+
+static void life(struct world *w, unsigned nflaky)
+{
+	unsigned late = fake_below(&w->env, 40);
+
+	world_open(w);
+	world_settle(w, fake_below(&w->env, 2) == 0 ? 0 : 4000);
+	for (unsigned i = 20 + fake_below(&w->env, 40); i > 0; i--) {
+		load_round(w);
+		if (fake_below(&w->env, 8) == 0)
+			fake_server_log(&w->cluster.servers[fake_below(&w->env, w->cluster.n)]);
+		if (i == late)
+			for (unsigned n = 0; n < nflaky; n++)
+				fake_server_return(&w->cluster.servers[n]);
+	}
+}
+
+static void between(const struct world_geometry *g, uint64_t seed)
+{
+	struct world *w = begin(g, seed);
+	unsigned nflaky = flaky(g);
+
+	for (int i = 0; i < 25; i++) {
+		unsigned up = 0;
+
+		for (unsigned n = 0; n < nflaky; n++)
+			up += w->cluster.servers[n].peer.up;
+		if (up == nflaky && fake_below(&w->env, 2) == 0) {
+			world_settle(w, 500);
+			if (world_inflight(w) == 0 && world_do(w, NBD_CMD_FLUSH, 0, 0, 0) == 0)
+				memset(w->touched, 0, w->size);
+			for (unsigned n = 2 + fake_below(&w->env, 10); n > 0; n--)
+				load_round(w);
+		}
+		die(w, nflaky);
+		if (fake_below(&w->env, 2) == 0) {
+			short_life(w, nflaky);
+			die(w, nflaky);
+		}
+		life(w, nflaky);
+	}
+	end(w, "everything restarts");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
 	int only = argc > 2 ? (int)strtoul(argv[2], NULL, 0) : -1;
 	static void (*const scenarios[])(const struct world_geometry *, uint64_t) = {
 		beneath,
+		between,
 	};
 
 	diag("seed %llu", (unsigned long long)seed);

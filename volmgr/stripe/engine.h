@@ -36,6 +36,7 @@
 #define RETRY_MS	 1    /* when the payload pool is at its limit */
 #define PUT_RETRY_MS	 1000 /* when the metadata refused a write */
 #define START_WAIT_MS	 3000 /* for servers that are not up when the volume starts */
+#define SYNC_POLL_MS	 10   /* when servers answer slowly at the start */
 #define STRIPE_HASH	 4096
 #define LISTED_MAX	 (1u << 20) /* prepared txs that one server may list */
 
@@ -203,12 +204,13 @@ struct server {
 	uint32_t number;
 	struct peer *peer;
 	enum server_state state;
-	bool fenced;				 /* in this epoch, by the run in boot */
-	bool judged;				 /* its txs of earlier epochs were resolved */
-	bool touched;				 /* prepared something since its last flush began */
-	bool flush_owed;			 /* the running flush waits until it is up */
+	bool fenced;	 /* in this epoch, by the run in boot */
+	bool resolving;	 /* it is, or was, there when txs of earlier epochs were resolved */
+	bool judged;	 /* its txs of earlier epochs were resolved */
+	bool touched;	 /* prepared something since its last flush began */
+	bool flush_owed; /* the running flush waits until it is up */
 	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
-	uint32_t old_epoch;			 /* as FENCE told */
+	uint32_t old_epoch;			 /* as our first FENCE told */
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
 	uint64_t max_tx;    /* highest number prepared there */
 	uint64_t commit_sent;
@@ -305,8 +307,8 @@ struct volume {
 	unsigned stop_step;
 	int stop_err;
 	bool never_ran;		  /* stopped before its start was over */
+	bool resolved;		  /* COMMITs of the start are on their way, or done */
 	uint64_t start_committed; /* highest watermark that the servers told at the start */
-	uint32_t prev_epoch;	  /* of the owner before, as they told */
 };
 
 /* volume.c */
@@ -422,6 +424,25 @@ void extent_drop_advance(struct volume *v, struct extent *x);
 void open_server_up(struct server *s);
 void open_timer_fire(struct io_timer *t);
 void open_judge_late(struct server *s);
+/* False: the start goes on without it for now. */
+bool open_may_sync(const struct server *s);
+
+/*
+ * Numbers of txs: the owner's epoch in the upper bits. The first number of an epoch is no tx's: its
+ * COMMIT says that all txs of earlier epochs are resolved. Nor is the second: COMMITs that the
+ * owner sends when it runs are never below it.
+ */
+#define EPOCH_SHIFT 40
+
+static inline uint64_t epoch_resolved(uint64_t epoch)
+{
+	return epoch << EPOCH_SHIFT;
+}
+
+static inline uint64_t epoch_first_tx(uint64_t epoch)
+{
+	return epoch_resolved(epoch) + 2;
+}
 
 static inline uint64_t block_mask(unsigned from, unsigned to) /* bits from..to-1 */
 {

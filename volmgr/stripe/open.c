@@ -2,11 +2,14 @@
  * Taking a volume over: fence its servers, look at what is prepared, roll each tx forward or back.
  * And the orderly end.
  *
- * The decision: a tx is done for good if some server's COMMIT watermark covers it (the owner sends
- * one only when every tx below is decided, and aborted ones are gone everywhere then), or if every
- * participant that can be asked lists it; else it is undone, and with it what was built upon it.
- * A participant that cannot be asked is marked stale, durably and before anything is committed: it
- * may have missed the tx, or kept it, and nobody could tell later.
+ * The decision: a tx is done for good if its own owner's COMMIT watermark covers it on some server
+ * (the owner sends one only when every tx below is decided, and aborted ones are gone everywhere
+ * then), or if every participant that can be asked lists it; else it is undone, and with it what
+ * was built upon it. A participant that cannot be asked is marked stale, durably and before
+ * anything is committed: it may have missed the tx, or kept it, and nobody could tell later.
+ *
+ * Servers that are not there when this begins are left alone until it has ended: what they list
+ * then is not covered by its COMMITs.
  */
 #include "config.h"
 
@@ -130,15 +133,47 @@ static bool upon_undone(const struct found *f, size_t first, size_t group, size_
 	return false;
 }
 
+enum fate { FATE_OPEN, FATE_KEPT, FATE_UNKNOWN };
+
+/*
+ * What the watermark says about a tx that a server lists. When a later owner resolved it, and this
+ * server was there, it is to be kept: undone ones are gone, durably, before any COMMIT. When that
+ * owner had got as far as to run, all who were there had its COMMIT, durably: this one was not.
+ */
+static enum fate fate_of(const struct server *s, uint64_t tx)
+{
+	uint64_t committed = s->v->start_committed, resolver = committed >> EPOCH_SHIFT;
+
+	if (tx > committed)
+		return FATE_OPEN;
+	if (tx >> EPOCH_SHIFT == resolver)
+		return FATE_KEPT;
+	return s->old_epoch >= resolver && committed == epoch_resolved(resolver) ? FATE_KEPT
+										 : FATE_UNKNOWN;
+}
+
+/* Entries group..end-1, of one tx that the watermark covers. */
+static void judge_covered(struct resolve *r, size_t group, size_t end)
+{
+	for (size_t i = group; i < end; i++) {
+		struct found *f = &r->found[i];
+
+		if (f->x != NULL && fate_of(f->server, f->tx) == FATE_UNKNOWN)
+			extent_mark_stale(r->v, f->x, 1u << f->shard);
+	}
+}
+
 /* Entries group..end-1 are those of one tx. Undone? */
-static bool judge(struct resolve *r, size_t group, size_t end, uint64_t committed)
+static bool judge(struct resolve *r, size_t group, size_t end)
 {
 	struct found *f = r->found;
 	struct extent *x = NULL;
 	uint32_t listed = 0, participants = 0, askable, need;
 
-	if (f[group].tx <= committed)
+	if (f[group].tx <= r->v->start_committed) {
+		judge_covered(r, group, end);
 		return false;
+	}
 	for (size_t i = group; i < end; i++) {
 		if (f[i].x == NULL)
 			continue;
@@ -165,15 +200,12 @@ static void judge_all(struct resolve *r)
 
 		while (end < r->n && r->found[end].tx == r->found[i].tx)
 			end++;
-		undo = judge(r, i, end, v->start_committed);
+		undo = judge(r, i, end);
 		*(undo ? &undone : &kept) += 1;
 		for (; i < end; i++)
 			r->found[i].undo = undo;
 	}
-	if (r->n > 0)
-		r->watermark = r->found[r->n - 1].tx;
-	if (r->watermark < v->start_committed)
-		r->watermark = v->start_committed;
+	r->watermark = r->n > 0 ? epoch_resolved(v->config.epoch) : v->start_committed;
 	if (r->n > 0)
 		log_info("volume %s: %zu prepared writes rolled forward, %zu undone", v->name, kept,
 			 undone);
@@ -212,6 +244,7 @@ static void resolve_submit(struct resolve *r, struct resolve_call *c, struct ser
 	c->call.cmd.tx = tx;
 	c->call.cmd.slot_gen = slot_gen;
 	c->call.offset = offset;
+	c->call.flags = type == WEFT_CMD_COMMIT ? NBD_CMD_FLAG_FUA : 0;
 	c->call.done = resolve_done;
 	r->pending++;
 	r->v->background++;
@@ -241,7 +274,7 @@ static void resolve_step(struct resolve *r)
 	for (size_t i = 0; i < n; i++) {
 		struct server *s = v->servers[i];
 
-		if (s->nlisted == 0)
+		if (!s->resolving || s->nlisted == 0)
 			continue;
 		if (r->step == RESOLVE_FLUSH)
 			resolve_submit(r, &r->calls[i], s, NBD_CMD_FLUSH, 0, 0, 0);
@@ -272,17 +305,19 @@ static void open_done(struct volume *v)
 {
 	void (*ready)(void *arg, int err) = v->ready;
 
+	v->state = VOLUME_RUNNING;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 
-		if (!server_ok(s))
-			continue;
-		s->judged = true;
-		s->nlisted = 0;
-		if (s->commit_sent < v->commit_to)
-			s->commit_sent = v->commit_to;
+		s->judged = s->resolving;
+		if (server_ok(s)) {
+			s->nlisted = 0;
+			if (s->commit_sent < v->commit_to)
+				s->commit_sent = v->commit_to;
+		} else {
+			server_sync(s);
+		}
 	}
-	v->state = VOLUME_RUNNING;
 	v->ready = NULL;
 	v->config.env->ops->timer_cancel(v->config.env, &v->start_timer);
 	volume_run_held(v);
@@ -308,6 +343,7 @@ static void resolve_next(struct resolve *r)
 			return;
 		}
 		r->step++;
+		v->resolved |= r->step == RESOLVE_COMMIT;
 		if (r->step < RESOLVE_END)
 			resolve_step(r);
 	}
@@ -340,12 +376,12 @@ static bool gather(struct resolve *r)
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 
+		if (!v->resolved)
+			s->resolving = server_ok(s);
 		if (!server_ok(s))
 			continue;
 		if (s->committed > v->start_committed)
 			v->start_committed = s->committed;
-		if (s->old_epoch > v->prev_epoch && s->old_epoch < v->config.epoch)
-			v->prev_epoch = s->old_epoch;
 		for (size_t e = 0; e < s->nlisted; e++)
 			r->found[r->n++] = (struct found){
 				.tx = s->listed[e].tx,
@@ -405,6 +441,23 @@ static unsigned servers_missing(const struct volume *v)
 	return missing;
 }
 
+bool open_may_sync(const struct server *s)
+{
+	const struct volume *v = s->v;
+
+	return v->state != VOLUME_STARTING ||
+	       (v->resolve == NULL && (!v->resolved || s->resolving));
+}
+
+/* Who is fenced has to be in, or it looks as if it had been. */
+static bool servers_answer(const struct volume *v)
+{
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->sync_busy)
+			return false;
+	return true;
+}
+
 void open_server_up(struct server *s)
 {
 	struct volume *v = s->v;
@@ -422,6 +475,11 @@ void open_timer_fire(struct io_timer *t)
 	if (v->resolve != NULL) {
 		if (v->resolve->pending == 0)
 			resolve_next(v->resolve);
+		return;
+	}
+	if (!servers_answer(v)) {
+		v->config.env->ops->timer_set(v->config.env, t,
+					      volume_now(v) + SYNC_POLL_MS * NS_PER_MS);
 		return;
 	}
 	for (unsigned i = 0; i < v->nservers; i++)
@@ -445,8 +503,8 @@ void volume_start(struct volume *v, void (*ready)(void *arg, int err), void *arg
 }
 
 /*
- * A server that was missing at the start. What it lists of earlier owners is as decided by then, if
- * it was there when the last of them began and COMMITs covered it; in any other case nobody knows.
+ * A server that was missing at the start: nobody knows about what it lists of earlier owners, but
+ * for what had been decided by then.
  */
 void open_judge_late(struct server *s)
 {
@@ -461,8 +519,7 @@ void open_judge_late(struct server *s)
 	for (size_t e = 0; e < s->nlisted; e++) {
 		const struct weft_list_entry *le = &s->listed[e];
 
-		if (le->tx >> 40 == v->config.epoch ||
-		    (le->tx <= v->start_committed && s->old_epoch >= v->prev_epoch))
+		if (le->tx >> EPOCH_SHIFT == v->config.epoch || fate_of(s, le->tx) == FATE_KEPT)
 			continue;
 		f[n++] = (struct found){
 			.tx = le->tx, .offset = le->offset, .slot_gen = le->slot_gen, .server = s};

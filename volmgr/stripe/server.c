@@ -148,23 +148,42 @@ static void find_losses(struct server *s)
 	}
 }
 
-static void sync_complete(struct server *s)
+static void sync_judge(struct server *s)
 {
-	struct volume *v = s->v;
-
 	s->fenced = true;
-	s->commit_sent = s->committed;
-	if (v->state == VOLUME_STARTING) {
-		s->state = SERVER_UP;
-		open_server_up(s);
-		return;
-	}
 	find_broken_txs(s);
 	find_losses(s);
 	if (!s->judged)
 		open_judge_late(s);
+	if (s->nlisted > 0 && s->listed[s->nlisted - 1].tx > s->max_tx)
+		s->max_tx = s->listed[s->nlisted - 1].tx; /* so COMMITs go there */
 	s->nlisted = 0;
 	server_up(s);
+}
+
+static void sync_flushed(struct nbd_call *call, int error)
+{
+	struct server *s = (struct server *)((char *)call - offsetof(struct server, sync_call));
+
+	if (sync_went_well(s, error))
+		sync_judge(s);
+}
+
+static void sync_complete(struct server *s)
+{
+	s->commit_sent = s->committed;
+	if (s->v->state == VOLUME_STARTING) {
+		s->fenced = true;
+		s->state = SERVER_UP;
+		open_server_up(s);
+	} else if (s->nlisted == 0) {
+		sync_judge(s);
+	} else { /* COMMITs go there next: nothing may be committed before it is durable */
+		server_cmd(s->v, &s->sync_call, NBD_CMD_FLUSH);
+		s->sync_call.done = sync_flushed;
+		s->sync_busy = true;
+		server_submit(s, &s->sync_call);
+	}
 }
 
 static bool listed_room(struct server *s, size_t more)
@@ -239,7 +258,8 @@ static void fence_done(struct nbd_call *call, int error)
 	if (!sync_went_well(s, error))
 		return;
 	s->committed = be64toh(r->committed);
-	s->old_epoch = be32toh(r->old_epoch);
+	if (be32toh(r->old_epoch) < s->v->config.epoch)
+		s->old_epoch = be32toh(r->old_epoch);
 	s->nlisted = 0;
 	if (r->prepared == 0) {
 		sync_complete(s);
@@ -254,7 +274,7 @@ void server_sync(struct server *s)
 	struct volume *v = s->v;
 
 	if (s->state != SERVER_DOWN || s->sync_busy || v->state == VOLUME_NEW ||
-	    v->state >= VOLUME_STOPPED)
+	    v->state >= VOLUME_STOPPED || !open_may_sync(s))
 		return;
 	s->peer = v->config.ops->peer(v->config.ctx, s->number);
 	if (s->peer == NULL || !s->peer->up)

@@ -446,7 +446,7 @@ struct volume *volume_create(const struct volume_config *config)
 	snprintf(v->name, sizeof(v->name), "%s", config->name);
 	v->config.name = v->name;
 	init_lists(v);
-	v->next_tx = ((uint64_t)config->epoch << 40) + 1;
+	v->next_tx = epoch_first_tx(config->epoch);
 	v->ec = ec_create(config->code, config->k, config->m);
 	v->scratch = buf_pool_create(SCRATCH_BYTES, 0);
 	v->ring = calloc(UNFLUSHED_TX_MAX, sizeof(*v->ring));
