@@ -17,8 +17,8 @@
 struct uring;
 struct uring_listener;
 
-#define URING_SPIN_US_DEFAULT 40u /* measured: covers a wake-up of the other end, and little more  \
-				   */
+/* Measured: covers a wake-up of the other end, and little more. */
+#define URING_SPIN_US_DEFAULT 40u
 #define URING_SPIN_US_MAX     10000u
 
 struct uring_options {
