@@ -91,7 +91,11 @@ enum weft_cmd_type {
 	WEFT_CMD_PREPARE = 0x5701,
 	/* Every prepared tx of the volume whose number is <= tx takes effect for good. */
 	WEFT_CMD_COMMIT = 0x5702,
-	/* Undo exactly this tx and every later one of the volume that touched the same blocks. */
+	/*
+	 * Undo exactly this tx and every later one of the volume that touched the same blocks. A
+	 * PREPARE of this tx that comes after it is refused with EINVAL. NBD_CMD_FLAG_FUA: the
+	 * reply comes when it is durable.
+	 */
 	WEFT_CMD_ABORT = 0x5703,
 	/*
 	 * The volume's prepared txs, ascending, from number tx on: a struct weft_list_head and

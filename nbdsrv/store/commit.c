@@ -84,6 +84,30 @@ static void undo(struct store *s, struct ptx *t)
 }
 
 /*
+ * A PREPARE may still be on its way, in another connection or in a queue here, when its owner has
+ * given up waiting and aborts it. It comes too late then, whoever sent it.
+ */
+static void abort_remember(struct store *s, struct vol *v, uint64_t tx)
+{
+	if (abort_came(s, v, tx))
+		return;
+	s->aborted[s->aborted_next] = (struct aborted){.volume = v->number, .tx = tx};
+	s->aborted_next = (s->aborted_next + 1) % ABORTED_MAX;
+	if (tx > v->aborted)
+		v->aborted = tx;
+}
+
+bool abort_came(const struct store *s, const struct vol *v, uint64_t tx)
+{
+	if (tx > v->aborted) /* nearly always */
+		return false;
+	for (uint32_t i = 0; i < ABORTED_MAX; i++)
+		if (s->aborted[i].tx == tx && s->aborted[i].volume == v->number)
+			return true;
+	return false;
+}
+
+/*
  * The tx, every later one on the same blocks, and again what is later than those and on their
  * blocks: it may have been made from bytes that are undone.
  */
@@ -103,6 +127,7 @@ void abort_request(struct store *s, struct nbd_req *req)
 		store_stall(s, req);
 		return;
 	}
+	abort_remember(s, v, req->cmd.tx);
 	for (t = v->last; t != NULL && t->tx >= req->cmd.tx; t = t->prev)
 		t->doomed = t->tx == req->cmd.tx;
 	for (t = v->first; t != NULL; t = t->next) {

@@ -57,7 +57,7 @@ int prepare_check(struct store *s, struct nbd_req *req, struct vol **vol)
 	if (slot->state != SLOT_USED || slot->gen != req->cmd.slot_gen ||
 	    &s->vols[slot->vol] != *vol)
 		return WEFT_ESTALE;
-	return req->cmd.tx <= (*vol)->committed ? EINVAL : 0;
+	return req->cmd.tx <= (*vol)->committed || abort_came(s, *vol, req->cmd.tx) ? EINVAL : 0;
 }
 
 void prepare_finish(struct store *s, struct nbd_req *req, struct buf *old, int err)

@@ -44,6 +44,7 @@
 #define REAL_FREE_MARGIN  (8u << 20) /* of a thin disk, left for metadata */
 #define REAL_FREE_EVERY	  256u	     /* granules taken between two looks at it */
 #define BATCH_IOV_MAX	  512u
+#define ABORTED_MAX	  4096u /* ABORTs that late PREPAREs are compared with */
 
 /* ---- objects
  * ------------------------------------------------------------------------------------- */
@@ -60,6 +61,7 @@ struct slab {
 struct vol {
 	uint64_t number;
 	uint64_t committed; /* highest COMMIT, durable or about to be */
+	uint64_t aborted;   /* highest ABORT in this run */
 	uint32_t epoch;
 	uint32_t slots;		  /* that carry its label */
 	uint32_t prepared;	  /* length of the list */
@@ -309,6 +311,11 @@ struct space {
 
 struct replay;
 
+/* An ABORT of this run. */
+struct aborted {
+	uint64_t volume, tx;
+};
+
 struct store {
 	struct disk *disk;
 	struct env *env;
@@ -324,6 +331,9 @@ struct store {
 	struct disk_volume *meta_vols;
 	struct disk_label *meta_labels;
 	struct disk_entry *meta_map;
+
+	struct aborted aborted[ABORTED_MAX]; /* a ring, the oldest are forgotten */
+	uint32_t aborted_next;
 
 	struct granule_word *granule_words;
 	uint64_t granules, granules_free, granules_reserved, alloc_hint;
@@ -600,6 +610,8 @@ void read_request(struct store *s, struct nbd_req *req);
 /* commit.c */
 void commit_request(struct store *s, struct nbd_req *req);
 void abort_request(struct store *s, struct nbd_req *req);
+/* Was this tx undone already? Then its PREPARE must not take effect any more. */
+bool abort_came(const struct store *s, const struct vol *v, uint64_t tx);
 
 /* home.c */
 void home_init(struct store *s);

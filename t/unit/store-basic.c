@@ -82,6 +82,12 @@ static void test_xor(struct world *w, uint64_t at, uint32_t gen)
 	ok(reads(w, at + 4096, 4096, page + 4096), "gives what was there");
 	is_int(do_tx(w, WEFT_CMD_ABORT, 4), 0, "ABORT of the first");
 	ok(reads(w, at, 65536, page), "takes the second with it");
+	is_int(do_prepare(w, 4, at + 4096, gen, 1, WEFT_MODE_XOR, delta), EINVAL,
+	       "its PREPARE, late, is refused");
+	is_int(do_tx(w, WEFT_CMD_ABORT, 3), 0, "ABORT of a tx that was never here");
+	is_int(do_prepare(w, 3, at + 4096, gen, 1, WEFT_MODE_XOR, delta), EINVAL,
+	       "keeps its PREPARE out as well");
+	ok(reads(w, at, 65536, page), "and nothing is changed");
 	is_int(do_prepare(w, 6, at, gen, 0xffff, WEFT_MODE_ZERO, NULL), 0, "ZERO of a granule");
 	ok(reads(w, at, 65536, zeros), "reads as zeros");
 	is_int(do_tx(w, WEFT_CMD_COMMIT, 6), 0, "and can be committed");
