@@ -43,6 +43,8 @@ find({ no_chdir => 1, wanted => sub {
 push @all, grep { -f "$src/$_" } qw(README.md README.zh-CN.md HACKING configure.ac Makefile.am quickstart check);
 cmp_ok(@c, '>', 10, 'there are sources to look at');
 
+is_deeply([grep { m{^t/.*\.t$} && !-B "$src/$_" && !-x "$src/$_" } @all], [], "test scripts can be run");
+
 my (@stray, @daemon, @banned, @config);
 for my $path (@c) {
 	my $text = slurp("$src/$path");
