@@ -60,7 +60,7 @@ static void test_format(void)
 static void test_damaged(int fd)
 {
 	struct world w;
-	uint32_t slot, gen;
+	uint32_t slot = 0, gen = 0;
 	uint64_t map;
 
 	world_init(&w, fd, 3, true);
@@ -99,7 +99,7 @@ static void test_damaged(int fd)
 /* Fill all there is; slot after slot. The last error. */
 static int fill(struct world *w, uint32_t *last_gen, uint64_t *tx, unsigned *granules)
 {
-	uint32_t slot, gen;
+	uint32_t slot = 0, gen = 0;
 	int err = 0;
 
 	for (uint64_t extent = 1; err == 0; extent++) {
@@ -158,7 +158,7 @@ static void test_log(int fd)
 {
 	struct world w;
 	struct weft_stat st;
-	uint32_t slot, gen;
+	uint32_t slot = 0, gen = 0;
 	bool good = true;
 	uint64_t tx = 0;
 
