@@ -262,15 +262,15 @@ static bool make_tables(struct store *s)
 
 static void make_slabs(struct store *s)
 {
-	slab_init(&s->ptxs, sizeof(struct ptx));
-	slab_init(&s->parts, sizeof(struct part));
-	slab_init(&s->grans, sizeof(struct gran));
-	slab_init(&s->recs, sizeof(struct rec));
-	slab_init(&s->batches, sizeof(struct batch));
-	slab_init(&s->preps, sizeof(struct prep));
-	slab_init(&s->freshes, sizeof(struct fresh_write));
-	slab_init(&s->homes, sizeof(struct home));
-	slab_init(&s->reads, sizeof(struct read_op));
+	slab_init(&s->ptxs, sizeof(struct ptx), sizeof(struct ptx));
+	slab_init(&s->parts, sizeof(struct part), sizeof(struct part));
+	slab_init(&s->grans, sizeof(struct gran), sizeof(struct gran));
+	slab_init(&s->recs, sizeof(struct rec), sizeof(struct rec));
+	slab_init(&s->batches, sizeof(struct batch), sizeof(struct batch));
+	slab_init(&s->preps, sizeof(struct prep), offsetof(struct prep, read));
+	slab_init(&s->freshes, sizeof(struct fresh_write), sizeof(struct fresh_write));
+	slab_init(&s->homes, sizeof(struct home), offsetof(struct home, run));
+	slab_init(&s->reads, sizeof(struct read_op), offsetof(struct read_op, run));
 }
 
 struct store *store_open(const struct store_config *config,
@@ -357,6 +357,7 @@ void store_close(struct store *s, void (*done)(void *ctx, int err), void *ctx)
 	s->closing = true;
 	s->closed = done;
 	s->closed_ctx = ctx;
+	s->home_wait_ns = 0;
 	home_kick(s, true);
 	s->env->ops->defer(s->env, &s->stall_task); /* comes to store_rest() */
 }

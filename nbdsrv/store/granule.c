@@ -51,20 +51,31 @@ void granule_take(struct store *s, uint32_t phys)
 	s->granules_free--;
 }
 
-/* Has a thin disk really room for one more? Asked now and then: the answer costs a system call. */
-static bool really_free(struct store *s)
+/*
+ * What a thin disk can take, less what it is going to get: bytes that are in memory and the log.
+ * Other stores may share it, so the less there is the sooner it is asked again.
+ */
+static void ask_real_free(struct store *s)
+{
+	uint64_t bytes = s->real_free(s->real_free_ctx), due, left;
+
+	due = REAL_FREE_MARGIN + s->granules_reserved * GRANULE_BYTES + s->undecided_bytes +
+	      s->unhomed_bytes;
+	s->real_free_bytes = bytes > due ? bytes - due : 0;
+	left = s->real_free_bytes / GRANULE_BYTES / REAL_FREE_SHARE;
+	s->real_free_left = left < REAL_FREE_EVERY ? (uint32_t)left : REAL_FREE_EVERY;
+}
+
+bool granule_really_free(struct store *s)
 {
 	if (s->real_free == NULL)
 		return true;
-	if (s->real_free_left == 0) {
-		s->real_free_bytes = s->real_free(s->real_free_ctx);
-		s->real_free_left = REAL_FREE_EVERY;
-	}
-	s->real_free_left--;
-	if (s->real_free_bytes < REAL_FREE_MARGIN + GRANULE_BYTES) {
-		s->real_free_left = 0;
+	if (s->real_free_left == 0 || s->real_free_bytes < GRANULE_BYTES)
+		ask_real_free(s);
+	else
+		s->real_free_left--;
+	if (s->real_free_bytes < GRANULE_BYTES)
 		return false;
-	}
 	s->real_free_bytes -= GRANULE_BYTES;
 	return true;
 }
@@ -76,7 +87,7 @@ uint32_t granule_alloc(struct store *s, bool reserved)
 	if (reserved) {
 		assert(s->granules_reserved > 0);
 		s->granules_reserved--;
-	} else if (s->granules_free <= s->granules_reserved || !really_free(s)) {
+	} else if (s->granules_free <= s->granules_reserved || !granule_really_free(s)) {
 		return 0;
 	}
 	assert(s->granules_free > 0);
@@ -112,7 +123,8 @@ void granule_free(struct store *s, uint32_t phys)
 
 bool granule_reserve(struct store *s)
 {
-	if (s->granules_free <= s->granules_reserved || (s->replay == NULL && !really_free(s)))
+	if (s->granules_free <= s->granules_reserved ||
+	    (s->replay == NULL && !granule_really_free(s)))
 		return false;
 	s->granules_reserved++;
 	return true;

@@ -117,11 +117,32 @@ static bool home_awaited(const struct home *h)
 	return h->store->ckpt.state == CKPT_HOME && h->stamp <= h->store->ckpt.stamp;
 }
 
+/* The disk is full: as it was before, and once more a little later. */
+static void postpone(struct home *h)
+{
+	struct store *s = h->store;
+	struct gran *g = h->gran;
+
+	if (h->fresh) {
+		granule_free(s, h->target.phys);
+		if (!g->reserved)
+			s->granules_reserved++;
+		g->reserved = true;
+	}
+	for (struct part *p = g->newest; p != NULL; p = p->older)
+		p->homing = false;
+	g->homing = g->again = false;
+	gran_make_dirty(s, g);
+	s->home_wait_ns = s->env->ops->now_ns(s->env) + HOME_RETRY_MS * NS_PER_MS;
+}
+
 static void home_end(struct home *h)
 {
 	struct store *s = h->store;
 
-	if (h->error != 0) {
+	if (h->error == ENOSPC && !s->closing) {
+		postpone(h);
+	} else if (h->error != 0) {
 		/* the bytes stay in memory and in the log; h->gran stays as it is for ever */
 		s->stat.io_errors++;
 		store_fail(s, h->error, "writing into the data area");
@@ -233,8 +254,10 @@ static bool home_start(struct store *s, struct gran *g)
 	h->store = s;
 	h->gran = g;
 	home_target(s, g, &h->target, &need);
-	if (need)
+	if (need) {
+		h->fresh = map_entry(s, g->index)->phys == 0;
 		h->target.phys = new_phys(s, g);
+	}
 	for (struct part *p = g->newest; p != NULL; p = p->older)
 		p->homing = p->ptx->state == PTX_READY;
 	g->homing = true;
@@ -263,7 +286,7 @@ static void home_run(struct io_task *t)
 	struct store *s = (struct store *)((char *)t - offsetof(struct store, home_task));
 
 	for (unsigned n = 0; n < HOME_TURN_MAX && s->dirty != NULL && s->failed == 0 &&
-			     s->homing < HOME_INFLIGHT_MAX;
+			     s->home_wait_ns == 0 && s->homing < HOME_INFLIGHT_MAX;
 	     n++) {
 		struct gran *g = s->dirty;
 
@@ -291,6 +314,7 @@ static void home_timer(struct io_timer *t)
 {
 	struct store *s = (struct store *)((char *)t - offsetof(struct store, home_timer));
 
+	s->home_wait_ns = 0;
 	home_kick(s, true);
 }
 
@@ -305,6 +329,10 @@ void home_kick(struct store *s, bool now)
 	s->home_now |= now;
 	if (s->dirty == NULL || s->failed != 0)
 		return;
+	if (s->home_wait_ns != 0) {
+		s->env->ops->timer_set(s->env, &s->home_timer, s->home_wait_ns);
+		return;
+	}
 	if (s->home_now || s->unhomed_bytes > HOME_BYTES_START) {
 		if (s->homing < HOME_INFLIGHT_MAX)
 			s->env->ops->defer(s->env, &s->home_task);

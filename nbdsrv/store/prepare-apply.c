@@ -55,7 +55,8 @@ static void places_undo(struct store *s, struct piece *piece, unsigned n)
 static int place(struct store *s, const struct nbd_req *req, struct piece *p)
 {
 	const struct gran *g = gran_find(s, p->index);
-	bool mapped = map_entry(s, p->index)->phys != 0 || (g != NULL && g->reserved);
+	const struct disk_entry *e = map_entry(s, p->index);
+	bool mapped = e->phys != 0 || (g != NULL && g->reserved);
 
 	if (req->cmd.mode == WEFT_MODE_ZERO) {
 		p->kind = PART_ZERO;
@@ -69,8 +70,11 @@ static int place(struct store *s, const struct nbd_req *req, struct piece *p)
 			return 0;
 		}
 	}
-	if (mapped)
+	/* blocks that are there have their place on the disk, others may still need it */
+	if (mapped && (p->mask & ~le16toh(e->present)) == 0)
 		return 0;
+	if (mapped)
+		return granule_really_free(s) ? 0 : ENOSPC;
 	p->reserve = granule_reserve(s);
 	if (p->reserve)
 		return 0;
@@ -107,11 +111,13 @@ static void fresh_done(struct disk_op *op, int64_t res)
 	struct store *s = f->store;
 
 	s->busy--;
-	if (res < 0) {
-		store_fail(s, (int)-res, "writing a granule");
-	} else {
+	if (res >= 0) {
 		part_drop_memory(s, f->part);
 		wal_fresh_done(s, f->ptx);
+	} else if (res == -ENOSPC && wal_fresh_to_log(s, f->part)) {
+		wal_fresh_done(s, f->ptx);
+	} else {
+		store_fail(s, (int)-res, "writing a granule");
 	}
 	ptx_put(s, f->ptx);
 	slab_put(&s->freshes, f);

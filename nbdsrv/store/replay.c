@@ -332,7 +332,7 @@ static void settle_gran(struct store *s, struct gran *g)
 	if (!g->dirty)
 		return;
 	home_target(s, g, &target, &need);
-	if (phys != target.phys || need)
+	if ((phys != target.phys || need) && (e->phys != 0 || e->present != 0))
 		memset(e, 0, sizeof(*e));
 	for (struct part *p = g->newest; p != NULL; p = p->older) {
 		if (p->ptx->state != PTX_READY || p->kind != PART_FRESH)

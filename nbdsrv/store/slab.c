@@ -14,12 +14,13 @@ struct chunk {
 	max_align_t data[];
 };
 
-void slab_init(struct slab *slab, size_t size)
+void slab_init(struct slab *slab, size_t size, size_t clear)
 {
 	size_t align = sizeof(max_align_t);
 
 	memset(slab, 0, sizeof(*slab));
 	slab->size = (size + align - 1) / align * align;
+	slab->clear = clear;
 }
 
 void slab_destroy(struct slab *slab)
@@ -71,7 +72,7 @@ void *slab_get(struct slab *slab)
 	p = slab->free;
 	memcpy(&slab->free, p, sizeof(slab->free));
 	slab->nfree--;
-	memset(p, 0, slab->size);
+	memset(p, 0, slab->clear);
 	return p;
 }
 

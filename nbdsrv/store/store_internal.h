@@ -27,6 +27,7 @@
 #define LOG_FLUSH_MS	  200u	      /* the longest that a record stays in memory only */
 #define HOME_DELAY_MS	  1000u	      /* committed bytes wait so long for more of the same place */
 #define HOME_BYTES_START  (16u << 20) /* unless there are so many of them */
+#define HOME_RETRY_MS	  1000u	      /* the disk was full */
 #define HOME_INFLIGHT_MAX 32u	      /* granules on their way home at once */
 #define HOME_TURN_MAX	  64u	      /* granules carried home in one turn of the loop */
 #define HOME_RUNS_MAX	  8u	      /* runs of blocks in a granule: every other one */
@@ -43,6 +44,7 @@
 #define ZERO_SEG_MIN	  (64u << 10)
 #define REAL_FREE_MARGIN  (8u << 20) /* of a thin disk, left for metadata */
 #define REAL_FREE_EVERY	  256u	     /* granules taken between two looks at it */
+#define REAL_FREE_SHARE	  16u	     /* or this part of what there is */
 #define BATCH_IOV_MAX	  512u
 #define ABORTED_MAX	  4096u /* ABORTs that late PREPAREs are compared with */
 
@@ -52,6 +54,7 @@
 /* Objects of one size, recycled; the memory goes back when the store is freed. slab.c */
 struct slab {
 	size_t size;
+	size_t clear; /* bytes of it that are zeroed */
 	size_t nfree;
 	void *free;
 	void *chunks;
@@ -230,6 +233,7 @@ struct home {
 	struct gran *gran;
 	struct disk_entry target; /* host order but for crc, which are as on disk */
 	uint64_t stamp;		  /* the granule's */
+	bool fresh;		  /* target.phys was taken for it */
 	unsigned pending;
 	int error;
 	struct home_run {
@@ -356,6 +360,7 @@ struct store {
 	struct io_task home_task;
 	struct io_timer home_timer;
 	bool home_now;
+	uint64_t home_wait_ns; /* the disk was full: nothing goes home before that; 0: no */
 
 	struct slab ptxs, parts, grans, recs, batches, preps, freshes, homes, reads;
 	struct prep *runnable, *runnable_last;
@@ -384,11 +389,12 @@ struct store {
 /* ---- slab.c
  * -------------------------------------------------------------------------------------- */
 
-void slab_init(struct slab *slab, size_t size);
+/* clear: the first bytes, which slab_get() zeroes; what follows is set before it is read. */
+void slab_init(struct slab *slab, size_t size, size_t clear);
 void slab_destroy(struct slab *slab);
 /* Make sure that the next n slab_get() succeed. */
 bool slab_ensure(struct slab *slab, size_t n);
-void *slab_get(struct slab *slab); /* zeroed; NULL: no memory */
+void *slab_get(struct slab *slab); /* NULL: no memory */
 void slab_put(struct slab *slab, void *object);
 
 /* ---- superblock.c
@@ -449,6 +455,8 @@ void granule_take(struct store *s, uint32_t phys);
 /* A free one, or 0. reserved: take it from what was reserved. */
 uint32_t granule_alloc(struct store *s, bool reserved);
 void granule_free(struct store *s, uint32_t phys);
+/* Has a thin disk really room for the bytes of one more? */
+bool granule_really_free(struct store *s);
 /* Keep one free granule for later. */
 bool granule_reserve(struct store *s);
 void granule_unreserve(struct store *s);
@@ -556,6 +564,8 @@ bool wal_room_undecided(const struct store *s, uint32_t payload_bytes);
 bool wal_room_small(const struct store *s);
 uint64_t wal_used(const struct store *s); /* blocks, also of what is queued */
 void wal_fresh_done(struct store *s, struct ptx *t);
+/* There was no space for a granule: its bytes go into the log. false: that is full, too. */
+bool wal_fresh_to_log(struct store *s, struct part *p);
 /* Forget batches that nothing needs; returns where the tail may go. */
 void wal_tail(struct store *s, struct disk_super *super);
 void wal_stop(struct store *s);

@@ -402,6 +402,28 @@ void wal_fresh_done(struct store *s, struct ptx *t)
 		wal_kick(s);
 }
 
+bool wal_fresh_to_log(struct store *s, struct part *p)
+{
+	struct ptx *t = p->ptx;
+	struct gran *g = p->gran;
+
+	if (wal_used(s) + GRANULE_BLOCKS >= s->wal.blocks - s->wal.blocks / 8)
+		return false;
+	granule_free(s, p->phys);
+	p->kind = PART_LOG;
+	p->phys = 0;
+	t->log_bytes += GRANULE_BYTES;
+	s->wal.queued_blocks += GRANULE_BLOCKS;
+	if (t->state == PTX_PREPARED)
+		s->undecided_bytes += GRANULE_BYTES;
+	if (g != NULL && !g->reserved && map_entry(s, g->index)->phys == 0) {
+		assert(s->granules_free > s->granules_reserved);
+		s->granules_reserved++;
+		g->reserved = true;
+	}
+	return true;
+}
+
 /* ---- the tail
  * ------------------------------------------------------------------------------------- */
 

@@ -67,6 +67,7 @@ struct fake_disk {
 	uint64_t reads, writes, syncs, discards;
 	uint64_t discarded; /* bytes */
 	bool cannot_discard;
+	uint64_t full_from, full_to; /* writes there find no space */
 };
 
 static uint64_t fake_disk_next(struct fake_disk *d)
@@ -161,8 +162,12 @@ static void fake_readv(struct disk *disk, struct disk_op *op, const struct iovec
 static void fake_writev(struct disk *disk, struct disk_op *op, const struct iovec *iov, int niov,
 			uint64_t offset)
 {
-	((struct fake_disk *)disk)->writes++;
-	fake_submit((struct fake_disk *)disk, FAKE_WRITE, op, iov, niov, offset);
+	struct fake_disk *d = (struct fake_disk *)disk;
+
+	d->writes++;
+	fake_submit(d, FAKE_WRITE, op, iov, niov, offset);
+	if (offset >= d->full_from && offset < d->full_to)
+		op->res = -ENOSPC;
 }
 
 static uint8_t *fake_copy(const uint8_t *from, size_t len)
@@ -223,7 +228,8 @@ static int fake_write_now(struct disk *disk, const void *buf, uint32_t len, uint
 {
 	struct fake_disk *d = (struct fake_disk *)disk;
 
-	if (!d->always_now && fake_disk_below(d, 4) == 0)
+	if ((!d->always_now && fake_disk_below(d, 4) == 0) ||
+	    (offset >= d->full_from && offset < d->full_to))
 		return -EAGAIN;
 	d->count++;
 	memcpy(d->memory + offset, buf, len);

@@ -5,7 +5,7 @@
 #include "log.h"
 #include "store-world.h"
 
-static uint8_t page[16 * 4096], got[16 * 4096];
+static uint8_t page[17 * 4096], got[16 * 4096];
 
 #define GRANULE 65536u
 #define SLOTS	4u
@@ -164,6 +164,51 @@ static void test_full(int fd)
 	end(&w);
 }
 
+/* The file system below a sparse file is full: the log has its place, the data area finds none. */
+static void test_no_space(int fd, uint64_t seed)
+{
+	struct world w;
+	struct weft_stat st;
+	uint64_t free_bytes;
+	bool good = true;
+
+	ok(start(&w, fd, seed) && fill(&w, 1), "a store with something in it");
+	wait_ms(&w, 3000);
+	store_stat(w.store, &st);
+	free_bytes = st.free_bytes;
+	w.disk.full_from = w.info.data_offset;
+	w.disk.full_to = w.info.data_offset + w.info.data_bytes;
+	for (unsigned g = 0; g < 8 && good; g++)
+		good = do_prepare(&w, ++tx, g * GRANULE, gens[0], g % 2 == 0 ? 0xffff : 5,
+				  WEFT_MODE_DATA, page + 4096) == 0;
+	good &= do_label(&w, 2, &gens[2], &gens[1]) == 0;
+	for (unsigned g = 0; g < 8 && good; g++)
+		good = do_prepare(&w, ++tx, WEFT_SHARD_BYTES + g * GRANULE, gens[1],
+				  g % 2 == 0 ? 0xffff : 5, WEFT_MODE_DATA, page + 4096) == 0;
+	ok(good && do_flush(&w) == 0, "the disk below is full: what was accepted is durable");
+	ok(do_tx(&w, WEFT_CMD_COMMIT, tx) == 0 && do_flush(&w) == 0, "and can be committed");
+	wait_ms(&w, 5000);
+	ok(do_read(&w, WEFT_SHARD_BYTES, 15 * 4096, got) == 0 &&
+		   memcmp(page + 4096, got, 15 * 4096) == 0,
+	   "and is read");
+	if (seed % 4 < 2) {
+		world_cut(&w);
+		ok(world_open(&w), "the power goes, the disk is full still");
+		wait_ms(&w, 3000);
+	}
+	w.disk.full_to = 0;
+	wait_ms(&w, 3000);
+	is_int(do_prepare(&w, ++tx, 9 * GRANULE, gens[0], 1, WEFT_MODE_DATA, page), 0,
+	       "there is space again: it goes on");
+	store_stat(w.store, &st);
+	is_int(st.free_bytes, free_bytes - 8 * GRANULE, "and each granule is counted once");
+	is_int(world_close(&w), 0, "the store closes");
+	ok(world_open(&w) && do_read(&w, WEFT_SHARD_BYTES, 15 * 4096, got) == 0 &&
+		   memcmp(page + 4096, got, 15 * 4096) == 0,
+	   "all is in its place");
+	end(&w);
+}
+
 int main(void)
 {
 	int fd = world_template(STORE_MIN_BYTES, 8u << 20);
@@ -177,6 +222,8 @@ int main(void)
 	test_overwrite(fd);
 	test_cannot(fd);
 	test_full(fd);
+	for (uint64_t seed = 1; seed <= 8; seed++)
+		test_no_space(fd, seed);
 	close(fd);
 	return done_testing();
 }
