@@ -122,8 +122,33 @@ static int ss_disk_fd(struct serve_store *s)
 	return 0;
 }
 
+/*
+ * What a full file system must not take from a sparse file: the log, and the pages of the mapping,
+ * where to find no space is a fatal signal. A tmpfs would take memory for all of a large map.
+ */
+static void ss_reserve(struct serve_store *s)
+{
+	bool memory;
+	struct statfs fs;
+	int err = 0;
+
+	if (s->is_block || fstatfs(s->fd, &fs) < 0)
+		return;
+	memory = fs.f_type == TMPFS_MAGIC;
+	if (fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)s->info.log_offset,
+		      (off_t)s->info.log_bytes) < 0)
+		err = errno;
+	if (!memory && fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)s->info.meta_offset,
+				 (off_t)s->info.meta_bytes) < 0)
+		err = errno;
+	if (err != 0 && err != EOPNOTSUPP)
+		log_warn("no space can be set aside for the log and the metadata of %s: %s",
+			 s->path, strerror(err));
+}
+
 static int ss_map(struct serve_store *s)
 {
+	ss_reserve(s);
 	s->meta = mmap(NULL, s->info.meta_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd,
 		       (off_t)s->info.meta_offset);
 	if (s->meta == MAP_FAILED) {
