@@ -62,6 +62,9 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 			uint8_t got =
 				segs[i].buf == NULL ? 0 : segs[i].buf->data[segs[i].offset + b];
 
+			if (r->got != NULL)
+				r->got[at + b] = got;
+
 			if (r->sure[at + b] && got != r->want[at + b]) {
 				if (r->w->mismatches++ < 5)
 					fprintf(stderr, "# byte %" PRIu64 ": got %02x, want %02x\n",
@@ -391,7 +394,12 @@ struct world_req *world_submit(struct world *w, uint16_t type, uint16_t flags, u
 	r->req.flags = flags;
 	r->req.offset = offset;
 	r->req.len = len;
-	if (type == NBD_CMD_WRITE) {
+	r->got = NULL;
+	if (type == NBD_CMD_WRITE && w->stamp != 0) {
+		r->req.payload = buf_get(w->pool, len);
+		for (uint32_t i = 0; i < len; i += 8)
+			memcpy(r->req.payload->data + i, &w->stamp, 8);
+	} else if (type == NBD_CMD_WRITE) {
 		uint64_t x = fake_next(&w->env) | 1;
 
 		r->req.payload = buf_get(w->pool, len);
@@ -401,6 +409,8 @@ struct world_req *world_submit(struct world *w, uint16_t type, uint16_t flags, u
 		}
 	}
 	model_take(w, r);
+	if (w->stamp != 0)
+		memset(w->known + offset, 0, len);
 	volume_submit(w->v, &r->req);
 	return r;
 }
@@ -413,6 +423,28 @@ int world_do(struct world *w, uint16_t type, uint16_t flags, uint64_t offset, ui
 	for (int i = 0; i < 600 && !r->done; i++)
 		world_settle(w, i == 0 ? 0 : 10);
 	return r->done ? r->error : -1;
+}
+
+static void on_resized(void *arg, int err)
+{
+	struct world *w = arg;
+
+	w->resized = true;
+	w->resize_err = err;
+}
+
+bool world_resize(struct world *w, uint64_t size)
+{
+	uint64_t low = size < w->size ? size : w->size, high = size < w->size ? w->size : size;
+
+	w->resized = false;
+	memset(w->model + low, 0, high - low);
+	memset(w->known + low, 1, high - low);
+	w->size = w->config.size = size;
+	volume_resize(w->v, size, on_resized, w);
+	for (int i = 0; i < 600 && !w->resized; i++)
+		world_settle(w, i == 0 ? 0 : 10);
+	return w->resized;
 }
 
 void world_check_all(struct world *w)

@@ -23,6 +23,7 @@ struct world_req {
 	int error;
 	uint8_t *want; /* READ: the model when it was submitted */
 	uint8_t *sure; /* which of them are known */
+	uint8_t *got;  /* READ, when set: where its bytes go */
 };
 
 struct world_put {
@@ -56,6 +57,9 @@ struct world {
 	bool ready;
 	int ready_err;
 	bool stopped;
+	bool resized;
+	int resize_err;
+	uint64_t stamp; /* when set: writes consist of it, and the model does not know them */
 	unsigned place_next;
 };
 
@@ -84,6 +88,8 @@ struct world_req *world_submit(struct world *w, uint16_t type, uint16_t flags, u
 int world_do(struct world *w, uint16_t type, uint16_t flags, uint64_t offset, uint32_t len);
 bool world_overlaps(const struct world *w, uint64_t offset, uint64_t len, bool reads_too);
 unsigned world_inflight(const struct world *w);
+/* Resize; false: it made no progress. The model becomes zeros behind the new or old end. */
+bool world_resize(struct world *w, uint64_t size);
 /* Read everything and compare; mismatches are counted. */
 void world_check_all(struct world *w);
 /* Parity of all extents fits their data; how many blocks do not. */

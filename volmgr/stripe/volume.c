@@ -356,6 +356,9 @@ static void retry_fire(struct io_timer *t)
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, retry_timer));
 
 	volume_unstall(v);
+	for (struct tx *tx = v->undecided; tx != NULL; tx = tx->next)
+		if (tx->phase == TX_ABORT_WAIT && tx->st->dreads != NULL)
+			stripe_start(v, tx->st);
 }
 
 /* Somebody else owns the volume now, or the start failed: nothing may be changed any more. */
@@ -475,20 +478,46 @@ void volume_free(struct volume *v)
 	volume_release(v);
 }
 
+struct resize {
+	struct volume *v;
+	uint64_t size;
+	void (*done)(void *arg, int err);
+	void *arg;
+};
+
+static void resize_done(void *arg, int err)
+{
+	struct resize *r = arg;
+
+	if (err == 0)
+		r->v->config.size = r->size;
+	r->done(r->arg, err);
+	free(r);
+}
+
+/*
+ * When it shrinks, zeros are written behind the new end, so that they are there should it grow
+ * again. They are flushed, and until then the old end counts: a resize that fails may be repeated.
+ */
 void volume_resize(struct volume *v, uint64_t size, void (*done)(void *arg, int err), void *arg)
 {
-	uint64_t from = size, to = size;
+	struct resize *r = malloc(sizeof(*r));
+	uint64_t to = size;
 	struct op *op;
 
 	assert(size % WEFT_BLOCK_BYTES == 0 && size <= VOLUME_SIZE_MAX);
-	if (size < v->config.size) /* so that zeros are there should the volume grow again */
+	if (size < v->config.size)
 		to = (v->config.size + v->l.extent - 1) / v->l.extent * v->l.extent;
-	op = op_own(v, NBD_CMD_WRITE_ZEROES, from, to, done, arg);
+	op = r == NULL ? NULL : op_own(v, NBD_CMD_WRITE_ZEROES, size, to, resize_done, r);
 	if (op == NULL) {
+		free(r);
 		done(arg, -ENOMEM);
 		return;
 	}
-	v->config.size = size;
+	*r = (struct resize){v, size, done, arg};
+	op->fua = size < v->config.size;
+	if (size > v->config.size)
+		v->config.size = size;
 	op_wait(op); /* never from inside this call */
 	volume_wake(v);
 }
