@@ -115,9 +115,26 @@ static void forget_touched(struct world *w)
 		w->known[b] &= !w->touched[b];
 }
 
+static void on_stopped(void *arg, int err)
+{
+	(void)arg;
+	(void)err;
+}
+
+/* An orderly stop that does not come to its end when a server is away. */
+static void give_up_stopping(struct world *w)
+{
+	volume_stop(w->v, on_stopped, w);
+	for (unsigned n = fake_below(&w->env, 200); n > 0; n--)
+		world_step(w);
+	world_settle(w, fake_below(&w->env, 2) == 0 ? 0 : 1000);
+}
+
 /* volmgr dies; any server may lose its memory with it; flaky ones stay away or come back late. */
 static void die(struct world *w, unsigned nflaky)
 {
+	if (fake_below(&w->env, 4) == 0)
+		give_up_stopping(w);
 	forget_touched(w);
 	world_kill(w);
 	for (unsigned i = 0; i < w->cluster.n; i++) {

@@ -307,6 +307,7 @@ struct volume {
 	unsigned stop_step;
 	int stop_err;
 	bool never_ran;		  /* stopped before its start was over */
+	bool opened;		  /* the start was over once */
 	bool resolved;		  /* COMMITs of the start are on their way, or done */
 	uint64_t start_committed; /* highest watermark that the servers told at the start */
 };

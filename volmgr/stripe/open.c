@@ -306,6 +306,7 @@ static void open_done(struct volume *v)
 	void (*ready)(void *arg, int err) = v->ready;
 
 	v->state = VOLUME_RUNNING;
+	v->opened = true;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 
@@ -445,8 +446,9 @@ bool open_may_sync(const struct server *s)
 {
 	const struct volume *v = s->v;
 
-	return v->state != VOLUME_STARTING ||
-	       (v->resolve == NULL && (!v->resolved || s->resolving));
+	if (v->state != VOLUME_STARTING)
+		return v->opened;
+	return v->resolve == NULL && (!v->resolved || s->resolving);
 }
 
 /* Who is fenced has to be in, or it looks as if it had been. */

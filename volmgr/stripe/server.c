@@ -176,6 +176,8 @@ static void sync_complete(struct server *s)
 		s->fenced = true;
 		s->state = SERVER_UP;
 		open_server_up(s);
+	} else if (!s->v->opened) { /* stopped before that: nothing is to be judged */
+		s->state = SERVER_DOWN;
 	} else if (s->nlisted == 0) {
 		sync_judge(s);
 	} else { /* COMMITs go there next: nothing may be committed before it is durable */
