@@ -10,11 +10,14 @@
 
 #include "banned.h"
 
-/* Prepared txs that lie further back than this part of the ring hold the tail up: they, and the
- * ones behind them, up to the second part, are written again. The difference keeps checkpoints
- * rare. */
-#define RELOG_START_DIV 4u
-#define RELOG_DIV	8u
+/*
+ * Prepared txs hold the tail up when they lie further back than this part of the ring. They, and
+ * the ones behind them up to the second part, are written again. The first must be more than what
+ * all undecided txs take together (UNDECIDED_DIV, a quarter): else they would be written round and
+ * round.
+ */
+#define RELOG_START(blocks) ((blocks) / 8 * 3)
+#define RELOG_DIV	    8u
 
 static void task_run(struct io_task *t)
 {
@@ -32,7 +35,7 @@ static bool relog_due(const struct store *s)
 {
 	const struct batch *b = s->wal.batches;
 
-	return b != NULL && s->wal.head - b->block >= s->wal.blocks / RELOG_START_DIV;
+	return b != NULL && s->wal.head - b->block >= RELOG_START(s->wal.blocks);
 }
 
 /* Asked again and again while the log is full: whether the tail can move must cost nothing. */

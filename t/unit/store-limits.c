@@ -187,6 +187,41 @@ static void test_log(int fd)
 	world_free(&w);
 }
 
+/* As many undecided txs as there may be: the next waits, and the log is not written round and
+ * round. */
+static void test_undecided(int fd)
+{
+	struct world w;
+	struct call *c = NULL;
+	uint32_t slot, gen;
+	uint64_t tx = 0, before;
+
+	world_init(&w, fd, 6, true);
+	w.disk.ordered = true;
+	ok(world_open(&w) && do_fence(&w, 1, NULL) == 0 && do_label(&w, 1, &slot, &gen) == 0,
+	   "a store with a small log");
+	for (bool done = true; done && tx < 1000;) {
+		c = call_prepare(&w, tx + 1, tx % 1000 * 4096, gen, 1, WEFT_MODE_DATA, page);
+		tx++;
+		store_request(w.store, &c->req);
+		for (int i = 0; i < 200 && !c->done; i++)
+			world_step(&w);
+		done = c->done;
+		if (done)
+			call_free(c);
+	}
+	is_int(tx, (8u << 20) / 4 / 4096 + 1, "a quarter of the log is undecided, the next waits");
+	before = w.disk.count;
+	for (uint64_t until = w.env.now_ns + 10 * NS_PER_S; w.env.now_ns < until;)
+		world_step(&w);
+	ok(!c->done && w.disk.count - before < 300, "meanwhile the disk is left alone");
+	is_int(do_tx(&w, WEFT_CMD_COMMIT, 100), 0, "a COMMIT");
+	ok(world_until(&w, &c->done) && c->error == 0, "lets it go on");
+	call_free(c);
+	is_int(world_close(&w), 0, "the store closes");
+	world_free(&w);
+}
+
 /* Some operation fails, each one in turn: requests fail or succeed, none hangs; then it opens
  * again. */
 static void test_faults(int fd)
@@ -234,6 +269,7 @@ int main(void)
 	test_damaged(fd);
 	test_full(fd);
 	test_log(fd);
+	test_undecided(fd);
 	test_faults(fd);
 	close(fd);
 	return done_testing();
