@@ -29,6 +29,7 @@
 #include "banned.h"
 
 #define SEND_ROUNDS_MAX	  8	    /* sends of one stream before the others get their turn */
+#define RECV_ROUNDS_MAX	  8	    /* direct receives after one that filled its window */
 #define UNIX_SNDBUF_BYTES (1 << 20) /* the default of 208 KiB makes large replies wait */
 
 enum stream_state {
@@ -53,6 +54,7 @@ struct uring_stream {
 	bool sock_full;	 /* the last send did not fit: wait for room before trying */
 	bool drained;	 /* output() had nothing more */
 	bool cancelled;	 /* what is under way was asked to end */
+	size_t recv_len; /* bytes that recv_op may take */
 	uint64_t send_timeout_ns;
 	struct uring_stream *next; /* in u->kicked */
 	struct uring_op recv_op;
@@ -208,7 +210,35 @@ static void stream_receive(struct uring_stream *s)
 		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	uring_file_flag(sqe, s->slot);
 	uring_sqe_op(sqe, &s->recv_op);
+	s->recv_len = len;
 	s->receiving = true;
+}
+
+/*
+ * The last receive filled its window, so more is there: a header's payload, or the next request.
+ * Take it at once; a trip through the ring for each piece would answer each on its own, and wake
+ * the peer each time.
+ */
+static void stream_receive_now(struct uring_stream *s)
+{
+	for (int i = 0; i < RECV_ROUNDS_MAX && s->state == STREAM_OPEN && !s->sock_empty; i++) {
+		void *ptr = NULL;
+		size_t len = s->base.ops->window(s->base.engine, &ptr);
+		ssize_t n;
+		int err;
+
+		if (len == 0)
+			return;
+		n = recv(s->fd, ptr, len, MSG_DONTWAIT);
+		if (n <= 0) { /* nothing, the end or an error: the ring tells */
+			s->sock_empty = n < 0 && errno == EAGAIN;
+			return;
+		}
+		s->sock_empty = (size_t)n < len;
+		err = s->base.ops->received(s->base.engine, (size_t)n);
+		if (err < 0)
+			stream_end(s, STREAM_CLOSING, err);
+	}
 }
 
 static void receive_done(struct uring_op *op, int res, unsigned flags)
@@ -235,6 +265,8 @@ static void receive_done(struct uring_op *op, int res, unsigned flags)
 	err = s->base.ops->received(s->base.engine, (size_t)res);
 	if (err < 0)
 		stream_end(s, STREAM_CLOSING, err);
+	else if ((size_t)res == s->recv_len)
+		stream_receive_now(s);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------
