@@ -158,8 +158,7 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	s->handle(s->arg, &p->r);
 }
 
-/* ---- connections -------------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------------------------- */
 /*
  * libevent does not say how many connections it has. The lowest free descriptor does, about: when
  * it is high, no more are accepted for a while, and the rest of the process still has descriptors

@@ -17,8 +17,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* ---- streams: one connection ------------------------------------------------------------------
- */
+/* ---- streams: one connection --------------------------------------------------------------- */
 
 /* The most iovecs that one output() call fills and one send takes. */
 #define STREAM_IOV_MAX 64
@@ -86,8 +85,7 @@ static inline void stream_close(struct stream *s)
 	s->transport->close(s);
 }
 
-/* ---- disks: one file or block device ----------------------------------------------------------
- */
+/* ---- disks: one file or block device ------------------------------------------------------- */
 
 /* Embed in what the operation belongs to. Memory, and the buffers, belong to the submitter and stay
  * until done(). */
@@ -127,8 +125,7 @@ struct disk {
 	uint32_t align; /* bytes; a power of two, 1 for the page cache, up to 4096 for O_DIRECT */
 };
 
-/* ---- time, deferred work ----------------------------------------------------------------------
- */
+/* ---- time, deferred work ------------------------------------------------------------------- */
 
 struct env;
 

@@ -65,8 +65,7 @@ static struct uring_disk *to_disk(struct disk *base)
 	return (struct uring_disk *)base;
 }
 
-/* ---- operations in the ring ---------------------------------------------------------------------
- */
+/* ---- operations in the ring ---------------------------------------------------------------- */
 
 static void io_done(struct uring_op *op, int res, unsigned flags);
 
@@ -191,8 +190,7 @@ static void io_done(struct uring_op *op, int res, unsigned flags)
 		io_complete(io, (int64_t)io->total);
 }
 
-/* ---- reads and writes ---------------------------------------------------------------------------
- */
+/* ---- reads and writes ---------------------------------------------------------------------- */
 
 /* On a tmpfs: now, and completed from the loop. */
 static int64_t move_now(struct uring_disk_io *io)
@@ -298,8 +296,7 @@ static int disk_write_now(struct disk *base, const void *buf, uint32_t len, uint
 	return n == (ssize_t)len ? (int)len : -EAGAIN;
 }
 
-/* ---- the rest -----------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------------ */
 
 static void disk_sync(struct disk *base, struct disk_op *op)
 {

@@ -16,8 +16,7 @@
 
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS) /* after an error such as too many open files */
 
-/* ---- accept -------------------------------------------------------------------------------------
- */
+/* ---- accept -------------------------------------------------------------------------------- */
 
 struct uring_listener {
 	struct uring *u;
@@ -112,8 +111,7 @@ void uring_listener_close(struct uring_listener *l)
 		listener_free(l);
 }
 
-/* ---- connect ------------------------------------------------------------------------------------
- */
+/* ---- connect ------------------------------------------------------------------------------- */
 
 struct uring_connection {
 	struct uring *u;

@@ -96,8 +96,7 @@ static void stream_end(struct uring_stream *s, enum stream_state state, int err)
 	stream_queue(s);
 }
 
-/* ---- sending ------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------- */
 
 static size_t stream_output(struct uring_stream *s)
 {
@@ -190,8 +189,7 @@ static void stream_send(struct uring_stream *s)
 		stream_queue(s);
 }
 
-/* ---- receiving ----------------------------------------------------------------------------------
- */
+/* ---- receiving ----------------------------------------------------------------------------- */
 
 static void stream_receive(struct uring_stream *s)
 {
@@ -269,8 +267,7 @@ static void receive_done(struct uring_op *op, int res, unsigned flags)
 		stream_receive_now(s);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------- */
 
 /* Ask what is under way to end. Returns true when nothing is. */
 static bool stream_quiet(struct uring_stream *s)
@@ -342,8 +339,7 @@ void uring_streams_flush(struct uring *u)
 	}
 }
 
-/* ---- calls --------------------------------------------------------------------------------------
- */
+/* ---- calls --------------------------------------------------------------------------------- */
 
 static void transport_kick(struct stream *base)
 {

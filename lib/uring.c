@@ -33,8 +33,7 @@ static uint64_t clock_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* ---- env ----------------------------------------------------------------------------------------
- */
+/* ---- env ----------------------------------------------------------------------------------- */
 
 static uint64_t env_now(struct env *e)
 {
@@ -86,8 +85,7 @@ struct env *uring_env(struct uring *u)
 	return &u->env;
 }
 
-/* ---- submission ---------------------------------------------------------------------------------
- */
+/* ---- submission ---------------------------------------------------------------------------- */
 
 struct io_uring_sqe *uring_sqe(struct uring *u)
 {
@@ -126,8 +124,7 @@ void uring_finish(struct uring *u, struct disk_op *op, int64_t res)
 	u->finished_tail = &op->next;
 }
 
-/* ---- messages -----------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------ */
 
 void uring_post(struct uring *u, struct uring_message *m)
 {
@@ -175,8 +172,7 @@ static void event_done(struct uring_op *op, int res, unsigned flags)
 	}
 }
 
-/* ---- the loop -----------------------------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------------------------ */
 
 /* Handles what is in the completion queue. Returns how many. */
 static unsigned run_completions(struct uring *u)
@@ -370,8 +366,7 @@ void uring_stop(struct uring *u)
 	u->stop = true;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 /*
  * Deferred task work runs only when we ask for completions, on our thread: fewer interruptions and

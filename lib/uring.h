@@ -43,8 +43,7 @@ struct uring_message {
 };
 void uring_post(struct uring *u, struct uring_message *m);
 
-/* ---- connections -------------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------------------------- */
 
 /* A stream on a connected socket; takes over fd. Attach an engine before events are handled. NULL:
  * out of memory; fd is closed. send_timeout_ms: a peer that takes nothing for so long is closed. */
@@ -71,8 +70,7 @@ struct uring_listener *uring_listen(struct uring *u, int fd, void (*accepted)(vo
 				    void *arg);
 void uring_listener_close(struct uring_listener *l);
 
-/* ---- disks
- * --------------------------------------------------------------------------------------- */
+/* ---- disks --------------------------------------------------------------------------------- */
 
 /* map, map_len: a shared mapping of the file that sync has to cover, or NULL. direct: fd is
  * O_DIRECT. Takes over fd. */

@@ -77,8 +77,7 @@ static struct export_file *file_of(struct nbd_req *req)
 	return req->export_ctx;
 }
 
-/* ---- the end of a request that had to wait ----------------------------------------------------
- */
+/* ---- the end of a request that had to wait ------------------------------------------------- */
 
 static void file_sync_start(struct export_file *f);
 
@@ -108,8 +107,7 @@ static void file_done(struct nbd_req *req, int64_t res)
 	file_stop_maybe(f);
 }
 
-/* ---- flush: one sync for all that wait
- * ----------------------------------------------------------- */
+/* ---- flush: one sync for all that wait ----------------------------------------------------- */
 
 static void file_synced(struct disk_op *op, int64_t res)
 {
@@ -162,8 +160,7 @@ static void file_changed(struct nbd_req *req)
 		file_done(req, 0);
 }
 
-/* ---- reads --------------------------------------------------------------------------------------
- */
+/* ---- reads --------------------------------------------------------------------------------- */
 
 static void file_read_done(struct disk_op *op, int64_t res)
 {
@@ -237,8 +234,7 @@ static void file_read(struct export_file *f, struct nbd_req *req)
 				       f->env->ops->now_ns(f->env) + NBDSRV_BACKLOG_MS * NS_PER_MS);
 }
 
-/* ---- writes -------------------------------------------------------------------------------------
- */
+/* ---- writes -------------------------------------------------------------------------------- */
 
 static void file_write_done(struct disk_op *op, int64_t res)
 {
@@ -264,8 +260,7 @@ static void file_write(struct export_file *f, struct nbd_req *req)
 	f->disk->ops->writev(f->disk, &io_of(req)->op, &iov, 1, req->offset);
 }
 
-/* ---- zeros --------------------------------------------------------------------------------------
- */
+/* ---- zeros --------------------------------------------------------------------------------- */
 
 static void file_zero_write(struct nbd_req *req);
 
@@ -358,8 +353,7 @@ static void file_zeroes(struct export_file *f, struct nbd_req *req)
 				     FALLOC_FL_KEEP_SIZE);
 }
 
-/* ---- hints and questions ------------------------------------------------------------------------
- */
+/* ---- hints and questions ------------------------------------------------------------------- */
 
 static void file_trim_done(struct disk_op *op, int64_t res)
 {
@@ -432,8 +426,7 @@ static void file_status(struct export_file *f, struct nbd_req *req)
 	nbd_req_done_status(req, f->status, n);
 }
 
-/* ---- the back end -------------------------------------------------------------------------------
- */
+/* ---- the back end -------------------------------------------------------------------------- */
 
 static void file_request(struct backend *b, struct nbd_req *req)
 {

@@ -44,8 +44,7 @@ struct listen {
 	void *closed_arg;
 };
 
-/* ---- what sessions ask -------------------------------------------------------------------------
- */
+/* ---- what sessions ask --------------------------------------------------------------------- */
 
 static int conn_open(void *ctx, struct nbd_session *s, const char *name, size_t len, bool info_only,
 		     struct nbd_export *out, const char **why)
@@ -103,8 +102,7 @@ static const struct nbd_server_ops conn_ops = {
 	.closed = conn_closed,
 };
 
-/* ---- connections --------------------------------------------------------------------------------
- */
+/* ---- connections --------------------------------------------------------------------------- */
 
 static void conn_name(int fd, char *name)
 {
@@ -157,8 +155,7 @@ static void conn_accepted(void *arg, int fd)
 	l->nconns++;
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------
- */
+/* ---- sockets ------------------------------------------------------------------------------- */
 
 static bool socket_allowed(const struct nbdsrv_options *opt, const struct addr *a)
 {

@@ -33,8 +33,7 @@ struct nbdsrv {
 
 static struct nbdsrv nbdsrv; /* signal handlers reach it */
 
-/* ---- stopping -----------------------------------------------------------------------------------
- */
+/* ---- stopping ------------------------------------------------------------------------------ */
 
 static void all_closed(void *arg)
 {
@@ -81,8 +80,7 @@ static void catch_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- starting -----------------------------------------------------------------------------------
- */
+/* ---- starting ------------------------------------------------------------------------------ */
 
 void nbdsrv_serving(struct nbdsrv *n, int err, const char *why)
 {

@@ -43,8 +43,7 @@ struct serve_store {
 	char why[PATH_MAX + 256]; /* what nbdsrv_serving() is told */
 };
 
-/* ---- before anything listens --------------------------------------------------------------------
- */
+/* ---- before anything listens --------------------------------------------------------------- */
 
 static int ss_open(struct serve_store *s)
 {
@@ -159,8 +158,7 @@ static int ss_map(struct serve_store *s)
 	return 0;
 }
 
-/* ---- the back end -------------------------------------------------------------------------------
- */
+/* ---- the back end -------------------------------------------------------------------------- */
 
 static uint64_t ss_real_free(void *ctx)
 {

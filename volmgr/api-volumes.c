@@ -66,8 +66,7 @@ static void volume_answer(struct cluster *c, struct http_request *r, const char 
 		api_json(r, status, volume_json(v));
 }
 
-/* ---- list, look at
- * --------------------------------------------------------------------------------------- */
+/* ---- list, look at ------------------------------------------------------------------------- */
 
 static void volumes_collected(void *arg)
 {
@@ -106,8 +105,7 @@ void api_volume_get(struct cluster *c, struct http_request *r, const char *name)
 		engine_collect(c, volume_collected, api_later(c, r, name));
 }
 
-/* ---- create, resize, delete
- * -------------------------------------------------------------------------------- */
+/* ---- create, resize, delete ---------------------------------------------------------------- */
 
 static void volume_changed(struct api_call *call, const struct refusal *refusal, int status)
 {
@@ -172,9 +170,7 @@ void api_volume_delete(struct cluster *c, struct http_request *r, const char *na
 	volumes_delete(c, name, volume_deleted, api_later(c, r, name));
 }
 
-/* ---- map
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- map ----------------------------------------------------------------------------------- */
 
 static json_t *shard_json(struct cluster *c, const struct extent_record *x, unsigned i)
 {

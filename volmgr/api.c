@@ -35,8 +35,7 @@ static const struct api_route routes[] = {
 	{HTTP_GET, "volumes", true, "map", api_volume_map},
 };
 
-/* ---- answers
- * ------------------------------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------------------------- */
 
 void api_json(struct http_request *r, int status, json_t *body)
 {
@@ -60,8 +59,7 @@ void api_refuse(struct http_request *r, const struct refusal *refusal)
 	api_json(r, refusal->status, body);
 }
 
-/* ---- answers that come later
- * ---------------------------------------------------------------------------- */
+/* ---- answers that come later --------------------------------------------------------------- */
 
 static void api_call_late(void *arg)
 {
@@ -99,8 +97,7 @@ struct http_request *api_call_end(struct api_call *call)
 	return r;
 }
 
-/* ---- routing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- routing ------------------------------------------------------------------------------- */
 
 /* What stands between the slashes after the prefix, at most three words. */
 struct api_path {

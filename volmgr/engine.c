@@ -13,8 +13,7 @@
 #include "volmgr.h"
 #include "banned.h"
 
-/* ---- what the engine asks for
- * ------------------------------------------------------------------------ */
+/* ---- what the engine asks for -------------------------------------------------------------- */
 
 static int engine_place(void *ctx, struct volume *e, unsigned count, uint32_t *servers)
 {
@@ -91,9 +90,7 @@ static const struct volume_ops engine_volume_ops = {
 	.peer = engine_peer,
 };
 
-/* ---- open
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- open ---------------------------------------------------------------------------------- */
 
 static void engine_started(void *arg, int err)
 {
@@ -159,8 +156,7 @@ void engine_open_run(struct task *t)
 	volume_start(v->engine, engine_started, v);
 }
 
-/* ---- resize, stop, discard
- * -------------------------------------------------------------------------------- */
+/* ---- resize, stop, discard ----------------------------------------------------------------- */
 
 static void engine_set_size(struct vol *v, uint64_t size)
 {
@@ -226,9 +222,7 @@ void engine_discard_run(struct task *t)
 	volume_discard(end->vol->engine, engine_discarded, end);
 }
 
-/* ---- looking
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- looking ------------------------------------------------------------------------------- */
 
 static bool engine_map_one(void *arg, const struct extent_record *r)
 {

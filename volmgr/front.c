@@ -57,8 +57,7 @@ static void conn_unlink(struct conn *c)
 	c->prev = NULL;
 }
 
-/* ---- what the session asks
- * --------------------------------------------------------------------------- */
+/* ---- what the session asks ----------------------------------------------------------------- */
 
 /* NAME+room; a name of a volume has no "+". */
 static bool wants_room(const char *name, size_t len)
@@ -159,8 +158,7 @@ static const struct nbd_server_ops front_ops = {
 	.closed = front_closed,
 };
 
-/* ---- moving to the volume's thread
- * --------------------------------------------------------------------- */
+/* ---- moving to the volume's thread --------------------------------------------------------- */
 
 static void conn_config(struct conn *c, struct nbd_session_config *config)
 {
@@ -240,8 +238,7 @@ static void front_ready(void *ctx, struct nbd_session *s, void *export_ctx)
 	uring_stream_detach(c->stream, conn_detached, c);
 }
 
-/* ---- accepting
- * ------------------------------------------------------------------------------------------- */
+/* ---- accepting ----------------------------------------------------------------------------- */
 
 static bool front_admit(struct cluster *cl)
 {

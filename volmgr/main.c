@@ -55,8 +55,7 @@ static struct main_options opts = {
 	.level = LOG_LEVEL_INFO,
 };
 
-/* ---- options
- * ------------------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------- */
 
 static int set_text(const char **slot, const char *value)
 {
@@ -187,8 +186,7 @@ static const struct conf_program program = {
 	.options = options,
 };
 
-/* ---- what is running
- * -------------------------------------------------------------------------------------- */
+/* ---- what is running ----------------------------------------------------------------------- */
 
 static struct cluster cluster;
 static struct http_server *http_local, *http_public;
@@ -211,9 +209,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 	exit(1);
 }
 
-/* ---- stop
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- stop ---------------------------------------------------------------------------------- */
 
 static void stop_finished(void)
 {
@@ -289,8 +285,7 @@ static void stop_signal(void *arg, int signo)
 	worker_task(cluster.workers[0], t);
 }
 
-/* ---- start: secret, metadata
- * ------------------------------------------------------------------------------------ */
+/* ---- start: secret, metadata --------------------------------------------------------------- */
 
 static void start_secret(void)
 {
@@ -362,9 +357,7 @@ static void start_meta(void)
 	start_identity();
 }
 
-/* ---- start: sockets
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- start: sockets ------------------------------------------------------------------------ */
 
 static int listen_on(const char *text, unsigned port, char *bound)
 {
@@ -418,9 +411,7 @@ static void start_sockets(void)
 		http_fd = listen_on(opts.http, 10880, http_addr);
 }
 
-/* ---- start: the rest
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- start: the rest ----------------------------------------------------------------------- */
 
 static void start_workers(void)
 {

@@ -88,8 +88,7 @@ static void meta_leveldb_commit(struct meta *m, struct meta_batch *b,
 	pthread_mutex_unlock(&ml->lock);
 }
 
-/* ---- the writer's thread ------------------------------------------------------------------------
- */
+/* ---- the writer's thread ------------------------------------------------------------------- */
 
 static void meta_finish(struct meta_batch *list, int err)
 {

@@ -51,8 +51,7 @@ struct wpeer {
 
 static void wpeer_connect(struct wpeer *wp);
 
-/* ---- telling others
- * --------------------------------------------------------------------------------- */
+/* ---- telling others ------------------------------------------------------------------------ */
 
 struct wpeer_event {
 	struct control_message msg;
@@ -113,8 +112,7 @@ static struct weft_stat stat_from_wire(const struct weft_stat *wire)
 	return s;
 }
 
-/* ---- the end of a connection
- * ------------------------------------------------------------------------- */
+/* ---- the end of a connection --------------------------------------------------------------- */
 
 static void wpeer_free_probe(struct wpeer *wp, int err)
 {
@@ -202,8 +200,7 @@ static void wpeer_closed(void *ctx, struct nbd_client *c, int err, const char *w
 	wpeer_over(wp, err, text);
 }
 
-/* ---- its beginning
- * ----------------------------------------------------------------------------------- */
+/* ---- its beginning ------------------------------------------------------------------------- */
 
 static void probe_answered(struct nbd_call *call, int error)
 {
@@ -316,8 +313,7 @@ static void wpeer_connect(struct wpeer *wp)
 		      wpeer_connected, wp);
 }
 
-/* ---- calls
- * ---------------------------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------------- */
 
 static void wpeer_submit(struct peer *p, struct nbd_call *call)
 {
@@ -357,8 +353,7 @@ struct peer *wpeer_find(struct worker *w, uint32_t server)
 	return &w->peers[server - 1]->peer;
 }
 
-/* ---- tasks
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tasks --------------------------------------------------------------------------------- */
 
 static bool peers_grow(struct worker *w, uint32_t number)
 {

@@ -73,8 +73,7 @@ static void servers_insert(struct cluster *c, struct server *s)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* ---- telling the data threads
- * --------------------------------------------------------------------- */
+/* ---- telling the data threads -------------------------------------------------------------- */
 
 static void peer_add_done(struct task *t)
 {
@@ -115,8 +114,7 @@ void servers_connect(struct cluster *c, struct worker *w)
 			server_connect(c->servers[i], w);
 }
 
-/* ---- start
- * -------------------------------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------------------------- */
 
 static int servers_load_one(void *arg, const char *key, const void *value, size_t len)
 {
@@ -172,8 +170,7 @@ int servers_load(struct cluster *c, const char **why)
 	return err;
 }
 
-/* ---- news from a peer
- * ----------------------------------------------------------------------------------- */
+/* ---- news from a peer ---------------------------------------------------------------------- */
 
 void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why)
 {
@@ -192,8 +189,7 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 		health_now(c);
 }
 
-/* ---- placing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- placing ------------------------------------------------------------------------------- */
 
 static void server_placed(struct server *s, uint64_t now)
 {
@@ -233,9 +229,7 @@ int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t 
 	return err == -ENOSPC && known >= count ? -EAGAIN : err;
 }
 
-/* ---- add
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- add ----------------------------------------------------------------------------------- */
 
 struct server_add {
 	struct peer_probe probe; /* first */
@@ -457,9 +451,7 @@ void servers_add(struct cluster *c, const char *address, const char *name, const
 	worker_task(c->workers[0], &add->probe.task);
 }
 
-/* ---- remove
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- remove -------------------------------------------------------------------------------- */
 
 struct server_use {
 	struct cluster *cluster;

@@ -60,8 +60,7 @@ struct refusal {
 	char hint[256]; /* what to do; may be empty */
 };
 
-/* ---- task: a piece of work for a data thread, whose end comes back to the control thread
- * ---------- */
+/* ---- task: a piece of work for a data thread, whose end comes back to the control thread --- */
 
 struct task {
 	void (*run)(struct task *t);  /* on the worker; calls task_finish() once, now or later */
@@ -72,8 +71,7 @@ struct task {
 	struct control_message to_control;
 };
 
-/* ---- a volume
- * ------------------------------------------------------------------------------------- */
+/* ---- a volume ------------------------------------------------------------------------------ */
 
 enum vol_state { VOL_OPENING, VOL_STARTING, VOL_READY, VOL_FAILED, VOL_DELETING };
 
@@ -106,8 +104,7 @@ struct vol {
 	int ready_err;
 };
 
-/* ---- a server as the control thread knows it
- * ------------------------------------------------------- */
+/* ---- a server as the control thread knows it ----------------------------------------------- */
 
 enum server_state { SERVER_CONNECTING, SERVER_UP, SERVER_DOWN, SERVER_WRONG_STORE };
 
@@ -133,8 +130,7 @@ struct server {
 	bool removing;
 };
 
-/* ---- a data thread
- * ----------------------------------------------------------------------------------- */
+/* ---- a data thread ------------------------------------------------------------------------- */
 
 struct worker {
 	struct cluster *cluster;
@@ -192,8 +188,7 @@ struct cluster {
 	uint64_t next_server, next_volume;
 };
 
-/* ---- util.c
- * --------------------------------------------------------------------------------------- */
+/* ---- util.c -------------------------------------------------------------------------------- */
 
 /* Memory for small control structs: when there is none, the process cannot even say so. Zeroed. */
 void *mem_must(size_t bytes);
@@ -209,8 +204,7 @@ void refuse_unknown(struct refusal *r, const char *what, const char *name);
 char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf);
 bool uuid_parse(const char *text, uint8_t uuid[WEFT_UUID_BYTES]);
 
-/* ---- worker.c
- * --------------------------------------------------------------------------------------- */
+/* ---- worker.c ------------------------------------------------------------------------------ */
 
 /* Starts the thread and waits until its loop is there. 0 or -errno. */
 int worker_start(struct cluster *c, unsigned index, size_t pool_bytes, unsigned spin_us);
@@ -226,8 +220,7 @@ void stream_drop(struct stream *s);
 /* For quitting: a connection or peer of w is gone. */
 void worker_check_quit(struct worker *w);
 
-/* ---- peer.c: connections to servers, on a data thread
- * --------------------------------------------- */
+/* ---- peer.c: connections to servers, on a data thread -------------------------------------- */
 
 struct peer *wpeer_find(struct worker *w, uint32_t server);
 /* A server's address for a worker. Runs on the worker; all fields are copied. */
@@ -273,8 +266,7 @@ void peers_close(struct worker *w);
 /* After the loop has ended. */
 void peers_free(struct worker *w);
 
-/* ---- engine.c: the stripe engine's binding, on a data thread
- * ------------------------------------------- */
+/* ---- engine.c: the stripe engine's binding, on a data thread ------------------------------- */
 
 struct engine_open {
 	struct task task; /* done when the engine is there; vol->ready_msg when it has started */
@@ -318,8 +310,7 @@ void engine_map_run(struct task *t);
 /* Copy every engine's counters to vol->stat, then done(arg) on the control thread. */
 void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg);
 
-/* ---- front.c: NBD clients
- * ------------------------------------------------------------------------------ */
+/* ---- front.c: NBD clients ------------------------------------------------------------------ */
 
 struct front_listen {
 	struct task task;
@@ -332,8 +323,7 @@ void front_close_all(struct worker *w);
 /* The volume has another size: tell its clients' sessions. On the volume's worker. */
 void front_set_size(struct vol *v, uint64_t size);
 
-/* ---- servers.c
- * ------------------------------------------------------------------------------------------ */
+/* ---- servers.c ----------------------------------------------------------------------------- */
 
 int servers_load(struct cluster *c, const char **why);
 struct server *server_by_number(struct cluster *c, uint32_t number);
@@ -355,15 +345,13 @@ int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t 
 /* How many servers are registered and not on their way out, and how many of them are up. */
 void servers_count(struct cluster *c, unsigned *total, unsigned *up);
 
-/* ---- health.c
- * -------------------------------------------------------------------------------------------- */
+/* ---- health.c ------------------------------------------------------------------------------ */
 
 void health_start(struct cluster *c);
 void health_stop(void);
 void health_now(struct cluster *c);
 
-/* ---- volumes.c
- * ------------------------------------------------------------------------------------------- */
+/* ---- volumes.c ----------------------------------------------------------------------------- */
 
 struct volume_spec {
 	char name[NAME_MAX_BYTES + 1];
@@ -390,9 +378,7 @@ int volumes_attach(struct cluster *c, const char *name, size_t len, bool count, 
 		   uint64_t *size, const char **why);
 void volumes_detach(struct vol *v);
 
-/* ---- api.c
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- api.c --------------------------------------------------------------------------------- */
 
 struct http_request;
 /* Handlers for lib/http.h; arg is the cluster. */

@@ -42,8 +42,7 @@ static int volume_put(struct vol *v, uint64_t size, bool deleting)
 	return err;
 }
 
-/* ---- create
- * ------------------------------------------------------------------------------------------- */
+/* ---- create -------------------------------------------------------------------------------- */
 
 struct volume_create_wait {
 	volumes_cb cb;
@@ -192,8 +191,7 @@ void volumes_create(struct cluster *c, const struct volume_spec *spec, volumes_c
 	volume_open(v);
 }
 
-/* ---- resize
- * -------------------------------------------------------------------------------------------- */
+/* ---- resize -------------------------------------------------------------------------------- */
 
 static void volume_resize_end(struct engine_resize *rs, const struct refusal *r)
 {
@@ -292,8 +290,7 @@ void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shr
 	worker_task(v->worker, &rs->task);
 }
 
-/* ---- delete
- * --------------------------------------------------------------------------------------------- */
+/* ---- delete -------------------------------------------------------------------------------- */
 /*
  * First the record says "deleting", durably: from then on the volume is never served again, also
  * not after a restart, which goes on here. Then the slots are given back, and at last the records

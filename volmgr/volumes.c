@@ -39,8 +39,7 @@ void vol_set_state(struct vol *v, enum vol_state state)
 	pthread_mutex_unlock(&v->cluster->lock);
 }
 
-/* ---- clients: any thread
- * ------------------------------------------------------------------------------ */
+/* ---- clients: any thread ------------------------------------------------------------------- */
 
 /* Under the lock. The empty name is the only volume there is. */
 static struct vol *volumes_find(struct cluster *c, const char *name, size_t len)
@@ -91,8 +90,7 @@ void volumes_detach(struct vol *v)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* ---- opening
- * -------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 static struct worker *worker_choose(struct cluster *c)
 {
@@ -206,8 +204,7 @@ void volume_open(struct vol *v)
 	worker_task(v->worker, &open->task);
 }
 
-/* ---- start: all volumes, each with a new epoch
- * ------------------------------------------------------------ */
+/* ---- start: all volumes, each with a new epoch --------------------------------------------- */
 
 static int volumes_load_one(void *arg, const char *key, const void *value, size_t len)
 {
@@ -270,9 +267,7 @@ int volumes_load(struct cluster *c, const char **why)
 	return 0;
 }
 
-/* ---- stop
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- stop ---------------------------------------------------------------------------------- */
 
 struct volumes_stop {
 	unsigned pending, failed;

@@ -127,8 +127,7 @@ void worker_quit_run(struct task *t)
 	worker_check_quit(w);
 }
 
-/* ---- a stream that nobody wants
- * ------------------------------------------------------------------------ */
+/* ---- a stream that nobody wants ------------------------------------------------------------ */
 
 static size_t null_window(void *engine, void **ptr)
 {

@@ -7,8 +7,7 @@
 
 #include "banned.h"
 
-/* ---- answers
- * --------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------- */
 
 void req_answer_bytes(struct store *s, struct nbd_req *req, const void *data, uint32_t len)
 {
@@ -65,8 +64,7 @@ void req_answer_durable(struct store *s, struct nbd_req *req)
 	}
 }
 
-/* ---- failure, waiting
- * ------------------------------------------------------------------------------ */
+/* ---- failure, waiting ---------------------------------------------------------------------- */
 
 void store_fail(struct store *s, int err, const char *what)
 {
@@ -127,8 +125,7 @@ static void stall_fire(struct io_timer *t)
 	store_stall_kick((struct store *)((char *)t - offsetof(struct store, stall_timer)));
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------ */
 
 static void stat_reply(struct store *s, struct nbd_req *req)
 {
@@ -240,8 +237,7 @@ void store_stat(struct store *s, struct weft_stat *st)
 	st->log_used_bytes = wal_used(s) * LOG_BLOCK;
 }
 
-/* ---- opening and closing
- * ---------------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------------------------- */
 
 static bool make_tables(struct store *s)
 {

@@ -135,8 +135,7 @@ struct disk_entry {
 } __attribute__((packed));
 static_assert(sizeof(struct disk_entry) == 72, "disk");
 
-/* ---- the log ------------------------------------------------------------------------------------
- */
+/* ---- the log ------------------------------------------------------------------------------- */
 
 #define LOG_MAGIC	     0x474f4c57u /* "WLOG" */
 #define LOG_HEADER_MAX	     (64u << 10) /* bytes of header and records in one batch */

@@ -85,8 +85,7 @@ void prepare_finish(struct store *s, struct nbd_req *req, struct buf *old, int e
 	nbd_req_done_data(req, &seg, 1);
 }
 
-/* ---- the bytes as they were
- * ----------------------------------------------------------------------- */
+/* ---- the bytes as they were ---------------------------------------------------------------- */
 
 static int old_read_now(struct store *s, const struct src *src, uint8_t *to)
 {
@@ -131,8 +130,7 @@ static int old_fill(struct store *s, const struct nbd_req *req, struct buf *old,
 	return 0;
 }
 
-/* ---- taking turns
- * --------------------------------------------------------------------------------- */
+/* ---- taking turns -------------------------------------------------------------------------- */
 
 static void prep_free(struct prep *p)
 {

@@ -148,8 +148,7 @@ static int fill_now(struct store *s, const struct span *sp, struct buf *buf, uin
 	return 0;
 }
 
-/* ---- the long way
- * --------------------------------------------------------------------------------- */
+/* ---- the long way -------------------------------------------------------------------------- */
 
 static void read_step(struct read_op *r);
 

@@ -283,8 +283,7 @@ int rec_decode(const uint8_t *p, size_t len, const struct rec_limits *limits, st
 	return (int)bytes;
 }
 
-/* ---- labels: big-endian on the wire, little-endian on disk
- * --------------------------------------- */
+/* ---- labels: big-endian on the wire, little-endian on disk --------------------------------- */
 
 void label_seal(struct disk_label *d)
 {

@@ -51,8 +51,7 @@ static void end(struct store *s, int err, const char *why)
 	s->ready(s->ready_ctx, err, why);
 }
 
-/* ---- records
- * --------------------------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------------------------- */
 
 static void drop(struct store *s, struct ptx *t)
 {
@@ -222,8 +221,7 @@ static int redo(struct store *s, const struct rec_view *v, const uint8_t *payloa
 	}
 }
 
-/* ---- batches
- * --------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------- */
 
 static bool payload_valid(const struct rec_view *v, const uint8_t *payload)
 {
@@ -314,8 +312,7 @@ static int64_t take_batch(struct store *s, const uint8_t *p, size_t len)
 	return h.blocks;
 }
 
-/* ---- after the log
- * --------------------------------------------------------------------------------- */
+/* ---- after the log ------------------------------------------------------------------------- */
 
 /*
  * What the map says of a granule may be from any time since the tail. Where the committed records
@@ -491,8 +488,7 @@ static void read_chunk(struct store *s)
 	s->disk->ops->readv(s->disk, &r->op, &iov, 1, s->info.log_offset + at * LOG_BLOCK);
 }
 
-/* ---- before the log
- * -------------------------------------------------------------------------------- */
+/* ---- before the log ------------------------------------------------------------------------ */
 
 static void super_found(struct store *s)
 {

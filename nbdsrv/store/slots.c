@@ -137,8 +137,7 @@ int slots_settle(struct store *s, const char **why)
 	return 0;
 }
 
-/* ---- LABEL
- * ---------------------------------------------------------------------------------------- */
+/* ---- LABEL --------------------------------------------------------------------------------- */
 
 static bool label_fits(const struct nbd_req *req, const struct weft_label *l)
 {
@@ -221,8 +220,7 @@ void slot_apply_label(struct store *s, const struct rec *r)
 		assert(!"a volume with slots was forgotten");
 }
 
-/* ---- DISCARD
- * -------------------------------------------------------------------------------------- */
+/* ---- DISCARD ------------------------------------------------------------------------------- */
 
 /*
  * Only prepared txs are left: nothing is on its way home, into the log or from the disk. What was
@@ -341,8 +339,7 @@ void slot_apply_discard(struct store *s, const struct rec *r)
 	slot_clear(s, r->slot);
 }
 
-/* ---- LABELS
- * --------------------------------------------------------------------------------------- */
+/* ---- LABELS -------------------------------------------------------------------------------- */
 
 void slot_labels(struct store *s, struct nbd_req *req)
 {

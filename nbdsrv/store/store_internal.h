@@ -48,8 +48,7 @@
 #define BATCH_IOV_MAX	  512u
 #define ABORTED_MAX	  4096u /* ABORTs that late PREPAREs are compared with */
 
-/* ---- objects
- * ------------------------------------------------------------------------------------- */
+/* ---- objects ------------------------------------------------------------------------------- */
 
 /* Objects of one size, recycled; the memory goes back when the store is freed. slab.c */
 struct slab {
@@ -386,8 +385,7 @@ struct store {
 	void *closed_ctx;
 };
 
-/* ---- slab.c
- * -------------------------------------------------------------------------------------- */
+/* ---- slab.c -------------------------------------------------------------------------------- */
 
 /* clear: the first bytes, which slab_get() zeroes; what follows is set before it is read. */
 void slab_init(struct slab *slab, size_t size, size_t clear);
@@ -397,8 +395,7 @@ bool slab_ensure(struct slab *slab, size_t n);
 void *slab_get(struct slab *slab); /* NULL: no memory */
 void slab_put(struct slab *slab, void *object);
 
-/* ---- superblock.c
- * -------------------------------------------------------------------------------- */
+/* ---- superblock.c -------------------------------------------------------------------------- */
 
 uint64_t super_copy_offset(uint64_t size_bytes, unsigned copy);
 void super_encode(const struct disk_super *host, struct disk_super *disk);
@@ -414,8 +411,7 @@ void super_to_info(const struct disk_super *host, struct store_info *info);
 /* A sentence that lives as long as the process. */
 const char *store_why(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- map.c
- * --------------------------------------------------------------------------------------- */
+/* ---- map.c --------------------------------------------------------------------------------- */
 
 static inline struct disk_entry *map_entry(struct store *s, uint64_t index)
 {
@@ -444,8 +440,7 @@ void map_clear(struct store *s, uint64_t index);
 /* Take note of all granules in use, after replay. 0 or -EUCLEAN with a sentence. */
 int map_scan(struct store *s, const char **why);
 
-/* ---- granule.c
- * ----------------------------------------------------------------------------------- */
+/* ---- granule.c ----------------------------------------------------------------------------- */
 
 /* phys is a granule's number + 1 everywhere; 0: none. */
 bool granule_init(struct store *s);
@@ -461,8 +456,7 @@ bool granule_really_free(struct store *s);
 bool granule_reserve(struct store *s);
 void granule_unreserve(struct store *s);
 
-/* ---- space.c
- * ------------------------------------------------------------------------------------- */
+/* ---- space.c ------------------------------------------------------------------------------- */
 
 void space_init(struct store *s);
 /* The store is open: what is free may hold space from an earlier run. */
@@ -473,8 +467,7 @@ void space_freed(struct store *s, uint64_t word);
 bool space_waits(const struct store *s);
 void space_stop(struct store *s);
 
-/* ---- pend.c
- * -------------------------------------------------------------------------------------- */
+/* ---- pend.c -------------------------------------------------------------------------------- */
 
 struct gran *gran_find(struct store *s, uint64_t index);
 struct gran *gran_get(struct store *s, uint64_t index); /* slab_ensure()d */
@@ -506,8 +499,7 @@ void ptx_ready(struct store *s, struct ptx *t);
 /* Its ABORT or DISCARD is durable. */
 void ptx_undo(struct store *s, struct ptx *t);
 
-/* ---- record.c: pure
- * ------------------------------------------------------------------------------ */
+/* ---- record.c: pure ------------------------------------------------------------------------ */
 
 /* Bytes and payload blocks of a record. */
 void rec_size(const struct rec *r, uint32_t *bytes, uint32_t *payload_blocks);
@@ -547,8 +539,7 @@ void label_to_wire(const struct disk_label *disk, struct weft_label *wire);
 bool label_valid(const struct disk_label *disk);
 void label_seal(struct disk_label *disk);
 
-/* ---- wal.c
- * --------------------------------------------------------------------------------------- */
+/* ---- wal.c --------------------------------------------------------------------------------- */
 
 void wal_init(struct store *s);
 /* Put a record at the end of the queue. */
@@ -572,8 +563,7 @@ void wal_stop(struct store *s);
 /* The durable record does what it says. */
 void rec_apply(struct store *s, struct rec *r);
 
-/* ---- the commands
- * -------------------------------------------------------------------------------- */
+/* ---- the commands -------------------------------------------------------------------------- */
 
 /* engine.c */
 void store_fail(struct store *s, int err, const char *what);

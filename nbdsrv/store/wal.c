@@ -115,8 +115,7 @@ bool wal_room_small(const struct store *s)
 	return wal_used(s) < s->wal.blocks - s->wal.blocks / 8;
 }
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 static void batch_append(struct wal *w, struct batch *b)
 {
@@ -268,8 +267,7 @@ static bool batch_write(struct store *s)
 	return true;
 }
 
-/* ---- syncing
- * -------------------------------------------------------------------------------------- */
+/* ---- syncing ------------------------------------------------------------------------------- */
 
 void rec_apply(struct store *s, struct rec *r)
 {
@@ -424,8 +422,7 @@ bool wal_fresh_to_log(struct store *s, struct part *p)
 	return true;
 }
 
-/* ---- the tail
- * ------------------------------------------------------------------------------------- */
+/* ---- the tail ------------------------------------------------------------------------------ */
 
 void wal_tail(struct store *s, struct disk_super *super)
 {

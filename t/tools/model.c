@@ -87,8 +87,7 @@ void model_unlock(struct model *m, uint64_t offset, uint32_t len, bool write)
 	}
 }
 
-/* ---- bytes
- * --------------------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------------- */
 
 /* The word at an address: the number of the write, and the address in words. */
 static uint64_t word(uint32_t seq, uint64_t address)
@@ -189,8 +188,7 @@ void model_flushed(struct model *m, uint64_t stamp)
 		alts_drop(m, &m->blocks[i], stamp);
 }
 
-/* ---- checking
- * ------------------------------------------------------------------------------------------ */
+/* ---- checking ------------------------------------------------------------------------------ */
 
 static void tell(struct model *m, uint64_t number, const uint8_t *got, uint32_t skip, uint32_t len)
 {

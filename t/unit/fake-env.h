@@ -151,8 +151,7 @@ FAKE_UNUSED static void fake_env_advance(struct fake_env *f, uint64_t ns)
 	f->now_ns = until;
 }
 
-/* ---- streams ----------------------------------------------------------------------------------
- */
+/* ---- streams ------------------------------------------------------------------------------- */
 
 struct fake_stream {
 	struct stream stream; /* first */

@@ -20,8 +20,7 @@ static size_t block_count(uint64_t blocks)
 	return (size_t)__builtin_popcountll(blocks);
 }
 
-/* ---- bytes
- * --------------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------------- */
 
 static void scatter(const struct nbd_call *call, const uint8_t *from, size_t len)
 {
@@ -80,8 +79,7 @@ static int do_read(struct fake_server *s, struct nbd_call *call)
 	return 0;
 }
 
-/* ---- txs
- * ------------------------------------------------------------------------------------------ */
+/* ---- txs ----------------------------------------------------------------------------------- */
 
 static void undo(struct fake_server *s, struct fake_prepared *p)
 {
@@ -306,8 +304,7 @@ static void do_crash(struct fake_server *s)
 	s->committed = s->committed_durable;
 }
 
-/* ---- the other commands
- * ----------------------------------------------------------------------------- */
+/* ---- the other commands -------------------------------------------------------------------- */
 
 static int do_fence(struct fake_server *s, struct nbd_call *call)
 {
@@ -441,8 +438,7 @@ static int execute(struct fake_server *s, struct nbd_call *call)
 	}
 }
 
-/* ---- delivery
- * --------------------------------------------------------------------------------------- */
+/* ---- delivery ------------------------------------------------------------------------------ */
 
 static void submit(struct peer *p, struct nbd_call *call)
 {

@@ -322,8 +322,7 @@ static void test_private(void)
 	peer_end(&p);
 }
 
-/* ---- limits, hand-over, splits
- * ------------------------------------------------------------------- */
+/* ---- limits, hand-over, splits ------------------------------------------------------------- */
 
 static void test_limits(void)
 {

@@ -149,8 +149,7 @@ static void tags_to_bytes(const struct op *op, uint8_t *out)
 				memcpy(out, &op->tag[i], 8);
 }
 
-/* ---- looking
- * ---------------------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------------------------- */
 
 /* What a store shows; the tx's tags stay empty, block[] has what is seen. */
 struct view {

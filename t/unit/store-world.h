@@ -235,8 +235,7 @@ __attribute__((unused)) static void world_free(struct world *w)
 	fake_disk_free(&w->disk);
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------ */
+/* ---- requests ------------------------------------------------------------------------------ */
 
 static struct call *call_new(struct world *w, unsigned type)
 {

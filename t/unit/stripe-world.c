@@ -6,8 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* ---- answers
- * ------------------------------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------------------------- */
 
 static void answered(struct world_req *r, int error)
 {
@@ -80,8 +79,7 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 	answered(r, 0);
 }
 
-/* ---- what the daemon does
- * ----------------------------------------------------------------------------- */
+/* ---- what the daemon does ------------------------------------------------------------------ */
 
 static int place(void *ctx, struct volume *v, unsigned count, uint32_t *servers)
 {
@@ -161,9 +159,7 @@ static void peer_changed(void *ctx, struct peer *p)
 		volume_peer_changed(w->v, p);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 void world_init(struct world *w, const struct world_geometry *g, uint64_t seed)
 {
@@ -312,8 +308,7 @@ void world_kill(struct world *w)
 	w->pool = w->config.pool = buf_pool_create(256u << 20, 0);
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------ */
 
 bool world_overlaps(const struct world *w, uint64_t offset, uint64_t len, bool reads_too)
 {
@@ -459,8 +454,7 @@ void world_check_all(struct world *w)
 	}
 }
 
-/* ---- parity
- * ---------------------------------------------------------------------------------------------- */
+/* ---- parity -------------------------------------------------------------------------------- */
 
 static unsigned check_extent(struct world *w, struct ec *ec, const struct extent_record *r)
 {

@@ -59,8 +59,7 @@ static void pair(int fds[2])
 		abort();
 }
 
-/* ---- streams ------------------------------------------------------------------------------------
- */
+/* ---- streams ------------------------------------------------------------------------------- */
 
 static void test_echo(size_t total, size_t chunk, const char *name)
 {
@@ -273,8 +272,7 @@ static void test_detach_busy(void)
 	source_free(&s);
 }
 
-/* ---- listeners ----------------------------------------------------------------------------------
- */
+/* ---- listeners ----------------------------------------------------------------------------- */
 
 struct acceptor {
 	struct echo echoes[3];
@@ -361,8 +359,7 @@ static void test_connect_timeout(void)
 	close(listener);
 }
 
-/* ---- timers, tasks, messages -------------------------------------------------------------------
- */
+/* ---- timers, tasks, messages --------------------------------------------------------------- */
 
 #define TIMERS 500
 
@@ -499,8 +496,7 @@ static void test_idle(void)
 	ok(used < 0.03, "an idle loop uses no processor time");
 }
 
-/* ---- disks --------------------------------------------------------------------------------------
- */
+/* ---- disks --------------------------------------------------------------------------------- */
 
 struct wait_op {
 	struct disk_op op;

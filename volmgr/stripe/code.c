@@ -34,8 +34,7 @@ static size_t rank_bytes(uint64_t v, unsigned b)
 	return (size_t)bits(v & ((1ULL << b) - 1)) * WEFT_BLOCK_BYTES;
 }
 
-/* ---- taking requests
- * ----------------------------------------------------------------------------------- */
+/* ---- taking requests ----------------------------------------------------------------------- */
 
 static unsigned block_shift(const struct tx *tx)
 {
@@ -86,8 +85,7 @@ void tx_collect(struct tx *tx)
 	tx->v->stat.merged += n - 1;
 }
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------- */
 
 static const uint8_t *block_src(const struct tx *tx, unsigned j, unsigned r)
 {
@@ -171,8 +169,7 @@ bool tx_scratch(struct tx *tx)
 	return true;
 }
 
-/* ---- old bytes
- * ------------------------------------------------------------------------------------------- */
+/* ---- old bytes ----------------------------------------------------------------------------- */
 
 /* Where the bytes before this tx are, after reading and decoding. */
 static const uint8_t *block_before(const struct tx *tx, unsigned j, unsigned r)
@@ -265,8 +262,7 @@ void tx_merge(struct tx *tx)
 	}
 }
 
-/* ---- parity
- * ---------------------------------------------------------------------------------------------- */
+/* ---- parity -------------------------------------------------------------------------------- */
 
 static bool block_written(const struct tx *tx, unsigned j, unsigned r)
 {
@@ -345,8 +341,7 @@ void tx_delta(struct tx *tx)
 	}
 }
 
-/* ---- pieces
- * ---------------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------- */
 
 static int parity_pieces(struct tx *tx, unsigned i, struct iovec *iov, uint8_t *mode)
 {

@@ -40,8 +40,7 @@
 #define STRIPE_HASH	 4096
 #define LISTED_MAX	 (1u << 20) /* prepared txs that one server may list */
 
-/* ---- requests in work ---------------------------------------------------------------------------
- */
+/* ---- requests in work ---------------------------------------------------------------------- */
 
 struct op {
 	struct volume *v;
@@ -171,8 +170,7 @@ struct tx {
 	struct tx_call *calls;		/* k + m */
 };
 
-/* ---- extents
- * -------------------------------------------------------------------------------------- */
+/* ---- extents ------------------------------------------------------------------------------- */
 
 enum extent_state { EXTENT_NEW, EXTENT_PLACING, EXTENT_READY, EXTENT_DROPPING };
 
@@ -194,8 +192,7 @@ struct extent {
 	struct place place[];	/* k + m */
 };
 
-/* ---- servers
- * -------------------------------------------------------------------------------------- */
+/* ---- servers ------------------------------------------------------------------------------- */
 
 enum server_state { SERVER_DOWN, SERVER_FENCING, SERVER_LISTING, SERVER_UP };
 

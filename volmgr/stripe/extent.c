@@ -161,8 +161,7 @@ void extent_unbusy(struct volume *v, struct extent *x)
 		extent_forget(v, x);
 }
 
-/* ---- stale marks
- * ----------------------------------------------------------------------------------- */
+/* ---- stale marks --------------------------------------------------------------------------- */
 
 struct mark {
 	struct volume *v;

@@ -229,8 +229,7 @@ void flush_marked(struct volume *v)
 	flush_timer_arm(v);
 }
 
-/* ---- commit
- * -------------------------------------------------------------------------------------------- */
+/* ---- commit -------------------------------------------------------------------------------- */
 
 static void commit_done(struct nbd_call *call, int error)
 {

@@ -54,8 +54,7 @@ static void lost_slot(struct volume *v)
 		v->generation_min++;
 }
 
-/* ---- giving up a slot
- * ------------------------------------------------------------------------------ */
+/* ---- giving up a slot ---------------------------------------------------------------------- */
 
 struct discard {
 	struct nbd_call call;
@@ -102,8 +101,7 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 	server_submit(s, &d->call);
 }
 
-/* ---- placing
- * ---------------------------------------------------------------------------------------- */
+/* ---- placing ------------------------------------------------------------------------------- */
 
 static void placing_try(struct placing *p);
 static void placing_later(struct placing *p);

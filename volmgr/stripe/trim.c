@@ -15,8 +15,7 @@
 
 #define DISCARD_WINDOW 64 /* slots that are being discarded at once when a volume goes */
 
-/* ---- whole extents
- * ------------------------------------------------------------------------------------- */
+/* ---- whole extents ------------------------------------------------------------------------- */
 
 struct drop {
 	struct volume *v;
@@ -81,8 +80,7 @@ static void extent_drop(struct op *op, struct extent *x)
 		extent_drop_advance(op->v, x);
 }
 
-/* ---- ranges
- * ---------------------------------------------------------------------------------------------- */
+/* ---- ranges -------------------------------------------------------------------------------- */
 
 static bool all_of_extent(const struct op *op, uint64_t number)
 {
@@ -128,8 +126,7 @@ void trim_continue(struct op *op)
 			return;
 }
 
-/* ---- block status
- * ---------------------------------------------------------------------------------------- */
+/* ---- block status -------------------------------------------------------------------------- */
 
 void status_answer(struct volume *v, struct nbd_req *req)
 {
@@ -158,8 +155,7 @@ void status_answer(struct volume *v, struct nbd_req *req)
 	nbd_req_done_status(req, st, n);
 }
 
-/* ---- a whole volume
- * -------------------------------------------------------------------------------------- */
+/* ---- a whole volume ------------------------------------------------------------------------ */
 
 struct discard_all {
 	struct volume *v;

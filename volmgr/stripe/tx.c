@@ -129,8 +129,7 @@ static uint32_t shard_bit(unsigned shard)
 	return 1u << shard;
 }
 
-/* ---- planning
- * ---------------------------------------------------------------------------------------- */
+/* ---- planning ------------------------------------------------------------------------------ */
 
 enum tx_plan { TX_GO, TX_WAIT, TX_HOPELESS };
 
@@ -272,8 +271,7 @@ static void tx_note_error(struct tx *tx, unsigned shard, int error)
 		tx->error = error;
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 static void tx_read_done(struct nbd_call *call, int error)
 {
@@ -337,8 +335,7 @@ static void tx_run(struct tx *tx)
 	}
 }
 
-/* ---- preparing
- * --------------------------------------------------------------------------------------- */
+/* ---- preparing ----------------------------------------------------------------------------- */
 
 static void tx_done(struct tx *tx)
 {
@@ -455,8 +452,7 @@ static void tx_prepare(struct tx *tx)
 	tx_prepare_shards(tx, ~0u);
 }
 
-/* ---- undoing
- * ----------------------------------------------------------------------------------------- */
+/* ---- undoing ------------------------------------------------------------------------------- */
 
 /* A server that still has to confirm is there: it came back while others answered. */
 static bool tx_can_settle(const struct tx *tx)

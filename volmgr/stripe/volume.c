@@ -55,8 +55,7 @@ void volume_wake(struct volume *v)
 	v->config.env->ops->defer(v->config.env, &v->task);
 }
 
-/* ---- ops
- * ------------------------------------------------------------------------------------------ */
+/* ---- ops ----------------------------------------------------------------------------------- */
 
 static struct op *op_new(struct volume *v, struct nbd_req *req)
 {
@@ -309,8 +308,7 @@ void volume_run_held(struct volume *v)
 	}
 }
 
-/* ---- the task: what the present batch of events left to do --------------------------------------
- */
+/* ---- the task: what the present batch of events left to do --------------------------------- */
 
 static void run_retries(struct volume *v)
 {
@@ -382,8 +380,7 @@ void volume_fail(struct volume *v, int error)
 		ready(v->ready_arg, -error);
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 static size_t tx_size(const struct volume *v)
 {
