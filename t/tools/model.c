@@ -24,14 +24,16 @@ int model_init(struct model *m, uint64_t size, bool lossy)
 	return 0;
 }
 
-static void alts_drop(struct model *m, struct block *b, uint64_t stamp)
+/* Forget older contents up to stamp. A doubt stays: a flush does not tell which of two it made
+ * durable. */
+static void alts_drop(struct model *m, struct block *b, uint64_t stamp, bool doubts)
 {
 	struct alt **at = &b->alts;
 
 	while (*at != NULL) {
 		struct alt *a = *at;
 
-		if (a->stamp > stamp) {
+		if (a->stamp > stamp || (a->doubt && !doubts)) {
 			at = &a->next;
 			continue;
 		}
@@ -44,7 +46,7 @@ static void alts_drop(struct model *m, struct block *b, uint64_t stamp)
 void model_free(struct model *m)
 {
 	for (uint64_t i = 0; m->blocks != NULL && i < m->size / BLOCK_BYTES; i++)
-		alts_drop(m, &m->blocks[i], UINT64_MAX);
+		alts_drop(m, &m->blocks[i], UINT64_MAX, true);
 	free(m->mirror);
 	free(m->blocks);
 }
@@ -156,14 +158,24 @@ static struct alt *alt_add(struct model *m, uint64_t number, const uint8_t *data
 	return a;
 }
 
+/* The change leaves nothing of what the block was. */
+static bool covers(const struct change_range *c, uint64_t number)
+{
+	return c->offset <= number * BLOCK_BYTES &&
+	       c->offset + c->len >= (number + 1) * BLOCK_BYTES;
+}
+
 void model_acknowledge(struct model *m, const struct change_range *c, bool durable)
 {
 	m->stamp++;
 	for (uint64_t i = first_block(c->offset); i < end_block(c->offset, c->len); i++) {
 		if (m->lossy && durable)
-			alts_drop(m, &m->blocks[i], UINT64_MAX);
+			alts_drop(m, &m->blocks[i], UINT64_MAX, covers(c, i));
 		else if (m->lossy)
 			alt_add(m, i, mirror_block(m, i));
+		for (struct alt *a = m->blocks[i].alts; a != NULL; a = a->next)
+			if (a->doubt)
+				overlay(a->data, i, c); /* whichever it was, it has this now */
 		if (m->blocks[i].readers > 0) {
 			free(m->blocks[i].before);
 			m->blocks[i].before = alt_new(m, mirror_block(m, i));
@@ -185,7 +197,7 @@ void model_doubt(struct model *m, const struct change_range *c)
 void model_flushed(struct model *m, uint64_t stamp)
 {
 	for (uint64_t i = 0; m->alts > 0 && i < m->size / BLOCK_BYTES; i++)
-		alts_drop(m, &m->blocks[i], stamp);
+		alts_drop(m, &m->blocks[i], stamp, false);
 }
 
 /* ---- checking ------------------------------------------------------------------------------ */
@@ -270,7 +282,7 @@ static bool check_block(struct model *m, uint64_t number, const uint8_t *got, ui
 			a->doubt = false;
 		}
 		if (!m->lossy) /* what was read once stays */
-			alts_drop(m, &m->blocks[number], UINT64_MAX);
+			alts_drop(m, &m->blocks[number], UINT64_MAX, true);
 	}
 	return good;
 }
