@@ -4,10 +4,12 @@
  */
 #include "config.h"
 
-#include <stdbool.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
@@ -22,6 +24,7 @@
 #include "banned.h"
 
 struct http_server {
+	struct http_tls *tls; /* NULL: plain */
 	struct event_base *base;
 	struct evhttp *http;
 	struct evhttp_bound_socket *bound;
@@ -37,6 +40,13 @@ struct http_pending {
 	struct http_server *server;
 	struct evhttp_request *ev; /* NULL: the client has gone */
 	struct evkeyvalq query;
+	const char *query_text;
+	char peer[HTTP_PEER_MAX];
+	/* of an answer in pieces */
+	void (*gone)(void *arg);
+	void *gone_arg;
+	void (*drained)(void *arg);
+	void *drained_arg;
 	struct http_pending *next, **prev;
 };
 
@@ -45,6 +55,8 @@ static void http_gone(struct evhttp_connection *evcon, void *arg)
 	struct http_pending *p = arg;
 
 	p->ev = NULL;
+	if (p->gone != NULL)
+		p->gone(p->gone_arg);
 }
 
 static void http_free(struct http_pending *p)
@@ -56,10 +68,82 @@ static void http_free(struct http_pending *p)
 	free(p);
 }
 
+/* ---- what the request says ----------------------------------------------------------------- */
+
 const char *http_query(const struct http_request *r, const char *name)
 {
 	return evhttp_find_header(&((const struct http_pending *)r)->query, name);
 }
+
+const char *http_query_text(const struct http_request *r)
+{
+	return ((const struct http_pending *)r)->query_text;
+}
+
+const char *http_request_header(const struct http_request *r, const char *name)
+{
+	const struct http_pending *p = (const struct http_pending *)r;
+
+	return p->ev != NULL ? evhttp_find_header(evhttp_request_get_input_headers(p->ev), name)
+			     : NULL;
+}
+
+int http_request_cookie(const struct http_request *r, const char *name, char *out, size_t max)
+{
+	const char *p = http_request_header(r, "Cookie");
+	size_t n = strlen(name);
+
+	while (p != NULL && *p != '\0') {
+		size_t len = strcspn(p, ";");
+
+		if (len > n && strncmp(p, name, n) == 0 && p[n] == '=' && len - n - 1 < max) {
+			memcpy(out, p + n + 1, len - n - 1);
+			out[len - n - 1] = '\0';
+			return 0;
+		}
+		p += len;
+		p += strspn(p, "; ");
+	}
+	return -ENOENT;
+}
+
+static void http_peer_text(struct evhttp_request *ev, char *out)
+{
+	char *address = NULL;
+	ev_uint16_t port;
+
+	evhttp_connection_get_peer(evhttp_request_get_connection(ev), &address, &port);
+	snprintf(out, HTTP_PEER_MAX, "%s",
+		 address != NULL && address[0] != '\0' ? address : "local");
+}
+
+const char *http_peer(const struct http_request *r)
+{
+	return ((const struct http_pending *)r)->peer;
+}
+
+int http_peer_uid(const struct http_request *r, uid_t *uid)
+{
+	const struct http_pending *p = (const struct http_pending *)r;
+	struct bufferevent *bev;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (p->ev == NULL)
+		return -ENOTCONN;
+	bev = evhttp_connection_get_bufferevent(evhttp_request_get_connection(p->ev));
+	if (getsockopt(bufferevent_getfd(bev), SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	*uid = cred.uid;
+	return 0;
+}
+
+bool http_is_tls(const struct http_request *r)
+{
+	return ((const struct http_pending *)r)->server->tls != NULL;
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
 
 void http_header(struct http_request *r, const char *name, const char *value)
 {
@@ -69,22 +153,117 @@ void http_header(struct http_request *r, const char *name, const char *value)
 		evhttp_add_header(evhttp_request_get_output_headers(p->ev), name, value);
 }
 
+/* What every answer has. */
+static void http_headers(struct http_pending *p, const char *type)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(p->ev);
+
+	if (type != NULL)
+		evhttp_add_header(headers, "Content-Type", type);
+	if (evhttp_find_header(headers, "Cache-Control") == NULL)
+		evhttp_add_header(headers, "Cache-Control", "no-store");
+	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+}
+
+static void http_send(struct http_pending *p, int status, const char *type, struct evbuffer *out)
+{
+	if (p->ev != NULL) {
+		evhttp_connection_set_closecb(evhttp_request_get_connection(p->ev), NULL, NULL);
+		http_headers(p, type);
+		evhttp_send_reply(p->ev, status, NULL, out);
+	}
+	if (out != NULL)
+		evbuffer_free(out);
+	http_free(p);
+}
+
 void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len)
 {
+	struct evbuffer *out = evbuffer_new();
+
+	if (out != NULL && len > 0)
+		evbuffer_add(out, body, len);
+	http_send((struct http_pending *)r, status, type, out);
+}
+
+void http_reply_file(struct http_request *r, int status, const char *type, int fd, uint64_t offset,
+		     uint64_t len)
+{
+	struct evbuffer *out = evbuffer_new();
+
+	if (out == NULL || evbuffer_add_file(out, fd, (ev_off_t)offset, (ev_off_t)len) < 0) {
+		close(fd);
+		status = 500;
+	}
+	http_send((struct http_pending *)r, status, type, out);
+}
+
+/* ---- answers in pieces --------------------------------------------------------------------- */
+
+void http_stream_start(struct http_request *r, int status, const char *type,
+		       void (*gone)(void *arg), void *arg)
+{
+	static const struct timeval patience = {.tv_sec = HTTP_TIMEOUT_S};
 	struct http_pending *p = (struct http_pending *)r;
-	struct evbuffer *out;
+
+	p->gone = gone;
+	p->gone_arg = arg;
+	if (p->ev == NULL)
+		return;
+	http_headers(p, type);
+	bufferevent_set_timeouts(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(p->ev)), NULL,
+		&patience);
+	evhttp_send_reply_start(p->ev, status, NULL);
+}
+
+static void http_written(struct evhttp_connection *evcon, void *arg)
+{
+	struct http_pending *p = arg;
+	void (*fn)(void *arg) = p->drained;
+
+	p->drained = NULL;
+	if (fn != NULL)
+		fn(p->drained_arg);
+}
+
+void http_stream_write(struct http_request *r, const void *data, size_t len)
+{
+	struct http_pending *p = (struct http_pending *)r;
+	struct evbuffer *out = p->ev != NULL ? evbuffer_new() : NULL;
+
+	if (out == NULL)
+		return;
+	evbuffer_add(out, data, len);
+	evhttp_send_reply_chunk_with_cb(p->ev, out, http_written, p);
+	evbuffer_free(out);
+}
+
+size_t http_stream_waiting(const struct http_request *r)
+{
+	const struct http_pending *p = (const struct http_pending *)r;
+
+	if (p->ev == NULL)
+		return 0;
+	return evbuffer_get_length(bufferevent_get_output(
+		evhttp_connection_get_bufferevent(evhttp_request_get_connection(p->ev))));
+}
+
+void http_stream_drained(struct http_request *r, void (*fn)(void *arg), void *arg)
+{
+	struct http_pending *p = (struct http_pending *)r;
+
+	p->drained = fn;
+	p->drained_arg = arg;
+}
+
+void http_stream_end(struct http_request *r)
+{
+	struct http_pending *p = (struct http_pending *)r;
 
 	if (p->ev != NULL) {
 		evhttp_connection_set_closecb(evhttp_request_get_connection(p->ev), NULL, NULL);
-		http_header(r, "Content-Type", type);
-		http_header(r, "Cache-Control", "no-store");
-		http_header(r, "X-Content-Type-Options", "nosniff");
-		out = evbuffer_new();
-		if (out != NULL)
-			evbuffer_add(out, body, len);
-		evhttp_send_reply(p->ev, status, NULL, out);
-		if (out != NULL)
-			evbuffer_free(out);
+		evhttp_send_reply_end(p->ev);
 	}
 	http_free(p);
 }
@@ -146,7 +325,9 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	p->r.method = http_method(ev);
 	p->r.body_len = evbuffer_get_length(in);
 	p->r.body = p->r.body_len > 0 ? evbuffer_pullup(in, -1) : NULL;
+	http_peer_text(ev, p->peer);
 	query = evhttp_uri_get_query(uri);
+	p->query_text = query != NULL ? query : "";
 	if (query != NULL)
 		(void)evhttp_parse_query_str(query, &p->query); /* a bad one has no parameters */
 	p->next = s->pending;
@@ -184,6 +365,8 @@ static struct bufferevent *http_connection(struct event_base *base, void *arg)
 		evconnlistener_disable(evhttp_bound_socket_get_listener(s->bound));
 		event_add(s->resume, &pause);
 	}
+	if (s->tls != NULL)
+		return http_tls_connection(s->tls, base);
 	return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 }
 
@@ -222,6 +405,16 @@ fail:
 		event_free(s->resume);
 	free(s);
 	return NULL;
+}
+
+void http_server_body_max(struct http_server *s, size_t bytes)
+{
+	evhttp_set_max_body_size(s->http, (ev_ssize_t)bytes);
+}
+
+void http_server_tls(struct http_server *s, struct http_tls *tls)
+{
+	s->tls = tls;
 }
 
 void http_server_free(struct http_server *s)

@@ -1,23 +1,30 @@
 /*
  * A small HTTP server in a libevent loop: requests in, answers out, limits on everything. It knows
- * nothing of what is served. The only file that includes event2/http.h is http.c.
+ * nothing of what is served. Only http*.c include event2/http.h and its kin; http-tls.c alone knows
+ * OpenSSL.
  *
  * One thread: that of the loop.
  */
 #ifndef WEFT_HTTP_H
 #define WEFT_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #define HTTP_HEADERS_MAX (64 << 10)
-#define HTTP_BODY_MAX	 (64 << 10)
+#define HTTP_BODY_MAX	 (64 << 10) /* unless http_server_body_max() says otherwise */
 #define HTTP_PATH_MAX	 1024
 #define HTTP_TIMEOUT_S	 60
 #define HTTP_FD_MAX	 3000 /* descriptors of the process; then no more are accepted for a while */
 #define HTTP_PAUSE_S	 1
+#define HTTP_PEER_MAX	 64
+#define HTTP_WHO_MAX	 64
 
 struct event_base;
 struct http_server;
+struct http_tls;
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OTHER };
 
@@ -28,19 +35,63 @@ struct http_request {
 	char path[HTTP_PATH_MAX]; /* decoded, starts with a slash, no query */
 	const void *body;
 	size_t body_len;
+	/* the caller's, to note who asks and what for; empty at first */
+	char who[HTTP_WHO_MAX];
+	unsigned rights;
+	const void *route;
 };
 
 /* Value of a query parameter, decoded, or NULL. Valid until http_reply(). */
 const char *http_query(const struct http_request *r, const char *name);
+/* The query as it came, without the question mark; "" when there is none. */
+const char *http_query_text(const struct http_request *r);
+/* A header of the request, or NULL. Valid until http_reply(). */
+const char *http_request_header(const struct http_request *r, const char *name);
+/* A cookie of the request: 0, or -ENOENT when it is not there or does not fit. */
+int http_request_cookie(const struct http_request *r, const char *name, char *out, size_t max);
+/* The client's address, without its port; "local" on a Unix socket. */
+const char *http_peer(const struct http_request *r);
+/* Who is behind a Unix socket, as the kernel says. 0 or -errno. */
+int http_peer_uid(const struct http_request *r, uid_t *uid);
+bool http_is_tls(const struct http_request *r);
+
 /* A header of the answer; before http_reply(). */
 void http_header(struct http_request *r, const char *name, const char *value);
-/* Once for each request; frees it. Nothing is sent when the client has gone. type: of the body. */
+/* Once for each request; frees it. Nothing is sent when the client has gone. type: of the body;
+ * NULL: no body. Unless the caller has set it, Cache-Control is no-store. */
 void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t len);
+/* The same with len bytes of a file from offset, which is taken over. */
+void http_reply_file(struct http_request *r, int status, const char *type, int fd, uint64_t offset,
+		     uint64_t len);
+
+/*
+ * An answer in pieces, for as long as it takes: events, exports. After http_stream_start(),
+ * http_stream_end() must come once, which frees r, also after gone(arg), which says that the client
+ * is not there any more and that nothing is sent from then on.
+ */
+void http_stream_start(struct http_request *r, int status, const char *type,
+		       void (*gone)(void *arg), void *arg);
+/* Copies data. */
+void http_stream_write(struct http_request *r, const void *data, size_t len);
+/* Bytes that the client has not taken yet: stop writing when they are many. */
+size_t http_stream_waiting(const struct http_request *r);
+/* Once, when all that was written has gone out. */
+void http_stream_drained(struct http_request *r, void (*fn)(void *arg), void *arg);
+void http_stream_end(struct http_request *r);
 
 /* Serve a listening socket, which is taken over. NULL: out of memory. */
 struct http_server *http_serve(struct event_base *base, int fd,
 			       void (*handle)(void *arg, struct http_request *r), void *arg);
+void http_server_body_max(struct http_server *s, size_t bytes);
+/* Speak TLS on new connections. The caller frees tls after the server. */
+void http_server_tls(struct http_server *s, struct http_tls *tls);
 /* Requests that were not answered are let go of: http_reply() on them does nothing but free. */
 void http_server_free(struct http_server *s);
+
+/* ---- http-tls.c: certificates. They are read anew when their files change. NULL with a reason. */
+struct http_tls *http_tls_load(const char *cert, const char *key, const char **why);
+void http_tls_free(struct http_tls *tls);
+struct bufferevent;
+struct bufferevent *http_tls_connection(struct http_tls *tls, struct event_base *base);
 
 #endif

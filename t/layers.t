@@ -22,7 +22,9 @@ my %place = (
 	'(?:bpf/(?:lib)?bpf.*|linux/bpf\.h)' => qr{^bpf/},
 	'libnbd\.h' => qr{^t/},
 	'curl/.*' => qr{^volmgr/volctl-http\.c$},
-	'openssl/.*' => qr{^lib/(?:nbd/auth|secret)\.c$},
+	'openssl/(?:ssl|err)\.h' => qr{^lib/http-tls\.c$},
+	'openssl/(?!ssl|err).*' => qr{^(?:lib/nbd/auth|lib/secret|lib/digest)\.c$},
+	'(?:crypt|zlib)\.h' => qr{^(?:lib/password|lib/gzip)\.c$},
 );
 
 my $src = Weft::src_dir();
