@@ -1,6 +1,6 @@
 /*
- * The control thread's loop: messages from other threads, timers, signals. libevent runs it,
- * together with HTTP; it never touches a byte of a volume.
+ * The event loop of a daemon's control thread: messages from other threads, timers, signals,
+ * descriptors. libevent runs it, together with HTTP; it never touches a byte of a volume.
  */
 #ifndef WEFT_CONTROL_H
 #define WEFT_CONTROL_H
@@ -34,5 +34,13 @@ struct control_timer *control_timer_start(struct control *c, unsigned ms, int re
 					  void (*fn)(void *arg), void *arg);
 /* NULL is fine. Also from inside fn. */
 void control_timer_free(struct control_timer *t);
+
+/* fn(arg) whenever fd can be read (or written, when write), until the watch is freed. fd stays the
+ * caller's. NULL: out of memory. */
+struct control_watch;
+struct control_watch *control_watch_start(struct control *c, int fd, int write,
+					  void (*fn)(void *arg), void *arg);
+/* NULL is fine. Also from inside fn. */
+void control_watch_free(struct control_watch *w);
 
 #endif

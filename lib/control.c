@@ -182,3 +182,45 @@ void control_timer_free(struct control_timer *t)
 		event_free(t->ev);
 	free(t);
 }
+
+/* ---- descriptors --------------------------------------------------------------------------- */
+
+struct control_watch {
+	struct event *ev;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void control_watch_fired(evutil_socket_t fd, short what, void *arg)
+{
+	struct control_watch *w = arg;
+
+	w->fn(w->arg);
+}
+
+struct control_watch *control_watch_start(struct control *c, int fd, int write,
+					  void (*fn)(void *arg), void *arg)
+{
+	struct control_watch *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->fn = fn;
+	w->arg = arg;
+	w->ev = event_new(c->base, fd, (short)((write ? EV_WRITE : EV_READ) | EV_PERSIST),
+			  control_watch_fired, w);
+	if (w->ev == NULL || event_add(w->ev, NULL) < 0) {
+		control_watch_free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void control_watch_free(struct control_watch *w)
+{
+	if (w == NULL)
+		return;
+	if (w->ev != NULL)
+		event_free(w->ev);
+	free(w);
+}
