@@ -74,7 +74,7 @@ static int do_read(struct fake_server *s, struct nbd_call *call)
 	}
 	for (uint32_t b = at / 4096; b <= (at + call->len - 1) / 4096; b++)
 		if (slot->bad[b])
-			return WEFT_EBADMSG;
+			return slot->bad[b] == 1 ? (int)WEFT_EBADMSG : EIO;
 	scatter(call, slot->data + at, call->len);
 	return 0;
 }
@@ -91,6 +91,7 @@ static void undo(struct fake_server *s, struct fake_prepared *p)
 		if (s->slots[p->slot].used)
 			memcpy(s->slots[p->slot].data + p->offset % WEFT_SHARD_BYTES + b * 4096,
 			       old, 4096);
+		s->slots[p->slot].bad[p->offset % WEFT_SHARD_BYTES / 4096 + b] = p->old_bad[b];
 		old += 4096;
 	}
 }
@@ -132,7 +133,7 @@ static int prepare_check(struct fake_server *s, const struct nbd_call *call, str
 		if ((call->cmd.blocks >> b & 1) != 0 && slot->bad[first + b] &&
 		    (call->cmd.mode == WEFT_MODE_XOR ||
 		     (call->cmd.flags & WEFT_FLAG_WANT_OLD) != 0))
-			return WEFT_EBADMSG;
+			return slot->bad[first + b] == 1 ? (int)WEFT_EBADMSG : EIO;
 	return 0;
 }
 
@@ -174,6 +175,7 @@ static int do_prepare(struct fake_server *s, struct nbd_call *call)
 		memcpy(old, slot->data + at, 4096);
 		old += 4096;
 		change_block(call, slot->data + at, &src);
+		p->old_bad[b] = slot->bad[at / 4096];
 		slot->bad[at / 4096] = 0;
 	}
 	free(data);
@@ -227,6 +229,7 @@ static void bring_back(struct fake_server *s, struct fake_prepared *p)
 			continue;
 		memcpy(s->slots[p->slot].data + p->offset % WEFT_SHARD_BYTES + b * 4096, from,
 		       4096);
+		s->slots[p->slot].bad[p->offset % WEFT_SHARD_BYTES / 4096 + b] = 0;
 		from += 4096;
 	}
 	free(p->redo);

@@ -17,7 +17,8 @@ struct fake_prepared {
 	uint64_t tx, offset, blocks;
 	uint32_t slot, participants;
 	bool durable, committed;
-	bool aborted;  /* not durably: gone with the next flush */
+	bool aborted; /* not durably: gone with the next flush */
+	uint8_t old_bad[64];
 	uint8_t *old;  /* a block for each bit */
 	uint8_t *redo; /* aborted: likewise, to come back with */
 };
@@ -27,7 +28,7 @@ struct fake_slot {
 	uint32_t gen;
 	struct weft_label label; /* wire order */
 	uint8_t *data;
-	uint8_t bad[WEFT_SHARD_BYTES / WEFT_BLOCK_BYTES]; /* checksum does not match */
+	uint8_t bad[WEFT_SHARD_BYTES / WEFT_BLOCK_BYTES]; /* 1: checksum does not match, 2: EIO */
 };
 
 struct fake_cluster;

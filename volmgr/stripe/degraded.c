@@ -44,6 +44,7 @@ void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, u
 	d->len = len;
 	d->dst = dst;
 	d->bad = bad;
+	d->mended = false;
 	d->scratch = NULL;
 	op->pending++;
 	v->stat.degraded_reads++;
@@ -115,6 +116,8 @@ static void dread_read(struct dread *d)
 			stripe_start(v, st);
 		return;
 	}
+	if (d->bad != 0 && st->tx == NULL)
+		repair_want(v, st, d->bad);
 	if (st->dreads_running == 0)
 		stripe_start(v, st);
 	dread_end(d, dread_decode(d));
@@ -215,12 +218,31 @@ static enum dread_start dread_start(struct dread *d)
 	return DREAD_RUNS;
 }
 
+/*
+ * Too many shards have something wrong in these rows: perhaps each in another row, which a repair
+ * looks at. Once.
+ */
+static bool dread_mends(struct dread *d)
+{
+	struct stripe *st = d->st;
+
+	if (d->bad == 0 || d->mended || st->tx != NULL)
+		return false;
+	if (!st->mended && st->place == STRIPE_NOWHERE)
+		repair_want(d->op->v, st, d->bad);
+	if (!st->mended && st->mends == NULL)
+		return false;
+	d->mended = true;
+	d->bad = 0;
+	return true;
+}
+
 /* Start the decoding reads that wait in a stripe, as far as there are servers for them. */
 void dreads_start(struct stripe *st)
 {
 	struct dread *d = st->dreads, *next;
 
-	if (d == NULL || (st->tx != NULL && st->tx->phase != TX_ABORT_WAIT))
+	if (d == NULL || (st->tx != NULL ? st->tx->phase != TX_ABORT_WAIT : st->mend != NULL))
 		return;
 	st->dreads_had_turn = true;
 	st->dreads = NULL;
@@ -238,6 +260,10 @@ void dreads_start(struct stripe *st)
 			dread_append(st, d);
 			break;
 		case DREAD_LOST:
+			if (dread_mends(d)) {
+				dread_append(st, d);
+				break;
+			}
 			log_error("volume %s: stripe %llu: fewer than %u good shards",
 				  d->op->v->name, (unsigned long long)st->number, d->op->v->l.k);
 			dread_end(d, EIO);

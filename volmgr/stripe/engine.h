@@ -1,7 +1,7 @@
 /*
  * The stripe engine's inside: what its files share. In reading order: volume (requests), extent
  * (map, placing), server (state of each server), read, degraded, stripe (queues), tx
- * (transactions), code (their payload), flush, trim, open.
+ * (transactions), code (their payload), repair, scrub, flush, trim, open.
  *
  * Rules that all files keep:
  *  - At most one tx runs in a stripe. Reads of healthy shards need no queue: a server changes a
@@ -98,6 +98,7 @@ struct dread {
 	uint32_t from; /* shards that are being read */
 	uint32_t pending;
 	bool retry;
+	bool mended; /* it was lost, and waits for a repair */
 	struct buf *scratch;
 	uint8_t *blocks[WEFT_SHARDS_MAX];
 	struct dread_call calls[]; /* k + m */
@@ -109,6 +110,46 @@ struct wpart {
 	struct op *op;
 	const uint8_t *src; /* NULL: zeros */
 	uint32_t at, len;   /* bytes of the stripe's data */
+};
+
+struct mend_call {
+	struct nbd_call call;
+	struct mend *mend;
+	uint8_t shard;
+	uint8_t row, rows;
+	struct iovec in;
+};
+
+/* A stripe that is looked at and put right; see repair.c. */
+struct mend {
+	struct mend *next; /* waits for the stripe's turn */
+	struct volume *v;
+	struct stripe *st;
+	struct extent *x;
+	uint64_t number;	      /* of the stripe */
+	bool verify;		      /* compare parity, too */
+	bool missing;		      /* servers with good shards are */
+	void (*done)(struct mend *m); /* it may be freed, or queued again */
+	void *arg;
+	struct {
+		uint64_t bytes;	   /* read */
+		unsigned bad;	   /* blocks that could not be read */
+		unsigned misfit;   /* blocks that did not fit the others */
+		unsigned unclear;  /* rows of those where nobody could tell which was wrong */
+		unsigned repaired; /* blocks written anew */
+		unsigned lost;	   /* rows with too few good blocks */
+	} result;
+	int error; /* positive; EAGAIN: servers are missing, or went away */
+	uint32_t pending;
+	struct buf *scratch;
+	uint8_t *spare;						  /* m units */
+	uint8_t *unit[WEFT_SHARDS_MAX];				  /* what was read */
+	uint64_t have[WEFT_SHARDS_MAX];				  /* blocks that were */
+	uint64_t left[WEFT_SHARDS_MAX];				  /* to be read one by one */
+	uint64_t wrong[WEFT_SHARDS_MAX], misfit[WEFT_SHARDS_MAX]; /* see result */
+	uint64_t fix[WEFT_SHARDS_MAX];				  /* to be written */
+	uint64_t lost;
+	struct mend_call calls[]; /* k + m */
 };
 
 enum stripe_place { STRIPE_NOWHERE, STRIPE_START, STRIPE_STALLED, STRIPE_PLACING };
@@ -124,6 +165,9 @@ struct stripe {
 	struct dread *dreads, **dreads_tail;
 	unsigned dreads_running;
 	bool dreads_had_turn; /* since the last tx */
+	struct mend *mends, **mends_tail;
+	struct mend *mend; /* has the turn */
+	bool mended;	   /* by then: what is bad still stays so */
 	struct tx *tx;
 	uint32_t bad; /* shards with a checksum or I/O error met here: not read by txs */
 	enum stripe_place place;
@@ -156,6 +200,7 @@ struct tx {
 	int error;	    /* positive: what the requests get */
 	bool again;	    /* requests go back to the queue after the ABORT */
 	bool zero;	    /* all of it zeros */
+	struct mend *mend;  /* not NULL: what it writes, instead of parts */
 	struct wpart *parts;
 	uint64_t full[WEFT_K_MAX], part[WEFT_K_MAX];
 	struct plan plan;
@@ -211,7 +256,9 @@ struct server {
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
 	uint64_t max_tx;    /* highest number prepared there */
 	uint64_t commit_sent;
-	uint64_t held; /* bytes prepared since a flush with COMMITs began */
+	uint64_t held;		/* bytes prepared since a flush with COMMITs began */
+	uint64_t mend_after_ns; /* no repairs there before that */
+	struct volume_server_counts counts;
 	uint8_t boot[WEFT_UUID_BYTES];
 	struct nbd_call sync_call, flush_call, commit_call;
 	struct iovec sync_iov;
@@ -248,6 +295,15 @@ struct flush {
 	size_t count; /* unflushed txs that the round covers */
 	uint64_t bytes;
 	uint64_t watermark; /* every tx up to here is decided */
+};
+
+struct scrub {
+	struct volume_scrub state;
+	uint32_t stripe; /* of the extent, the next one */
+	unsigned inflight;
+	bool stopping;
+	uint64_t started_ns; /* of the last stripe */
+	struct io_timer timer;
 };
 
 struct volume {
@@ -295,6 +351,7 @@ struct volume {
 	uint64_t commit_to; /* COMMIT watermark that may be sent */
 	size_t uncommitted; /* flushed txs since COMMITs were last sent */
 	struct flush flush;
+	struct scrub scrub;
 
 	void (*ready)(void *arg, int err);
 	void *ready_arg;
@@ -389,6 +446,19 @@ void tx_start(struct volume *v, struct stripe *st);
 void tx_scratch_freed(struct volume *v);
 void tx_server_up(struct volume *v);
 uint64_t tx_decided(const struct volume *v);
+
+/* Write what was mended; mend_written() follows. */
+void tx_mend(struct volume *v, struct stripe *st, struct mend *m);
+
+/* repair.c */
+struct mend *mend_new(struct volume *v, struct extent *x, uint64_t number, bool verify,
+		      void (*done)(struct mend *m));
+/* Give it its place in the stripe's queue; done() follows, never from inside. 0 or -ENOMEM. */
+int mend_queue(struct mend *m);
+void mend_start(struct volume *v, struct stripe *st);
+void mend_written(struct mend *m, int error);
+int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode);
+void repair_want(struct volume *v, struct stripe *st, uint32_t shards);
 
 /* code.c */
 void tx_collect(struct tx *tx);

@@ -626,6 +626,7 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
 	if (v->state != VOLUME_FENCED)
 		v->state = VOLUME_STOPPING;
 	v->ready = NULL;
+	volume_scrub_stop(v);
 	volume_run_held(v);
 	volume_wake(v);
 }

@@ -313,6 +313,17 @@ static void server_up(struct server *s)
 	volume_unstall(v);
 }
 
+void volume_take_counts(struct volume *v,
+			void (*fn)(void *arg, uint32_t server,
+				   const struct volume_server_counts *c),
+			void *arg)
+{
+	for (unsigned i = 0; i < v->nservers; i++) {
+		fn(arg, v->servers[i]->number, &v->servers[i]->counts);
+		memset(&v->servers[i]->counts, 0, sizeof(v->servers[i]->counts));
+	}
+}
+
 void volume_unstall(struct volume *v)
 {
 	struct stripe *st = v->stalled;

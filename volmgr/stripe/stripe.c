@@ -29,6 +29,7 @@ struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x)
 	*st = (struct stripe){.number = number, .x = x, .hash_next = *at};
 	st->parts_tail = &st->parts;
 	st->dreads_tail = &st->dreads;
+	st->mends_tail = &st->mends;
 	*at = st;
 	x->busy++;
 	return st;
@@ -41,6 +42,7 @@ static void stripe_end(struct volume *v, struct stripe *st)
 
 	assert(st->tx == NULL && st->parts == NULL && st->dreads == NULL);
 	assert(st->dreads_running == 0 && st->place == STRIPE_NOWHERE);
+	assert(st->mends == NULL && st->mend == NULL);
 	while (*at != st)
 		at = &(*at)->hash_next;
 	*at = st->hash_next;
@@ -115,14 +117,20 @@ static void stripe_write(struct volume *v, struct stripe *st)
 	}
 }
 
-/* What this stripe can do now: decoding reads first (they are short), then the next tx. */
+/* What this stripe can do now: decoding reads first (they are short), repairs, then the next tx. */
 void stripe_advance(struct volume *v, struct stripe *st)
 {
 	assert(st->place == STRIPE_NOWHERE);
-	if (st->parts == NULL || !st->dreads_had_turn)
+	if ((st->mends == NULL || st->tx != NULL) && (st->parts == NULL || !st->dreads_had_turn))
 		dreads_start(st);
-	if (st->tx != NULL || st->dreads_running > 0)
+	if (st->place != STRIPE_NOWHERE) /* a repair was asked for */
 		return;
+	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL)
+		return;
+	if (st->mends != NULL) {
+		mend_start(v, st);
+		return;
+	}
 	if (v->state == VOLUME_FENCED && st->parts != NULL) {
 		stripe_fail_parts(v, st, ESHUTDOWN);
 		stripe_start(v, st);

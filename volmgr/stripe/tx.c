@@ -106,14 +106,27 @@ static void tx_return_parts(struct tx *tx)
 	tx->parts = NULL;
 }
 
+static void tx_mend_end(struct tx *tx, int error)
+{
+	struct mend *m = tx->mend;
+
+	tx_free(tx);
+	mend_written(m, error);
+}
+
 /* Not now: nothing was prepared. */
 static void tx_put_off(struct tx *tx, bool stall)
 {
 	struct volume *v = tx->v;
 	struct stripe *st = tx->st;
 
+	if (tx->mend != NULL) {
+		tx_mend_end(tx, EAGAIN);
+		return;
+	}
 	tx_return_parts(tx);
-	st->bad |= tx->bad;
+	if (tx->bad != 0)
+		repair_want(v, st, tx->bad);
 	if (!stall) {
 		tx_free(tx);
 		return;
@@ -342,6 +355,12 @@ static void tx_done(struct tx *tx)
 	struct volume *v = tx->v;
 	struct wpart *parts = tx->parts;
 
+	if (tx->mend != NULL) { /* durable already */
+		undecided_remove(v, tx);
+		flush_timer_arm(v);
+		tx_mend_end(tx, 0);
+		return;
+	}
 	if (tx->zero)
 		v->stat.tx_zero++;
 	else if (tx->plan.kind == PLAN_FULL)
@@ -392,7 +411,12 @@ static void tx_prepare_shard(struct tx *tx, unsigned shard)
 	cmd->blocks = tx->plan.prepare[shard];
 	cmd->slot_gen = tx->x->place[shard].slot_gen;
 	cmd->participants = tx->plan.participants;
-	c->call.nout = tx_pieces(tx, shard, c->out, &cmd->mode);
+	if (tx->mend != NULL) {
+		c->call.flags = NBD_CMD_FLAG_FUA;
+		c->call.nout = mend_pieces(tx->mend, shard, c->out, &cmd->mode);
+	} else {
+		c->call.nout = tx_pieces(tx, shard, c->out, &cmd->mode);
+	}
 	c->call.out = c->out;
 	if (tx->phase == TX_DATA) {
 		cmd->flags = WEFT_FLAG_WANT_OLD;
@@ -452,6 +476,26 @@ static void tx_prepare(struct tx *tx)
 	tx_prepare_shards(tx, ~0u);
 }
 
+void tx_mend(struct volume *v, struct stripe *st, struct mend *m)
+{
+	struct tx *tx = tx_new(v, st);
+
+	if (tx == NULL) {
+		mend_written(m, EAGAIN);
+		return;
+	}
+	tx->mend = m;
+	tx->plan.kind = PLAN_REBUILD;
+	for (unsigned i = 0; i < v->shards; i++) {
+		tx->plan.prepare[i] = m->fix[i];
+		if (m->fix[i] != 0)
+			tx->plan.participants |= shard_bit(i);
+	}
+	undecided_add(v, tx);
+	tx->phase = TX_PREPARE;
+	tx_prepare_shards(tx, ~0u);
+}
+
 /* ---- undoing ------------------------------------------------------------------------------- */
 
 /* A server that still has to confirm is there: it came back while others answered. */
@@ -495,7 +539,12 @@ static void tx_undone(struct tx *tx)
 		tx_put_off(tx, false);
 		return;
 	}
-	st->bad |= tx->bad;
+	if (tx->mend != NULL) {
+		tx_mend_end(tx, error);
+		return;
+	}
+	if (tx->bad != 0)
+		repair_want(v, st, tx->bad);
 	tx_free(tx);
 	parts_done(v, parts, error);
 }

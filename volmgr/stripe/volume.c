@@ -370,6 +370,7 @@ void volume_fail(struct volume *v, int error)
 		  strerror(error));
 	v->state = VOLUME_FENCED;
 	v->ready = NULL;
+	volume_scrub_stop(v);
 	volume_run_held(v);
 	volume_unstall(v);
 	volume_unstall(v);
@@ -472,6 +473,7 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->flush_timer);
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
+	env->ops->timer_cancel(env, &v->scrub.timer);
 	volume_release(v);
 }
 

@@ -117,6 +117,37 @@ struct volume_stat {
 	uint64_t inflight;
 };
 void volume_stat(const struct volume *v, struct volume_stat *st);
+/*
+ * Read all shards of all stripes from extent "from" on, verify checksums and parity, repair.
+ * -EBUSY: it runs already.
+ */
+struct volume_scrub {
+	bool running;
+	bool finished;		 /* else it was stopped, or never ran */
+	uint64_t position;	 /* the extent that it is at: to go on from there */
+	uint64_t extents;	 /* done by this run */
+	uint64_t left;		 /* extents with shards from position on */
+	uint64_t stripes, bytes; /* looked at */
+	uint64_t skipped;	 /* stripes that could not be: servers are missing */
+	uint64_t bad_blocks, misfit_blocks, repaired_blocks; /* see volume_server_counts */
+	uint64_t unclear_rows; /* that did not fit, and parity was taken to be wrong */
+	uint64_t lost_rows;    /* with too few good blocks */
+};
+int volume_scrub_start(struct volume *v, uint64_t from);
+void volume_scrub_stop(struct volume *v);
+void volume_scrub_state(const struct volume *v, struct volume_scrub *state);
+
+/* What a server gave back that was not what it had been given, in blocks of 4 KiB. */
+struct volume_server_counts {
+	uint64_t bad_blocks;	  /* that did not match their checksums, or could not be read */
+	uint64_t misfit_blocks;	  /* that did not fit the other shards */
+	uint64_t repaired_blocks; /* of both, those that were written anew */
+};
+/* Those since the last call; they start at zero again. */
+void volume_take_counts(struct volume *v,
+			void (*fn)(void *arg, uint32_t server,
+				   const struct volume_server_counts *c),
+			void *arg);
 /* For each extent with shards, ascending. Return false to stop. */
 void volume_each_extent(const struct volume *v,
 			bool (*fn)(void *arg, const struct extent_record *r), void *arg);
