@@ -207,15 +207,16 @@ rename("$dir/old-3", "$dir/store-3") or die $!;
 start_server(3);
 wait_until('it to be back', 10, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'up' });
 
-# ---- over TCP one can only look ----------------------------------------------------------
+# ---- over TCP one must show who one is -----------------------------------------------------
 my $http = HTTP::Tiny->new(timeout => 10);
 my $base = 'http://' . ($volmgr->{http} =~ s{\A(?:tcp:|http://)}{}r);
 $got = $http->get("$base/api/v1/volumes/v");
-is($got->{status}, 200, 'a volume can be looked at over TCP');
-$got = $http->post("$base/api/v1/volumes", { content => json_encode(volume('w', 1 << 20, 2, 1)) });
-is($got->{status}, 403, 'none can be made');
-like($got->{content}, qr/only look.*volctl/, 'and the answer says where');
-is($http->delete("$base/api/v1/volumes/v")->{status}, 403, 'none can be deleted');
+is($got->{status}, 401, 'a volume cannot be looked at over TCP by just anybody');
+$got = $http->post("$base/api/v1/volumes", { content => json_encode(volume('w', 1 << 20, 2, 1)),
+	headers => { 'Content-Type' => 'application/json' } });
+is($got->{status}, 401, 'none can be made');
+like($got->{content}, qr/Log in first.*volctl user add/, 'and the answer says what to do');
+is($http->delete("$base/api/v1/volumes/v")->{status}, 401, 'none can be deleted');
 $got = $http->get("$base/");
 is($got->{status}, 200, 'the web page is there');
 is($got->{headers}{'content-security-policy'}, "default-src 'self'", 'with a content security policy');

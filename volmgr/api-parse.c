@@ -15,7 +15,7 @@
 static int parse_refuse(struct refusal *r, const char *message)
 {
 	refuse(r, 400, "bad_request", "%s", message);
-	refuse_hint(r, "weft-protocol(7) describes the API.");
+	refuse_hint(r, "weft-api(7) describes the API.");
 	return -1;
 }
 
@@ -51,7 +51,7 @@ static int parse_known(json_t *o, struct refusal *r, const char *const *known)
 		if (*k == NULL) {
 			refuse(r, 400, "bad_request", "The member \"%.64s\" is not known here.",
 			       key);
-			refuse_hint(r, "weft-protocol(7) describes the API.");
+			refuse_hint(r, "weft-api(7) describes the API.");
 			return -1;
 		}
 	}
@@ -59,7 +59,7 @@ static int parse_known(json_t *o, struct refusal *r, const char *const *known)
 }
 
 /* A string that fits in out; missing: empty. */
-static int parse_text(json_t *o, const char *key, char *out, size_t max, struct refusal *r)
+int api_parse_text(json_t *o, const char *key, char *out, size_t max, struct refusal *r)
 {
 	const json_t *v = json_object_get(o, key);
 	const char *s = json_string_value(v);
@@ -77,8 +77,8 @@ static int parse_text(json_t *o, const char *key, char *out, size_t max, struct 
 }
 
 /* A whole number from 0 to max; missing: def. */
-static int parse_number(json_t *o, const char *key, uint64_t def, uint64_t max, uint64_t *out,
-			struct refusal *r)
+int api_parse_uint(json_t *o, const char *key, uint64_t def, uint64_t max, uint64_t *out,
+		   struct refusal *r)
 {
 	const json_t *v = json_object_get(o, key);
 
@@ -95,6 +95,31 @@ static int parse_number(json_t *o, const char *key, uint64_t def, uint64_t max, 
 	return 0;
 }
 
+json_t *api_parse_object(const void *body, size_t len, const char *const *known, struct refusal *r)
+{
+	json_t *o = parse_object(body, len, r);
+
+	if (o != NULL && parse_known(o, r, known) != 0) {
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}
+
+int api_parse_bool(json_t *o, const char *key, bool *out, struct refusal *r)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (v == NULL)
+		return 0;
+	if (!json_is_boolean(v)) {
+		refuse(r, 400, "bad_request", "\"%s\" must be true or false.", key);
+		return -1;
+	}
+	*out = json_is_true(v);
+	return 0;
+}
+
 int api_parse_server(const void *body, size_t len, struct api_server *out, struct refusal *r)
 {
 	static const char *const known[] = {"address", "name", "host", NULL};
@@ -104,9 +129,9 @@ int api_parse_server(const void *body, size_t len, struct api_server *out, struc
 	if (o == NULL)
 		return -1;
 	if (parse_known(o, r, known) == 0 &&
-	    parse_text(o, "address", out->address, sizeof(out->address), r) == 0 &&
-	    parse_text(o, "name", out->name, sizeof(out->name), r) == 0 &&
-	    parse_text(o, "host", out->host, sizeof(out->host), r) == 0)
+	    api_parse_text(o, "address", out->address, sizeof(out->address), r) == 0 &&
+	    api_parse_text(o, "name", out->name, sizeof(out->name), r) == 0 &&
+	    api_parse_text(o, "host", out->host, sizeof(out->host), r) == 0)
 		err = out->address[0] != '\0' ? 0 : parse_refuse(r, "\"address\" is missing.");
 	json_decref(o);
 	return err;
@@ -122,11 +147,11 @@ int api_parse_volume(const void *body, size_t len, struct volume_spec *out, stru
 	if (o == NULL)
 		return -1;
 	if (parse_known(o, r, known) == 0 &&
-	    parse_text(o, "name", out->name, sizeof(out->name), r) == 0 &&
-	    parse_number(o, "size", 0, INT64_MAX, &out->size, r) == 0 &&
-	    parse_number(o, "k", K_DEFAULT, 1000, &k, r) == 0 &&
-	    parse_number(o, "m", M_DEFAULT, 1000, &m, r) == 0 &&
-	    parse_number(o, "unit", UNIT_DEFAULT, UINT32_MAX, &unit, r) == 0) {
+	    api_parse_text(o, "name", out->name, sizeof(out->name), r) == 0 &&
+	    api_parse_uint(o, "size", 0, INT64_MAX, &out->size, r) == 0 &&
+	    api_parse_uint(o, "k", K_DEFAULT, 1000, &k, r) == 0 &&
+	    api_parse_uint(o, "m", M_DEFAULT, 1000, &m, r) == 0 &&
+	    api_parse_uint(o, "unit", UNIT_DEFAULT, UINT32_MAX, &unit, r) == 0) {
 		out->k = (unsigned)k;
 		out->m = (unsigned)m;
 		out->unit = (uint32_t)unit;
@@ -153,7 +178,7 @@ int api_parse_resize(const void *body, size_t len, struct api_resize *out, struc
 	else if (json_object_get(o, "size") == NULL)
 		err = parse_refuse(r, "\"size\" is missing.");
 	else
-		err = parse_number(o, "size", 0, INT64_MAX, &out->size, r);
+		err = api_parse_uint(o, "size", 0, INT64_MAX, &out->size, r);
 	json_decref(o);
 	return err;
 }

@@ -125,13 +125,13 @@ void api_status_get(struct cluster *c, struct http_request *r, const char *name)
 	pthread_mutex_unlock(&c->lock);
 	body = json_pack(
 		"{s:s, s:s, s:s, s:{s:i, s:i}, s:i, s:i, s:I, s:I, s:s, s:I, s:s, s:s, s:o, "
-		"s:{s:s, s:s}}",
+		"s:s, s:{s:s, s:s}}",
 		"state", st.state, "message", st.message, "hint", st.hint, "servers", "up",
 		(int)st.up, "total", (int)st.total, "volumes", (int)c->nvols, "clients",
 		(int)clients, "size", (json_int_t)st.size, "free", (json_int_t)st.free, "version",
 		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
-		status_listen(c), "ebpf", "state", "off", "why", ebpf);
+		status_listen(c), "web", c->web, "ebpf", "state", "off", "why", ebpf);
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
 			body, "warning",

@@ -1,17 +1,20 @@
 /*
- * Routing of the control API, answers, refusals. On the Unix socket everything may be done; over
- * TCP only looking, since there nobody has shown who they are.
+ * Routing of the control API, answers, refusals. Each route says which role it needs; api-auth.c
+ * says who is asking.
  */
 #include "config.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "api.h"
 #include "log.h"
+#include "size.h"
 #include "banned.h"
 
 #define API_PREFIX "/api/v1/"
+#define JSON_TYPE  "application/json"
 
 struct api_route {
 	enum http_method method;
@@ -19,35 +22,90 @@ struct api_route {
 	bool named;		/* a name follows */
 	const char *tail;	/* a last word, or NULL */
 	void (*handle)(struct cluster *c, struct http_request *r, const char *name);
+	enum role need;
+	const char *event; /* what is noted when it was done */
 };
 
 static const struct api_route routes[] = {
-	{HTTP_GET, "status", false, NULL, api_status_get},
-	{HTTP_GET, "servers", false, NULL, api_servers_list},
-	{HTTP_POST, "servers", false, NULL, api_server_add},
-	{HTTP_GET, "servers", true, NULL, api_server_get},
-	{HTTP_DELETE, "servers", true, NULL, api_server_remove},
-	{HTTP_GET, "volumes", false, NULL, api_volumes_list},
-	{HTTP_POST, "volumes", false, NULL, api_volume_create},
-	{HTTP_GET, "volumes", true, NULL, api_volume_get},
-	{HTTP_PATCH, "volumes", true, NULL, api_volume_resize},
-	{HTTP_DELETE, "volumes", true, NULL, api_volume_delete},
-	{HTTP_GET, "volumes", true, "map", api_volume_map},
+	{HTTP_GET, "me", false, NULL, api_me_get, ROLE_NONE, NULL},
+	{HTTP_POST, "login", false, NULL, api_login, ROLE_NONE, NULL},
+	{HTTP_POST, "logout", false, NULL, api_logout, ROLE_NONE, NULL},
+	{HTTP_POST, "register", false, NULL, api_register, ROLE_NONE, NULL},
+	{HTTP_POST, "join", false, NULL, api_join, ROLE_NONE, NULL},
+	{HTTP_POST, "password", false, NULL, api_password, ROLE_READ, NULL},
+	{HTTP_GET, "sessions", false, NULL, api_sessions_list, ROLE_READ, NULL},
+	{HTTP_DELETE, "sessions", true, NULL, api_session_remove, ROLE_READ, NULL},
+	{HTTP_GET, "tokens", false, NULL, api_tokens_list, ROLE_READ, NULL},
+	{HTTP_POST, "tokens", false, NULL, api_token_add, ROLE_READ, NULL},
+	{HTTP_DELETE, "tokens", true, NULL, api_token_remove, ROLE_READ, NULL},
+	{HTTP_GET, "people", false, NULL, api_people_list, ROLE_ADMIN, NULL},
+	{HTTP_POST, "people", false, NULL, api_person_add, ROLE_ADMIN, NULL},
+	{HTTP_PATCH, "people", true, NULL, api_person_change, ROLE_ADMIN, NULL},
+	{HTTP_DELETE, "people", true, NULL, api_person_remove, ROLE_ADMIN, NULL},
+	{HTTP_GET, "invitations", false, NULL, api_invitations_list, ROLE_ADMIN, NULL},
+	{HTTP_POST, "invitations", false, NULL, api_invitation_add, ROLE_ADMIN, NULL},
+	{HTTP_DELETE, "invitations", true, NULL, api_invitation_remove, ROLE_ADMIN, NULL},
+	{HTTP_GET, "settings", false, NULL, api_settings_get, ROLE_ADMIN, NULL},
+	{HTTP_PATCH, "settings", false, NULL, api_settings_change, ROLE_ADMIN, NULL},
+	{HTTP_GET, "events", false, NULL, api_events_list, ROLE_READ, NULL},
+	{HTTP_GET, "status", false, NULL, api_status_get, ROLE_READ, NULL},
+	{HTTP_GET, "servers", false, NULL, api_servers_list, ROLE_READ, NULL},
+	{HTTP_POST, "servers", false, NULL, api_server_add, ROLE_ADMIN, "server.added"},
+	{HTTP_GET, "servers", true, NULL, api_server_get, ROLE_READ, NULL},
+	{HTTP_DELETE, "servers", true, NULL, api_server_remove, ROLE_ADMIN, "server.removed"},
+	{HTTP_GET, "volumes", false, NULL, api_volumes_list, ROLE_READ, NULL},
+	{HTTP_POST, "volumes", false, NULL, api_volume_create, ROLE_ADMIN, "volume.created"},
+	{HTTP_GET, "volumes", true, NULL, api_volume_get, ROLE_READ, NULL},
+	{HTTP_PATCH, "volumes", true, NULL, api_volume_resize, ROLE_ADMIN, "volume.changed"},
+	{HTTP_DELETE, "volumes", true, NULL, api_volume_delete, ROLE_ADMIN, "volume.deleted"},
+	{HTTP_GET, "volumes", true, "map", api_volume_map, ROLE_READ, NULL},
 };
 
+/* the one that is served: an answer has no other way to the events */
+static struct cluster *served;
+
 /* ---- answers ------------------------------------------------------------------------------- */
+
+/* The object that a change was about: what was made has a name, what was deleted is named. */
+static const char *api_object(json_t *body)
+{
+	static const char *const keys[] = {"name", "deleted", "removed"};
+	const char *name = NULL;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && name == NULL; i++)
+		name = json_string_value(json_object_get(body, keys[i]));
+	return name != NULL ? name : "";
+}
+
+static void api_note(struct http_request *r, int status, json_t *body)
+{
+	const struct api_route *route = r->route;
+	char detail[EVENT_DETAIL_MAX] = "", size[SIZE_TEXT_MAX];
+	json_t *k = json_object_get(body, "k");
+
+	if (route == NULL || route->event == NULL || status >= 300)
+		return;
+	if (k != NULL)
+		snprintf(detail, sizeof(detail), "%s, %d+%d",
+			 size_format((uint64_t)json_integer_value(json_object_get(body, "size")),
+				     size),
+			 (int)json_integer_value(k),
+			 (int)json_integer_value(json_object_get(body, "m")));
+	events_note(served, r->who, route->event, api_object(body), "%s", detail);
+}
 
 void api_json(struct http_request *r, int status, json_t *body)
 {
 	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
 
+	api_note(r, status, body);
 	json_decref(body);
 	if (text == NULL) {
 		log_error("an answer of the API could not be made: out of memory");
-		http_reply(r, 500, "application/json", "{}", 2);
+		http_reply(r, 500, JSON_TYPE, "{}", 2);
 		return;
 	}
-	http_reply(r, status, "application/json", text, strlen(text));
+	http_reply(r, status, JSON_TYPE, text, strlen(text));
 	free(text);
 }
 
@@ -145,6 +203,7 @@ static void api_unknown(struct http_request *r, bool path_known)
 static void api_route(struct cluster *c, struct http_request *r)
 {
 	struct api_path path;
+	struct refusal refusal;
 	bool known = false;
 
 	if (strncmp(r->path, API_PREFIX, strlen(API_PREFIX)) != 0 ||
@@ -158,30 +217,50 @@ static void api_route(struct cluster *c, struct http_request *r)
 		if (!api_matches(route, &path))
 			continue;
 		known = true;
-		if (route->method == r->method) {
-			route->handle(c, r, route->named ? path.word[1] : "");
+		if (route->method != r->method)
+			continue;
+		if (api_auth_need(r, route->need, &refusal) != 0) {
+			api_refuse(r, &refusal);
 			return;
 		}
+		r->route = route;
+		route->handle(c, r, route->named ? path.word[1] : "");
+		return;
 	}
 	api_unknown(r, known);
 }
 
 void api_handle_local(void *arg, struct http_request *r)
 {
+	served = arg;
+	api_auth_local(r);
 	api_route(arg, r);
+}
+
+/*
+ * A page from elsewhere can make a browser send forms to us, but no JSON, without asking first; and
+ * it is never told yes.
+ */
+static int api_check_type(const struct http_request *r, struct refusal *refusal)
+{
+	const char *type = http_request_header(r, "Content-Type");
+
+	if (r->method == HTTP_GET || r->body_len == 0 ||
+	    (type != NULL && strncasecmp(type, JSON_TYPE, strlen(JSON_TYPE)) == 0))
+		return 0;
+	refuse(refusal, 415, "bad_type", "The body must be sent as " JSON_TYPE ".");
+	return -1;
 }
 
 void api_handle_public(void *arg, struct http_request *r)
 {
 	struct refusal refusal;
 
-	if (r->method != HTTP_GET) {
-		refuse(&refusal, 403, "read_only", "Over TCP one can only look.");
-		refuse_hint(&refusal, "Use volctl on the host that volmgr runs on.");
-		api_refuse(r, &refusal);
-	} else if (strncmp(r->path, "/api/", 5) == 0) {
-		api_route(arg, r);
-	} else {
+	served = arg;
+	if (strncmp(r->path, "/api/", 5) != 0)
 		api_www(arg, r);
-	}
+	else if (api_check_type(r, &refusal) != 0 || api_auth_public(arg, r, &refusal) != 0)
+		api_refuse(r, &refusal);
+	else
+		api_route(arg, r);
 }

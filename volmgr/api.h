@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "http.h"
+#include "people.h"
 #include "volmgr.h"
 
 #define API_WAIT_MS 15000 /* then the answer is that it is still going on */
@@ -43,6 +44,16 @@ struct api_resize {
 int api_parse_server(const void *body, size_t len, struct api_server *out, struct refusal *r);
 int api_parse_volume(const void *body, size_t len, struct volume_spec *out, struct refusal *r);
 int api_parse_resize(const void *body, size_t len, struct api_resize *out, struct refusal *r);
+/* Of an object, for those who parse by themselves: NULL with a refusal when it has other members.
+ */
+json_t *api_parse_object(const void *body, size_t len, const char *const *known, struct refusal *r);
+/* Missing: empty. */
+int api_parse_text(json_t *o, const char *key, char *out, size_t max, struct refusal *r);
+/* Missing: def. */
+int api_parse_uint(json_t *o, const char *key, uint64_t def, uint64_t max, uint64_t *out,
+		   struct refusal *r);
+/* Missing: as it was. */
+int api_parse_bool(json_t *o, const char *key, bool *out, struct refusal *r);
 /* A whole number in a query; text NULL: the default. */
 int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refusal *r);
 
@@ -58,6 +69,47 @@ void api_volume_get(struct cluster *c, struct http_request *r, const char *name)
 void api_volume_resize(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_delete(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_map(struct cluster *c, struct http_request *r, const char *name);
+
+/* ---- api-auth.c: who is asking; sets r->who and r->rights, which is a role */
+void api_auth_local(struct http_request *r);
+/* 0, or -1 with a refusal: what was shown is wrong. Showing nothing is not. */
+int api_auth_public(struct cluster *c, struct http_request *r, struct refusal *refusal);
+int api_auth_need(const struct http_request *r, unsigned need, struct refusal *refusal);
+/* The session that the request shows, or NULL; csrf: what must come with it. */
+struct ticket *api_session(struct cluster *c, const struct http_request *r,
+			   char csrf[DIGEST_TEXT_MAX]);
+int api_session_start(struct cluster *c, struct http_request *r, const struct person *p,
+		      char csrf[DIGEST_TEXT_MAX], struct refusal *refusal);
+void api_session_end(struct cluster *c, struct http_request *r);
+
+/* ---- api-login.c */
+void api_me_get(struct cluster *c, struct http_request *r, const char *name);
+void api_login(struct cluster *c, struct http_request *r, const char *name);
+void api_logout(struct cluster *c, struct http_request *r, const char *name);
+void api_register(struct cluster *c, struct http_request *r, const char *name);
+void api_join(struct cluster *c, struct http_request *r, const char *name);
+void api_password(struct cluster *c, struct http_request *r, const char *name);
+/* Hash the password, then add the person or set it, and answer. */
+void api_person_hash(struct cluster *c, struct http_request *r, const char *name,
+		     const char *password, enum role role, bool add);
+
+/* ---- api-people.c */
+json_t *api_person_json(const struct person *p);
+void api_people_list(struct cluster *c, struct http_request *r, const char *name);
+void api_person_add(struct cluster *c, struct http_request *r, const char *name);
+void api_person_change(struct cluster *c, struct http_request *r, const char *name);
+void api_person_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_tokens_list(struct cluster *c, struct http_request *r, const char *name);
+void api_token_add(struct cluster *c, struct http_request *r, const char *name);
+void api_token_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_sessions_list(struct cluster *c, struct http_request *r, const char *name);
+void api_session_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_invitations_list(struct cluster *c, struct http_request *r, const char *name);
+void api_invitation_add(struct cluster *c, struct http_request *r, const char *name);
+void api_invitation_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_settings_get(struct cluster *c, struct http_request *r, const char *name);
+void api_settings_change(struct cluster *c, struct http_request *r, const char *name);
+void api_events_list(struct cluster *c, struct http_request *r, const char *name);
 
 /* ---- api-www.c */
 void api_www(struct cluster *c, struct http_request *r);

@@ -21,6 +21,7 @@
 #include "conf.h"
 #include "http.h"
 #include "log.h"
+#include "people.h"
 #include "ready.h"
 #include "records.h"
 #include "secret.h"
@@ -32,6 +33,7 @@
 #define CACHE_MIN	(64u << 20)
 
 struct main_options {
+	const char *tls_cert, *tls_key;
 	const char *dir, *secret, *socket, *www;
 	const char *listen[LISTENERS_MAX];
 	unsigned nlisten;
@@ -87,6 +89,16 @@ static int opt_www(void *ctx, const char *value, const char **why)
 static int opt_http(void *ctx, const char *value, const char **why)
 {
 	return set_text(&opts.http, value);
+}
+
+static int opt_tls_cert(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.tls_cert, value);
+}
+
+static int opt_tls_key(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.tls_key, value);
 }
 
 static int opt_listen(void *ctx, const char *value, const char **why)
@@ -164,8 +176,10 @@ static const struct conf_option options[] = {
 	{"listen", "ADDR", "accept NBD clients here; may be repeated (tcp:127.0.0.1:10809)", false,
 	 opt_listen},
 	{"socket", "PATH", "Unix socket for volctl", false, opt_socket},
-	{"http", "ADDR", "web page and read-only API (tcp:127.0.0.1:10880), or none", false,
-	 opt_http},
+	{"http", "ADDR", "web page and API (tcp:127.0.0.1:10880), or none", false, opt_http},
+	{"tls-cert", "FILE", "certificate chain (PEM): the web page then speaks HTTPS only", false,
+	 opt_tls_cert},
+	{"tls-key", "FILE", "its key (PEM; the certificate's file)", false, opt_tls_key},
 	{"www", "DIR", "files of the web page", false, opt_www},
 	{"threads", "N", "data threads (2, or as many as there are cores)", false, opt_threads},
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
@@ -190,6 +204,7 @@ static const struct conf_program program = {
 
 static struct cluster cluster;
 static struct http_server *http_local, *http_public;
+static struct http_tls *tls;
 static struct control_timer *stop_timer;
 static int exit_status;
 static int listen_fds[LISTENERS_MAX];
@@ -216,6 +231,7 @@ static void stop_finished(void)
 	control_timer_free(stop_timer);
 	http_server_free(http_local);
 	http_server_free(http_public);
+	http_tls_free(tls);
 	control_stop(cluster.control);
 }
 
@@ -451,15 +467,52 @@ static void start_front(void)
 	}
 }
 
+/* Nobody else hears what goes over this address. */
+static bool http_is_near(void)
+{
+	struct addr a;
+	const char *why;
+
+	return addr_parse(http_addr, 0, &a, &why) == 0 && addr_is_local(&a);
+}
+
 static void start_http(void)
 {
 	struct event_base *base = control_base(cluster.control);
+	const char *why = NULL;
 
 	http_local = http_serve(base, socket_fd, api_handle_local, &cluster);
 	if (http_fd >= 0)
 		http_public = http_serve(base, http_fd, api_handle_public, &cluster);
+	if (opts.tls_cert != NULL) {
+		tls = http_tls_load(opts.tls_cert,
+				    opts.tls_key != NULL ? opts.tls_key : opts.tls_cert, &why);
+		if (tls == NULL)
+			die("%s: %s", opts.tls_cert, why);
+	}
+	if (http_fd >= 0)
+		snprintf(cluster.web, sizeof(cluster.web), "%s://%s",
+			 tls != NULL ? "https" : "http",
+			 strncmp(http_addr, "tcp:", 4) == 0 ? http_addr + 4 : http_addr);
 	if (http_local == NULL || (http_fd >= 0 && http_public == NULL))
 		die("out of memory");
+	if (http_public != NULL && tls != NULL)
+		http_server_tls(http_public, tls);
+	/* what a certificate of a well-known authority costs today is a command, so say it */
+	if (http_public != NULL && tls == NULL && !http_is_near())
+		log_warn("passwords cross the network in the clear: give volmgr a certificate with "
+			 "--tls-cert");
+}
+
+static void start_people(void)
+{
+	const char *why = NULL;
+
+	if (people_load(&cluster, &why) != 0)
+		die("%s: %s", opts.dir, why);
+	if (hasher_start(&cluster) != 0)
+		die("a thread cannot be started");
+	events_note(&cluster, "", "volmgr.started", "", "%s", PACKAGE_VERSION);
 }
 
 static void start_cluster(void)
@@ -481,7 +534,7 @@ static void tell_ready(void)
 		ready_line(opts.ready_fd, "listen", cluster.listen[i]);
 	}
 	if (http_fd >= 0) {
-		log_info("the web page is on %s", http_addr);
+		log_info("the web page is on %s/", cluster.web);
 		ready_line(opts.ready_fd, "http", http_addr);
 	}
 	ready_line(opts.ready_fd, "socket", opts.socket);
@@ -538,6 +591,7 @@ int main(int argc, char **argv)
 	    control_signal(cluster.control, SIGTERM, stop_signal, NULL) != 0 ||
 	    control_signal(cluster.control, SIGINT, stop_signal, NULL) != 0)
 		die("out of memory");
+	start_people();
 	start_workers();
 	start_cluster();
 	health_start(&cluster);
@@ -547,7 +601,9 @@ int main(int argc, char **argv)
 	control_run(cluster.control);
 	for (unsigned i = 0; i < cluster.nworkers; i++)
 		worker_join(cluster.workers[i]);
+	hasher_stop();
 	cluster.meta->ops->close(cluster.meta);
+	people_free(&cluster);
 	for (unsigned i = 0; i < cluster.nworkers; i++)
 		worker_free(cluster.workers[i]);
 	control_destroy(cluster.control);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "people.h"
 #include "place.h"
 #include "records.h"
 #include "volmgr.h"
@@ -183,6 +184,9 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 	else
 		log_warn("server %s is %s: %s (%s)", s->name, server_states[state], why,
 			 s->address);
+	if (s->state != SERVER_CONNECTING || state != SERVER_UP)
+		events_note(c, "", state == SERVER_UP ? "server.up" : "server.down", s->name, "%s",
+			    why);
 	s->state = state;
 	snprintf(s->why, sizeof(s->why), "%s", why);
 	if (state == SERVER_UP)

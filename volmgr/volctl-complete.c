@@ -36,6 +36,14 @@ static void complete_kind(const struct volctl *v, enum volctl_kind kind, const c
 	case KIND_SERVER:
 		complete_names(v, partial, "/servers", "servers");
 		break;
+	case KIND_USER:
+		complete_names(v, partial, "/people", "people");
+		break;
+	case KIND_ROLE:
+		candidate(partial, "", "admin");
+		candidate(partial, "", "read-only");
+		candidate(partial, "", "user");
+		break;
 	case KIND_FILE:
 	case KIND_DEVICE:
 		puts(":files"); /* the shell knows better */

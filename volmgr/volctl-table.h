@@ -8,7 +8,15 @@
 #include "volctl.h"
 
 /* What an argument names, for completion. */
-enum volctl_kind { KIND_NONE, KIND_VOLUME, KIND_SERVER, KIND_FILE, KIND_DEVICE };
+enum volctl_kind {
+	KIND_NONE,
+	KIND_VOLUME,
+	KIND_SERVER,
+	KIND_FILE,
+	KIND_DEVICE,
+	KIND_USER,
+	KIND_ROLE
+};
 
 struct volctl_option {
 	const char *name;

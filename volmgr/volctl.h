@@ -28,7 +28,7 @@ struct volctl {
 	const char *arg[VOLCTL_WORDS_MAX]; /* after the command's own words */
 	int nargs;
 	/* options of commands; NULL or false where not given */
-	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret;
+	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	bool yes, shrink, force;
 };
 
@@ -81,6 +81,13 @@ int cmd_volume_resize(const struct volctl *v);
 int cmd_volume_delete(const struct volctl *v);
 int cmd_volume_map(const struct volctl *v);
 void volume_table_print(const json_t *volumes);
+/* volctl-user.c */
+int cmd_user_add(const struct volctl *v);
+int cmd_user_invite(const struct volctl *v);
+int cmd_user_list(const struct volctl *v);
+int cmd_user_set(const struct volctl *v);
+int cmd_user_passwd(const struct volctl *v);
+int cmd_user_remove(const struct volctl *v);
 /* attach.c */
 int cmd_volume_attach(const struct volctl *v);
 int cmd_volume_detach(const struct volctl *v);

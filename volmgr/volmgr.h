@@ -48,6 +48,7 @@
 #define PLACED_RECENTLY_NS (10 * NS_PER_S)
 
 struct cluster;
+struct people;
 struct worker;
 struct wpeer;
 struct conn;
@@ -173,6 +174,7 @@ struct cluster {
 	unsigned nworkers;
 	uint64_t started_s;			   /* CLOCK_MONOTONIC */
 	const char *www;			   /* folder of the web page */
+	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */
 	unsigned nlisten;
 	/* guarded by lock; only the control thread changes servers and vols */
@@ -186,6 +188,7 @@ struct cluster {
 	bool stopping;
 	/* the control thread's */
 	uint64_t next_server, next_volume;
+	struct people *people;
 };
 
 /* ---- util.c -------------------------------------------------------------------------------- */

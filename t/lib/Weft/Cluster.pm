@@ -7,7 +7,7 @@ use strict;
 use warnings;
 
 use File::Path qw(make_path remove_tree);
-use HTTP::Tiny;
+use Weft::HTTP;
 use IO::Socket::INET;
 use Weft;
 
@@ -260,14 +260,13 @@ sub volctl_run
 	return run(program('volctl'), '--socket', $self->socket, @args);
 }
 
-# GET from the HTTP API, decoded.
+# GET from the HTTP API on the Unix socket, decoded.
 sub get
 {
 	my ($self, $path) = @_;
-	(my $address = $self->http) =~ s/\Atcp://;
-	my $answer = HTTP::Tiny->new(timeout => 30)->get("http://$address/api/v1$path");
-	$answer->{success} or die "GET $path: $answer->{status} $answer->{content}\n";
-	return json_decode($answer->{content});
+	my ($status, $body) = http_local($self->socket, GET => $path);
+	$status == 200 or die "GET $path: $status " . json_encode($body) . "\n";
+	return $body;
 }
 
 # Bytes that the servers say are free, all together.
