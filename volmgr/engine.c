@@ -15,11 +15,11 @@
 
 /* ---- what the engine asks for -------------------------------------------------------------- */
 
-static int engine_place(void *ctx, struct volume *e, unsigned count, uint32_t *servers)
+static int engine_place(void *ctx, struct volume *e, unsigned count, unsigned up, uint32_t *servers)
 {
 	struct vol *v = ctx;
 
-	return servers_place(v->cluster, v->worker, count, servers);
+	return servers_place(v->cluster, v->worker, count, up, servers);
 }
 
 static struct peer *engine_peer(void *ctx, uint32_t server)
@@ -131,6 +131,7 @@ void engine_open_run(struct task *t)
 		.epoch = v->epoch,
 		.unflushed_max = UNFLUSHED_MAX,
 		.flush_ms = FLUSH_MS,
+		.grace_ms = GRACE_MS,
 		.ops = &engine_volume_ops,
 		.ctx = v,
 		.env = w->env,

@@ -201,15 +201,30 @@ static void server_placed(struct server *s, uint64_t now)
 	s->placed_ns = now;
 }
 
+/* All fitting ones that are up, then some that are not. */
+static int servers_place_short(struct cluster *c, struct place_candidate *list, unsigned count,
+			       unsigned fitting, uint32_t *servers)
+{
+	int err = place_choose(list, (int)c->nservers, fitting, WEFT_SHARD_BYTES, &c->seed, servers,
+			       NULL);
+
+	for (unsigned i = 0; i < c->nservers; i++)
+		list[i].usable = c->servers[i]->usable && !list[i].usable;
+	return err != 0 ? err
+			: place_choose(list, (int)c->nservers, count - fitting, WEFT_SHARD_BYTES,
+				       &c->seed, servers + fitting, NULL);
+}
+
 /*
  * -EAGAIN: there are enough servers, but some are not connected just now, which is no reason to
  * tell a client that its disk is full.
  */
-int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t *servers)
+int servers_place(struct cluster *c, struct worker *w, unsigned count, unsigned up,
+		  uint32_t *servers)
 {
 	struct place_candidate list[SERVERS_MAX];
 	uint64_t now = clock_ns();
-	unsigned known = 0;
+	unsigned known = 0, fitting;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
@@ -226,7 +241,9 @@ int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t 
 		known += s->usable && s->free_bytes >= WEFT_SHARD_BYTES;
 	}
 	err = place_choose(list, (int)c->nservers, count, WEFT_SHARD_BYTES, &c->seed, servers,
-			   NULL);
+			   &fitting);
+	if (err == -ENOSPC && fitting < count && fitting >= up && known >= count)
+		err = servers_place_short(c, list, count, fitting, servers);
 	for (unsigned i = 0; err == 0 && i < count; i++)
 		server_placed(server_by_number(c, servers[i]), now);
 	pthread_mutex_unlock(&c->lock);

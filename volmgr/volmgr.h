@@ -41,6 +41,7 @@
 #define ARENA_BYTES	   (4u << 20)
 #define UNFLUSHED_MAX	   (64u << 20) /* bytes of a volume, then it flushes by itself */
 #define FLUSH_MS	   1000
+#define GRACE_MS	   300 /* a server may be away so long before writes leave it out */
 #define SEND_TIMEOUT_MS	   30000
 #define CONNECT_TIMEOUT_MS 3000
 #define HEALTH_MS	   5000
@@ -343,8 +344,9 @@ void servers_connect(struct cluster *c, struct worker *w);
 void server_connect_all(struct cluster *c, struct server *s);
 /* From a peer: its state changed. On the control thread. */
 void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why);
-/* Choose servers for a new extent. On any data thread. */
-int servers_place(struct cluster *c, struct worker *w, unsigned count, uint32_t *servers);
+/* Choose servers for a new extent, at least up of them connected. On any data thread. */
+int servers_place(struct cluster *c, struct worker *w, unsigned count, unsigned up,
+		  uint32_t *servers);
 /* How many servers are registered and not on their way out, and how many of them are up. */
 void servers_count(struct cluster *c, unsigned *total, unsigned *up);
 

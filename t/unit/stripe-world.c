@@ -81,16 +81,21 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 
 /* ---- what the daemon does ------------------------------------------------------------------ */
 
-static int place(void *ctx, struct volume *v, unsigned count, uint32_t *servers)
+static int place(void *ctx, struct volume *v, unsigned count, unsigned up, uint32_t *servers)
 {
 	struct world *w = ctx;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < w->cluster.n && n < count; i++) {
-		struct fake_server *s = &w->cluster.servers[(w->place_next + i) % w->cluster.n];
+	for (int state = 1; state >= 0; state--) {
+		for (unsigned i = 0; i < w->cluster.n && n < count; i++) {
+			struct fake_server *s =
+				&w->cluster.servers[(w->place_next + i) % w->cluster.n];
 
-		if (s->peer.up)
-			servers[n++] = s->peer.server;
+			if (s->peer.up == state)
+				servers[n++] = s->peer.server;
+		}
+		if (n < up)
+			return -EAGAIN;
 	}
 	w->place_next++;
 	return n == count ? 0 : -EAGAIN;
@@ -186,6 +191,7 @@ void world_init(struct world *w, const struct world_geometry *g, uint64_t seed)
 		.epoch = 0,
 		.unflushed_max = 8 << 20,
 		.flush_ms = 500,
+		.grace_ms = 300,
 		.ops = &w->ops,
 		.ctx = w,
 		.env = &w->env.env,

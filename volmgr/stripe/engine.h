@@ -26,6 +26,7 @@
 #define TX_IOV_MAX	 16	     /* pieces of one unit in a PREPARE; more are copied together */
 #define TX_PARTS_MAX	 256	     /* writes merged in one tx */
 #define UNFLUSHED_TX_MAX 16384	     /* acknowledged txs that no flush has covered */
+#define GRACE_TICK_MS	 20	     /* looks at absent servers are at least so far apart */
 #define UNCOMMITTED_MAX	 1024	     /* flushed txs before COMMITs are sent with the flush */
 #define SERVER_HELD_MAX	 (4u << 20)  /* bytes that one server must hold for us before we commit */
 #define SCRATCH_BYTES	 (64u << 20) /* for old blocks and parity, all txs of a volume */
@@ -183,14 +184,20 @@ struct tx_call {
 
 enum tx_phase { TX_READ, TX_DATA, TX_PREPARE, TX_ABORT, TX_ABORT_WAIT };
 
+/* A number given to PREPAREs whose fate is open: COMMIT's watermark stays below it. */
+struct undecided {
+	struct undecided *prev, *next; /* by number */
+	uint64_t number;	       /* 0: none yet */
+	struct tx *tx;		       /* whose it is; NULL: a rebuild's */
+};
+
 /* A stripe transaction. */
 struct tx {
+	struct undecided id; /* first */
 	struct volume *v;
 	struct stripe *st;
 	struct extent *x;
-	struct tx *prev, *next; /* undecided ones, by number */
-	struct tx *mem_next;	/* waits for scratch memory */
-	uint64_t number;	/* 0: none yet */
+	struct tx *mem_next; /* waits for scratch memory */
 	enum tx_phase phase;
 	uint32_t pending;   /* calls */
 	uint32_t sent;	    /* shards that a PREPARE went to */
@@ -227,11 +234,14 @@ struct place {
 struct extent {
 	uint64_t number;
 	uint32_t generation;
-	uint32_t stale;
-	uint32_t busy; /* active stripes, plain reads, marks on their way */
-	bool marking;  /* stale marks on their way to the metadata: writes and flushes wait */
+	uint32_t stale; /* not read; as soon as it is clear that they miss something */
+	uint32_t clear; /* of these, the ones whose mark is being taken back */
+	uint32_t busy;	/* active stripes, plain reads, records on their way */
+	bool marking;	/* stale marks on their way to the metadata: writes and flushes wait */
+	bool putting;	/* the record is on its way to the metadata */
+	bool put_dirty; /* and another one must follow it */
+	bool put_again; /* the metadata refused; the timer tries again */
 	uint8_t state;
-	bool put_again;		/* the metadata refused; the timer tries again */
 	struct stripe *placing; /* stripes that wait for READY */
 	struct op *drop;	/* DROPPING: for whom */
 	struct place place[];	/* k + m */
@@ -246,11 +256,13 @@ struct server {
 	uint32_t number;
 	struct peer *peer;
 	enum server_state state;
-	bool fenced;	 /* in this epoch, by the run in boot */
-	bool resolving;	 /* it is, or was, there when txs of earlier epochs were resolved */
-	bool judged;	 /* its txs of earlier epochs were resolved */
-	bool touched;	 /* prepared something since its last flush began */
-	bool flush_owed; /* the running flush waits until it is up */
+	bool fenced;	  /* in this epoch, by the run in boot */
+	bool resolving;	  /* it is, or was, there when txs of earlier epochs were resolved */
+	bool judged;	  /* its txs of earlier epochs were resolved */
+	bool touched;	  /* prepared something since its last flush began */
+	bool flush_owed;  /* the running flush waits until it is up */
+	bool left_out;	  /* others went on without it: to be flushed before it is sent COMMITs */
+	uint64_t down_ns; /* when it went; of one that never was there: 0 */
 	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
 	uint32_t old_epoch;			 /* as our first FENCE told */
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
@@ -331,20 +343,23 @@ struct volume {
 	struct stripe *hash[STRIPE_HASH];
 	struct stripe *start, **start_tail; /* to be advanced by the task */
 	struct stripe *stalled;		    /* wait for servers, memory, a flush */
-	struct tx *mem_head, **mem_tail;    /* wait for scratch */
+	bool look; /* what waits for servers to come or to be left out looks again */
+	unsigned min;
+	struct tx *mem_head, **mem_tail; /* wait for scratch */
 	bool mem_busy;
 	struct op_list retry;	  /* wait for payload memory, or for an extent being dropped */
 	struct op_list held;	  /* came before the start was over */
 	struct placing *placings; /* extents that are being placed */
+	uint64_t short_ns;	  /* since when too few servers are up for a whole extent; 0: no */
 	bool placings_changed;	  /* they look at their servers again */
 	struct io_task task;
-	struct io_timer retry_timer, flush_timer, put_timer, start_timer;
+	struct io_timer retry_timer, flush_timer, put_timer, start_timer, grace_timer;
 
 	struct server *servers[PEER_MAX];
 	unsigned nservers;
 
 	uint64_t next_tx;
-	struct tx *undecided, *undecided_last; /* by number */
+	struct undecided *undecided, *undecided_last; /* by number */
 	struct unflushed *ring;
 	size_t ring_head, ring_count;
 	size_t tx_running;
@@ -384,7 +399,7 @@ void volume_fail(struct volume *v, int error);
 void volume_wake(struct volume *v); /* the task will run */
 void volume_run_held(struct volume *v);
 void volume_check_stop(struct volume *v);
-uint64_t volume_now(struct volume *v);
+uint64_t volume_now(const struct volume *v);
 
 /* extent.c */
 struct extent *extent_find(const struct volume *v, uint64_t number);
@@ -394,6 +409,12 @@ void extent_forget(struct volume *v, struct extent *x);
 void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r);
 struct extent *extent_next(const struct volume *v, uint64_t from);
 void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
+/*
+ * Go on without shards whose servers are away. MARKED: the marks are on their way, or were there;
+ * SOON: a server may still come back in time; BELOW: too few good shards would be left.
+ */
+enum leave { LEAVE_MARKED, LEAVE_SOON, LEAVE_BELOW };
+enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards);
 void extent_put_retry(struct io_timer *t);
 void extent_unbusy(struct volume *v, struct extent *x);
 uint32_t extent_usable(const struct volume *v, const struct extent *x);
@@ -409,6 +430,9 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 /* server.c */
 struct server *server_get(struct volume *v, uint32_t number); /* NULL: no memory or too many */
 bool server_ok(const struct server *s);
+/* It is not ok, and has not been for the time that the volume waits for it. */
+bool server_gone(const struct server *s);
+void server_grace_fire(struct io_timer *t);
 /* The caller has just seen server_ok(). */
 void server_submit(struct server *s, struct nbd_call *call);
 void server_sync(struct server *s);  /* bring it to UP, if its peer is up */
@@ -444,7 +468,10 @@ void write_continue(struct op *op);
 /* tx.c */
 void tx_start(struct volume *v, struct stripe *st);
 void tx_scratch_freed(struct volume *v);
-void tx_server_up(struct volume *v);
+/* Undone txs that wait for servers to confirm it look again. */
+void txs_settle(struct volume *v);
+void undecided_add(struct volume *v, struct undecided *u);
+void undecided_remove(struct volume *v, struct undecided *u);
 uint64_t tx_decided(const struct volume *v);
 
 /* Write what was mended; mend_written() follows. */
@@ -476,6 +503,8 @@ void flush_want(struct volume *v);
 void flush_start(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
 void flush_server_up(struct server *s);
+/* The running round goes on without servers that are away, if their shards can be marked. */
+void flush_look(struct volume *v);
 /* No stale mark is on its way any more. */
 void flush_marked(struct volume *v);
 void flush_timer_arm(struct volume *v);

@@ -162,12 +162,18 @@ void extent_unbusy(struct volume *v, struct extent *x)
 }
 
 /* ---- stale marks --------------------------------------------------------------------------- */
+/*
+ * One record of an extent is on its way at a time. What changes meanwhile makes it dirty: then
+ * another follows, and only when the last one is durable the marks count as durable, and those that
+ * were to be taken back are gone.
+ */
 
 struct mark {
 	struct volume *v;
 	struct extent *x;
-	uint32_t stale; /* as it was sent */
 };
+
+static void mark_put(struct volume *v, struct extent *x);
 
 static void mark_later(struct volume *v, struct extent *x)
 {
@@ -181,17 +187,21 @@ static void mark_done(void *arg, int err)
 	struct mark *mark = arg;
 	struct volume *v = mark->v;
 	struct extent *x = mark->x;
-	uint32_t stale = mark->stale;
 
 	free(mark);
 	v->background--;
+	x->putting = false;
 	if (err != 0) {
 		log_error("volume %s: extent %llu: cannot record stale shards: %s", v->name,
 			  (unsigned long long)x->number, strerror(-err));
 		mark_later(v, x);
-	} else if (stale == x->stale) { /* else a later one is on its way */
+	} else if (x->put_dirty) {
+		mark_put(v, x);
+	} else {
+		x->stale &= ~x->clear;
+		x->clear = 0;
+		v->marks -= x->marking;
 		x->marking = false;
-		v->marks--;
 		volume_unstall(v);
 		if (v->marks == 0)
 			flush_marked(v);
@@ -201,18 +211,23 @@ static void mark_done(void *arg, int err)
 
 static void mark_put(struct volume *v, struct extent *x)
 {
-	struct mark *mark = malloc(sizeof(*mark));
+	struct mark *mark;
 	struct extent_record r;
 
+	x->put_dirty = x->putting;
+	if (x->putting)
+		return;
+	mark = malloc(sizeof(*mark));
 	if (mark == NULL) {
 		mark_later(v, x);
 		return;
 	}
 	mark->v = v;
 	mark->x = x;
-	mark->stale = x->stale;
+	x->putting = true;
 	x->busy++;
 	extent_record_of(v, x, &r);
+	r.stale &= ~x->clear;
 	v->background++;
 	v->config.ops->extents_put(v->config.ctx, v, &r, 1, false, mark_done, mark);
 }
@@ -223,14 +238,29 @@ static void mark_put(struct volume *v, struct extent *x)
  */
 void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
 {
-	if ((shards & ~x->stale) == 0)
+	uint32_t marked = x->stale & ~x->clear;
+
+	if ((shards & ~marked) == 0)
 		return;
-	log_warn("volume %s: extent %llu: shards 0x%x miss writes and are stale now", v->name,
-		 (unsigned long long)x->number, shards & ~x->stale);
+	log_debug("volume %s: extent %llu: shards 0x%x miss writes and are stale now", v->name,
+		  (unsigned long long)x->number, shards & ~marked);
 	x->stale |= shards;
+	x->clear &= ~shards;
 	v->marks += !x->marking;
 	x->marking = true;
 	mark_put(v, x);
+}
+
+enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
+{
+	shards &= ~x->stale;
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((shards >> i & 1) != 0 && !server_gone(shard_server(x, i)))
+			return LEAVE_SOON;
+	if (shards != 0 && (unsigned)__builtin_popcount(extent_usable(v, x)) < v->min)
+		return LEAVE_BELOW;
+	extent_mark_stale(v, x, shards);
+	return LEAVE_MARKED;
 }
 
 void extent_put_retry(struct io_timer *t)

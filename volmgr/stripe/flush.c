@@ -49,7 +49,7 @@ void flush_note_tx(struct volume *v, struct tx *tx)
 {
 	assert(v->ring_count < UNFLUSHED_TX_MAX);
 	v->ring[(v->ring_head + v->ring_count++) % UNFLUSHED_TX_MAX] = (struct unflushed){
-		.tx = tx->number,
+		.tx = tx->id.number,
 		.extent = tx->x->number,
 		.generation = tx->x->generation,
 		.participants = tx->plan.participants,
@@ -117,6 +117,66 @@ void flush_server_up(struct server *s)
 	flush_submit(s);
 }
 
+static bool unflushed_on(const struct volume *v, size_t n, const struct server *s,
+			 struct extent **x, uint32_t *shard)
+{
+	const struct unflushed *u = &v->ring[(v->ring_head + n) % UNFLUSHED_TX_MAX];
+
+	*x = extent_find(v, u->extent);
+	if (*x == NULL || (*x)->generation != u->generation ||
+	    ((*x)->state != EXTENT_READY && (*x)->state != EXTENT_DROPPING))
+		return false;
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((u->participants >> i & 1) != 0 && shard_server(*x, i) == s) {
+			*shard = 1u << i;
+			return true;
+		}
+	return false;
+}
+
+/* What it was sent and did not make durable counts as lost. */
+static enum leave flush_leave_out(struct volume *v, struct server *s)
+{
+	enum leave all = LEAVE_MARKED, one;
+	struct extent *x;
+	uint32_t shard;
+
+	for (size_t n = 0; n < v->flush.count; n++) {
+		if (!unflushed_on(v, n, s, &x, &shard))
+			continue;
+		one = extent_leave_out(v, x, shard);
+		if (one > all)
+			all = one;
+	}
+	return all;
+}
+
+void flush_look(struct volume *v)
+{
+	struct flush *f = &v->flush;
+
+	if (!f->running)
+		return;
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+		enum leave leave;
+
+		if (!s->flush_owed || !server_gone(s))
+			continue;
+		leave = flush_leave_out(v, s);
+		if (leave == LEAVE_BELOW && v->config.below_min_fail) {
+			f->error = EIO;
+			s->touched = true;
+		} else if (leave != LEAVE_MARKED) {
+			continue;
+		}
+		s->flush_owed = false;
+		s->left_out = true;
+		f->pending--;
+	}
+	flush_settle(v);
+}
+
 /* Nobody can be told anything any more. */
 static void flush_give_up(struct volume *v)
 {
@@ -175,6 +235,7 @@ void flush_start(struct volume *v)
 		else
 			s->flush_owed = true;
 	}
+	flush_look(v);
 	f->pending--;
 	flush_settle(v);
 }

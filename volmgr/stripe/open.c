@@ -577,6 +577,7 @@ static void stop_done(struct volume *v)
 	env->ops->timer_cancel(env, &v->flush_timer);
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
+	env->ops->timer_cancel(env, &v->grace_timer);
 	if (v->state == VOLUME_FENCED)
 		v->stop_err = -ESTALE;
 	v->state = VOLUME_STOPPED;

@@ -29,9 +29,10 @@ struct placing {
 	struct placing *next;
 	unsigned attempt;
 	unsigned pending;
-	bool chosen;	/* its servers; else it waits for more to come up */
-	bool labelling; /* else: waits for its servers to be fenced */
-	int error;	/* the first of its LABELs */
+	bool chosen;	 /* its servers; else it waits for more to come up */
+	bool labelling;	 /* else: waits for its servers to be fenced */
+	uint32_t absent; /* shards that get no slot for now */
+	int error;	 /* the first of its LABELs */
 	struct label_call calls[];
 };
 
@@ -83,8 +84,11 @@ static void discard_done(struct nbd_call *call, int error)
 
 void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen)
 {
-	struct discard *d = server_ok(s) ? malloc(sizeof(*d)) : NULL;
+	struct discard *d;
 
+	if (slot_gen == 0)
+		return;
+	d = server_ok(s) ? malloc(sizeof(*d)) : NULL;
 	if (d == NULL) {
 		lost_slot(v);
 		log_warn("volume %s: server %u is not there: slot %u is not given back", v->name,
@@ -147,6 +151,8 @@ static void placing_undo(struct placing *p)
 	for (unsigned i = 0; i < p->v->shards; i++) {
 		struct label_call *c = &p->calls[i];
 
+		if ((p->absent >> i & 1) != 0)
+			continue;
 		if (c->error == 0)
 			slot_discard(p->v, c->server, be32toh(c->reply.slot),
 				     be32toh(c->reply.slot_gen));
@@ -188,11 +194,13 @@ static void placing_put(struct placing *p)
 	struct extent_record r;
 
 	for (unsigned i = 0; i < v->shards; i++) {
+		bool absent = (p->absent >> i & 1) != 0;
+
 		x->place[i].server = p->calls[i].server;
-		x->place[i].slot = be32toh(p->calls[i].reply.slot);
-		x->place[i].slot_gen = be32toh(p->calls[i].reply.slot_gen);
+		x->place[i].slot = absent ? 0 : be32toh(p->calls[i].reply.slot);
+		x->place[i].slot_gen = absent ? 0 : be32toh(p->calls[i].reply.slot_gen);
 	}
-	x->stale = 0;
+	x->stale = p->absent;
 	extent_record_of(v, x, &r);
 	v->background++;
 	v->config.ops->extents_put(v->config.ctx, v, &r, 1, false, placing_put_done, p);
@@ -254,10 +262,11 @@ static void placing_label(struct placing *p)
 {
 	p->labelling = true;
 	p->error = 0;
-	p->pending = p->v->shards;
+	p->pending = p->v->shards - (unsigned)__builtin_popcount(p->absent);
 	p->x->generation = extent_generation(p->v);
 	for (unsigned i = 0; i < p->v->shards; i++)
-		label_submit(p, i);
+		if ((p->absent >> i & 1) == 0)
+			label_submit(p, i);
 }
 
 /* A server that was chosen is not there: choose again, soon or when one comes up. */
@@ -271,25 +280,34 @@ static void placing_later(struct placing *p)
 		placing_end(p, ESHUTDOWN);
 	else
 		v->config.env->ops->timer_set(v->config.env, &v->put_timer,
-					      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
+					      volume_now(v) + v->config.grace_ms * NS_PER_MS);
+}
+
+/* Too few servers have been up for a while: what they cannot take now is rebuilt later. */
+static bool placing_may_be_short(const struct volume *v)
+{
+	return v->short_ns != 0 && v->min < v->shards &&
+	       volume_now(v) >= v->short_ns + v->config.grace_ms * NS_PER_MS;
 }
 
 /* All its servers fenced: label. One of them gone: choose others. */
 static void placing_check(struct placing *p)
 {
+	struct volume *v = p->v;
 	unsigned ready = 0;
 
-	for (unsigned i = 0; i < p->v->shards; i++) {
+	p->absent = 0;
+	for (unsigned i = 0; i < v->shards; i++) {
 		struct server *s = p->calls[i].server;
 
 		if (server_ok(s))
 			ready++;
-		else if (s->peer == NULL || !s->peer->up) {
-			placing_later(p);
-			return;
-		}
+		else if (s->peer == NULL || !s->peer->up)
+			p->absent |= 1u << i;
 	}
-	if (ready == p->v->shards)
+	if (p->absent != 0 && (!placing_may_be_short(v) || v->shards - ready > v->shards - v->min))
+		placing_later(p);
+	else if (ready + (unsigned)__builtin_popcount(p->absent) == v->shards)
 		placing_label(p);
 }
 
@@ -301,16 +319,31 @@ static void placing_waits(struct placing *p)
 			op_waiting(w->op, true);
 }
 
+static int placing_ask(struct volume *v, uint32_t *servers)
+{
+	int err = v->config.ops->place(v->config.ctx, v, v->shards, v->shards, servers);
+
+	if (err != -EAGAIN)
+		v->short_ns = 0;
+	else if (v->short_ns == 0)
+		v->short_ns = volume_now(v);
+	if (err == -EAGAIN && placing_may_be_short(v))
+		err = v->config.ops->place(v->config.ctx, v, v->shards, v->min, servers);
+	return err;
+}
+
 static void placing_try(struct placing *p)
 {
 	struct volume *v = p->v;
 	uint32_t servers[WEFT_SHARDS_MAX];
-	int err = v->config.ops->place(v->config.ctx, v, v->shards, servers);
+	int err = placing_ask(v, servers);
 
 	p->labelling = false;
 	p->chosen = err == 0;
 	if (err == -EAGAIN) { /* placings_advance() asks again when a server comes */
 		placing_waits(p);
+		v->config.env->ops->timer_set(v->config.env, &v->put_timer,
+					      volume_now(v) + v->config.grace_ms * NS_PER_MS);
 		return;
 	}
 	if (err != 0) {

@@ -45,8 +45,8 @@ struct plan {
 /* 0, or -EIO: too few readable shards to know what must be written. */
 int plan_make(const struct plan_in *in, struct plan *p);
 
-/* How many good shards a volume needs before it takes a write: k + 1, or k with at most one parity.
- */
+/* How many good shards a volume needs before it takes a write, when nobody says otherwise: k + 1,
+ * or k with at most one parity. */
 static inline unsigned plan_min_good(unsigned k, unsigned m)
 {
 	return m <= 1 ? k : k + 1;

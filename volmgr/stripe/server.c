@@ -57,6 +57,41 @@ bool server_ok(const struct server *s)
 	return s->state == SERVER_UP && s->peer->up;
 }
 
+bool server_gone(const struct server *s)
+{
+	return !server_ok(s) && volume_now(s->v) >= s->down_ns + s->v->config.grace_ms * NS_PER_MS;
+}
+
+/* Wake what waits for the servers that went, when each of them counts as gone. */
+static void grace_arm(struct volume *v)
+{
+	uint64_t now = volume_now(v), at = 0;
+
+	for (unsigned i = 0; i < v->nservers; i++) {
+		struct server *s = v->servers[i];
+		uint64_t gone = s->down_ns + v->config.grace_ms * NS_PER_MS;
+
+		if (!server_ok(s) && gone > now && (at == 0 || gone < at))
+			at = gone;
+	}
+	if (at == 0)
+		return;
+	if (at < now + GRACE_TICK_MS * NS_PER_MS)
+		at = now + GRACE_TICK_MS * NS_PER_MS;
+	v->config.env->ops->timer_set(v->config.env, &v->grace_timer, at);
+}
+
+/* What was acknowledged is on fewer servers now: make it durable there. */
+void server_grace_fire(struct io_timer *t)
+{
+	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, grace_timer));
+
+	if (v->ring_count > 0)
+		flush_want(v);
+	volume_unstall(v);
+	grace_arm(v);
+}
+
 void server_submit(struct server *s, struct nbd_call *call)
 {
 	s->peer->ops->submit(s->peer, call);
@@ -75,9 +110,15 @@ void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type)
 
 void server_broke(struct server *s)
 {
+	bool was_up = s->state == SERVER_UP;
+
 	if (s->state == SERVER_DOWN)
 		return;
 	s->state = SERVER_DOWN;
+	if (was_up && s->v->opened) {
+		s->down_ns = volume_now(s->v);
+		grace_arm(s->v);
+	}
 	log_debug("volume %s: server %u is gone", s->v->name, s->number);
 	s->v->placings_changed = true;
 	volume_wake(s->v);
@@ -120,11 +161,11 @@ static bool server_lists(const struct server *s, uint64_t tx)
 /* A tx under way lost what it had prepared here: it may not be acknowledged. */
 static void find_broken_txs(struct server *s)
 {
-	for (struct tx *tx = s->v->undecided; tx != NULL; tx = tx->next)
-		for (unsigned i = 0; i < s->v->shards; i++)
-			if ((tx->sent >> i & 1) != 0 && shard_server(tx->x, i) == s &&
-			    !server_lists(s, tx->number))
-				tx->again = true;
+	for (struct undecided *u = s->v->undecided; u != NULL; u = u->next)
+		for (unsigned i = 0; u->tx != NULL && i < s->v->shards; i++)
+			if ((u->tx->sent >> i & 1) != 0 && shard_server(u->tx->x, i) == s &&
+			    !server_lists(s, u->number))
+				u->tx->again = true;
 }
 
 /* What was acknowledged and not flushed must still be there, or the shard is stale. */
@@ -151,6 +192,7 @@ static void find_losses(struct server *s)
 static void sync_judge(struct server *s)
 {
 	s->fenced = true;
+	s->left_out = false;
 	find_broken_txs(s);
 	find_losses(s);
 	if (!s->judged)
@@ -281,7 +323,7 @@ void server_sync(struct server *s)
 	s->peer = v->config.ops->peer(v->config.ctx, s->number);
 	if (s->peer == NULL || !s->peer->up)
 		return;
-	if (s->fenced && memcmp(s->boot, s->peer->boot, sizeof(s->boot)) == 0) {
+	if (s->fenced && !s->left_out && memcmp(s->boot, s->peer->boot, sizeof(s->boot)) == 0) {
 		server_up(s);
 		return;
 	}
@@ -309,7 +351,7 @@ static void server_up(struct server *s)
 		return;
 	}
 	flush_server_up(s);
-	tx_server_up(v);
+	txs_settle(v);
 	volume_unstall(v);
 }
 
@@ -337,6 +379,7 @@ void volume_unstall(struct volume *v)
 		st = next;
 	}
 	v->placings_changed = true;
+	v->look = true;
 	volume_wake(v);
 }
 

@@ -25,29 +25,29 @@ uint64_t tx_decided(const struct volume *v)
 	return v->undecided != NULL ? v->undecided->number - 1 : v->next_tx - 1;
 }
 
-static void undecided_add(struct volume *v, struct tx *tx)
+void undecided_add(struct volume *v, struct undecided *u)
 {
-	tx->number = v->next_tx++;
-	tx->next = NULL;
-	tx->prev = v->undecided_last;
-	if (tx->prev != NULL)
-		tx->prev->next = tx;
+	u->number = v->next_tx++;
+	u->next = NULL;
+	u->prev = v->undecided_last;
+	if (u->prev != NULL)
+		u->prev->next = u;
 	else
-		v->undecided = tx;
-	v->undecided_last = tx;
+		v->undecided = u;
+	v->undecided_last = u;
 }
 
-static void undecided_remove(struct volume *v, struct tx *tx)
+void undecided_remove(struct volume *v, struct undecided *u)
 {
-	if (tx->prev != NULL)
-		tx->prev->next = tx->next;
+	if (u->prev != NULL)
+		u->prev->next = u->next;
 	else
-		v->undecided = tx->next;
-	if (tx->next != NULL)
-		tx->next->prev = tx->prev;
+		v->undecided = u->next;
+	if (u->next != NULL)
+		u->next->prev = u->prev;
 	else
-		v->undecided_last = tx->prev;
-	tx->number = 0;
+		v->undecided_last = u->prev;
+	u->number = 0;
 }
 
 static struct tx *tx_new(struct volume *v, struct stripe *st)
@@ -61,6 +61,7 @@ static struct tx *tx_new(struct volume *v, struct stripe *st)
 	tail = (uint8_t *)(tx + 1);
 	tx->calls = (struct tx_call *)tail;
 	tx->src = (const uint8_t **)(tail + v->shards * sizeof(struct tx_call));
+	tx->id.tx = tx;
 	tx->v = v;
 	tx->st = st;
 	tx->x = st->x;
@@ -76,7 +77,7 @@ static void tx_free(struct tx *tx)
 	struct stripe *st = tx->st;
 	struct buf *scratch = tx->scratch;
 
-	assert(st->tx == tx && tx->number == 0 && tx->pending == 0);
+	assert(st->tx == tx && tx->id.number == 0 && tx->pending == 0);
 	st->tx = NULL;
 	v->tx_running--;
 	slab_put(&v->txs, tx);
@@ -144,7 +145,26 @@ static uint32_t shard_bit(unsigned shard)
 
 /* ---- planning ------------------------------------------------------------------------------ */
 
-enum tx_plan { TX_GO, TX_WAIT, TX_HOPELESS };
+enum tx_plan { TX_GO, TX_WAIT, TX_REFUSED, TX_HOPELESS };
+
+/* Too few good shards: the volume's setting says whether to wait, once nobody may come back soon.
+ */
+static enum tx_plan tx_below_min(const struct volume *v, const struct extent *x)
+{
+	if (!v->config.below_min_fail)
+		return TX_WAIT;
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((x->stale >> i & 1) == 0 && !server_ok(shard_server(x, i)) &&
+		    !server_gone(shard_server(x, i)))
+			return TX_WAIT;
+	return TX_REFUSED;
+}
+
+/* Shards that the plan would need are away. */
+static enum tx_plan tx_leave_out(struct volume *v, struct extent *x, uint32_t missing)
+{
+	return extent_leave_out(v, x, missing) == LEAVE_BELOW ? tx_below_min(v, x) : TX_WAIT;
+}
 
 static enum tx_plan tx_plan(struct tx *tx)
 {
@@ -162,9 +182,9 @@ static enum tx_plan tx_plan(struct tx *tx)
 	for (unsigned i = 0; i < v->l.m; i++)
 		need |= shard_bit(v->l.k + i);
 	if ((need & ~tx->x->stale & ~good) != 0)
-		return TX_WAIT;
-	if (v->l.m > 0 && (unsigned)__builtin_popcount(good) < plan_min_good(v->l.k, v->l.m))
-		return TX_WAIT;
+		return tx_leave_out(v, tx->x, need & ~tx->x->stale & ~good);
+	if (v->l.m > 0 && (unsigned)__builtin_popcount(good) < v->min)
+		return tx_below_min(v, tx->x);
 	if (plan_make(&in, &tx->plan) == 0)
 		return TX_GO;
 	/* Servers that come back help, unless what is missing is lost. */
@@ -203,6 +223,11 @@ void tx_start(struct volume *v, struct stripe *st)
 		break;
 	case TX_WAIT:
 		tx_put_off(tx, true);
+		return;
+	case TX_REFUSED:
+		parts = tx->parts;
+		tx_free(tx);
+		parts_done(v, parts, EIO);
 		return;
 	case TX_HOPELESS:
 		log_error("volume %s: stripe %llu: too few good shards to write", v->name,
@@ -356,7 +381,7 @@ static void tx_done(struct tx *tx)
 	struct wpart *parts = tx->parts;
 
 	if (tx->mend != NULL) { /* durable already */
-		undecided_remove(v, tx);
+		undecided_remove(v, &tx->id);
 		flush_timer_arm(v);
 		tx_mend_end(tx, 0);
 		return;
@@ -370,7 +395,7 @@ static void tx_done(struct tx *tx)
 	else
 		v->stat.tx_rebuild++;
 	flush_note_tx(v, tx);
-	undecided_remove(v, tx);
+	undecided_remove(v, &tx->id);
 	tx_free(tx);
 	parts_done(v, parts, 0);
 }
@@ -407,7 +432,7 @@ static void tx_prepare_shard(struct tx *tx, unsigned shard)
 		tx->again = true;
 		return;
 	}
-	cmd->tx = tx->number;
+	cmd->tx = tx->id.number;
 	cmd->blocks = tx->plan.prepare[shard];
 	cmd->slot_gen = tx->x->place[shard].slot_gen;
 	cmd->participants = tx->plan.participants;
@@ -427,8 +452,8 @@ static void tx_prepare_shard(struct tx *tx, unsigned shard)
 	}
 	c->call.done = tx_prepare_done;
 	tx->sent |= shard_bit(shard);
-	if (s->max_tx < tx->number)
-		s->max_tx = tx->number;
+	if (s->max_tx < tx->id.number)
+		s->max_tx = tx->id.number;
 	tx_submit(tx, c);
 }
 
@@ -459,7 +484,7 @@ static void tx_prepare(struct tx *tx)
 			tx_put_off(tx, false);
 			return;
 		}
-	undecided_add(tx->v, tx);
+	undecided_add(tx->v, &tx->id);
 	tx->bytes = 0;
 	for (struct wpart *p = tx->parts; p != NULL; p = p->next)
 		tx->bytes += p->len;
@@ -491,7 +516,7 @@ void tx_mend(struct volume *v, struct stripe *st, struct mend *m)
 		if (m->fix[i] != 0)
 			tx->plan.participants |= shard_bit(i);
 	}
-	undecided_add(v, tx);
+	undecided_add(v, &tx->id);
 	tx->phase = TX_PREPARE;
 	tx_prepare_shards(tx, ~0u);
 }
@@ -507,6 +532,21 @@ static bool tx_can_settle(const struct tx *tx)
 	return false;
 }
 
+/* Of a shard that is durably stale nobody asks what it kept. */
+static void tx_leave_unsettled(struct tx *tx)
+{
+	struct extent *x = tx->x;
+
+	if (tx->v->state != VOLUME_FENCED)
+		extent_leave_out(tx->v, x, tx->unsettled);
+	if (x->marking)
+		return;
+	for (unsigned i = 0; i < tx->v->shards; i++)
+		if ((tx->unsettled & x->stale & shard_bit(i)) != 0)
+			shard_server(x, i)->left_out = true;
+	tx->unsettled &= ~x->stale;
+}
+
 static void tx_undone(struct tx *tx)
 {
 	struct volume *v = tx->v;
@@ -514,6 +554,7 @@ static void tx_undone(struct tx *tx)
 	struct wpart *parts = NULL;
 	int error;
 
+	tx_leave_unsettled(tx);
 	if (tx_can_settle(tx)) {
 		tx_abort(tx);
 		return;
@@ -533,7 +574,7 @@ static void tx_undone(struct tx *tx)
 		parts_done(v, parts, error);
 		return;
 	}
-	undecided_remove(v, tx);
+	undecided_remove(v, &tx->id);
 	flush_timer_arm(v); /* the watermark may move */
 	if (error == 0) {
 		tx_put_off(tx, false);
@@ -583,7 +624,7 @@ static void tx_abort(struct tx *tx)
 			continue;
 		c = tx_call(tx, i, WEFT_CMD_ABORT);
 		c->call.flags = NBD_CMD_FLAG_FUA; /* or it comes back with a power cut */
-		c->call.cmd.tx = tx->number;
+		c->call.cmd.tx = tx->id.number;
 		c->call.cmd.slot_gen = tx->x->place[i].slot_gen;
 		c->call.done = tx_abort_done;
 		tx_submit(tx, c);
@@ -592,16 +633,16 @@ static void tx_abort(struct tx *tx)
 		tx_undone(tx);
 }
 
-/* A server is back: those that wait to abort there go on. */
-void tx_server_up(struct volume *v)
+/* Servers came back, or can be left out now. */
+void txs_settle(struct volume *v)
 {
-	struct tx *tx = v->undecided;
+	struct undecided *u = v->undecided;
 
-	while (tx != NULL) {
-		struct tx *next = tx->next;
+	while (u != NULL) {
+		struct undecided *next = u->next;
 
-		if (tx->phase == TX_ABORT_WAIT)
-			tx_abort(tx);
-		tx = next;
+		if (u->tx != NULL && u->tx->phase == TX_ABORT_WAIT)
+			tx_abort(u->tx);
+		u = next;
 	}
 }

@@ -45,7 +45,7 @@ struct op *op_list_take(struct op_list *l)
 	return op;
 }
 
-uint64_t volume_now(struct volume *v)
+uint64_t volume_now(const struct volume *v)
 {
 	return v->config.env->ops->now_ns(v->config.env);
 }
@@ -333,6 +333,11 @@ static void volume_task(struct io_task *t)
 	struct stripe *st;
 
 	run_retries(v);
+	if (v->look) {
+		v->look = false;
+		txs_settle(v);
+		flush_look(v);
+	}
 	if (v->placings_changed) {
 		v->placings_changed = false;
 		placings_advance(v);
@@ -354,9 +359,9 @@ static void retry_fire(struct io_timer *t)
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, retry_timer));
 
 	volume_unstall(v);
-	for (struct tx *tx = v->undecided; tx != NULL; tx = tx->next)
-		if (tx->phase == TX_ABORT_WAIT && tx->st->dreads != NULL)
-			stripe_start(v, tx->st);
+	for (struct undecided *u = v->undecided; u != NULL; u = u->next)
+		if (u->tx != NULL && u->tx->phase == TX_ABORT_WAIT && u->tx->st->dreads != NULL)
+			stripe_start(v, u->tx->st);
 }
 
 /* Somebody else owns the volume now, or the start failed: nothing may be changed any more. */
@@ -374,7 +379,7 @@ void volume_fail(struct volume *v, int error)
 	volume_run_held(v);
 	volume_unstall(v);
 	volume_unstall(v);
-	tx_server_up(v);
+	txs_settle(v);
 	flush_want(v);
 	volume_wake(v);
 	if (ready != NULL)
@@ -409,6 +414,7 @@ static void init_lists(struct volume *v)
 	v->flush_timer.fire = flush_timer_fire;
 	v->put_timer.fire = extent_put_retry;
 	v->start_timer.fire = open_timer_fire;
+	v->grace_timer.fire = server_grace_fire;
 }
 
 static void volume_release(struct volume *v)
@@ -444,6 +450,7 @@ struct volume *volume_create(const struct volume_config *config)
 		return NULL;
 	}
 	v->shards = config->k + config->m;
+	volume_set_min(v, config->min, config->below_min_fail);
 	snprintf(v->name, sizeof(v->name), "%s", config->name);
 	v->config.name = v->name;
 	init_lists(v);
@@ -474,7 +481,19 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->scrub.timer);
+	env->ops->timer_cancel(env, &v->grace_timer);
 	volume_release(v);
+}
+
+void volume_set_min(struct volume *v, unsigned min, bool below_min_fail)
+{
+	if (min == 0)
+		min = plan_min_good(v->l.k, v->l.m);
+	assert(min >= v->l.k && min <= v->shards);
+	v->min = min;
+	v->config.below_min_fail = below_min_fail;
+	if (v->state != VOLUME_NEW)
+		volume_unstall(v);
 }
 
 struct resize {

@@ -25,7 +25,7 @@
 struct shard_place {
 	uint32_t server; /* peer.server */
 	uint32_t slot;
-	uint32_t slot_gen;
+	uint32_t slot_gen; /* 0: it has no slot yet; it is stale then */
 };
 
 /* An extent's map entry, as it is kept in the metadata. */
@@ -42,10 +42,11 @@ struct volume;
 struct volume_ops {
 	/*
 	 * Choose k + m different servers for a new extent, on different hosts where there are
-	 * enough, by free capacity. 0, or -ENOSPC (not enough servers have room), or -EAGAIN:
-	 * enough have, but some are not up: ask again when volume_peer_changed() comes.
+	 * enough, by free capacity. At least up of them are up; they come first. 0, or -ENOSPC
+	 * (not enough servers have room), or -EAGAIN: enough have, but too few of them are up: ask
+	 * again when volume_peer_changed() comes.
 	 */
-	int (*place)(void *ctx, struct volume *v, unsigned count, uint32_t *servers);
+	int (*place)(void *ctx, struct volume *v, unsigned count, unsigned up, uint32_t *servers);
 	/*
 	 * Make n map entries durable in one batch (all or nothing), then done(arg, 0 or -errno), on
 	 * the volume's thread, not from inside the call. remove: the entries are deleted instead.
@@ -66,6 +67,9 @@ struct volume_config {
 	uint32_t epoch;		/* durable in the metadata before this one is given */
 	uint64_t unflushed_max; /* bytes acknowledged but not flushed, then we flush by ourselves */
 	uint32_t flush_ms;	/* and after this time */
+	unsigned min;		/* good shards that a write needs: k..k + m; 0: plan_min_good() */
+	bool below_min_fail;	/* writes fail with EIO when there are fewer; else they wait */
+	uint32_t grace_ms;	/* a server may be away so long before a write leaves it out */
 	const struct volume_ops *ops;
 	void *ctx;
 	struct env *env;
@@ -91,6 +95,9 @@ void volume_submit(struct volume *v, struct nbd_req *req);
 
 /* A peer came up or went down (peer->up says which). Every volume of the thread is told. */
 void volume_peer_changed(struct volume *v, struct peer *p);
+
+/* What may change while the volume runs: as in volume_config. */
+void volume_set_min(struct volume *v, unsigned min, bool below_min_fail);
 
 /* Grow, or shrink: then what lies behind the new end is given back. The metadata is the caller's.
  */

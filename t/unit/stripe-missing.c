@@ -1,0 +1,209 @@
+/*
+ * Writes go on without a server: at every step at which it can go, down to the least number of good
+ * shards, and no further. The mark that a shard misses something is durable before anybody is told
+ * that a write is done.
+ */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "stripe-load.h"
+#include "tap.h"
+
+const char *__asan_default_options(void); /* a killed engine's memory is given up */
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+static const struct world_geometry g42 = {4, 2, 64 << 10, 6, 20 << 20};
+static const struct world_geometry g21 = {2, 1, 16 << 10, 3, 12 << 20};
+
+static struct world *begin(const struct world_geometry *g, uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, g, seed);
+	world_open(w);
+	world_settle(w, 0);
+	return w;
+}
+
+static void end(struct world *w, const char *what)
+{
+	char name[160];
+
+	for (unsigned n = 0; n < w->cluster.n; n++) {
+		w->cluster.servers[n].break_after = 0;
+		fake_server_return(&w->cluster.servers[n]);
+	}
+	world_settle(w, 5000);
+	snprintf(name, sizeof(name), "%s: every request was answered", what);
+	is_int(world_inflight(w), 0, name);
+	world_check_all(w);
+	snprintf(name, sizeof(name), "%s: every read is right", what);
+	is_int(w->mismatches, 0, name);
+	world_close(w);
+	snprintf(name, sizeof(name), "%s: parity fits the data", what);
+	is_int(world_check_parity(w), 0, name);
+	snprintf(name, sizeof(name), "%s: the servers have nothing to complain about", what);
+	is_int(w->cluster.violations, 0, name);
+	world_free(w);
+	free(w);
+}
+
+static unsigned stale_extents(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < w->nmap; i++)
+		n += w->map[i].stale != 0;
+	return n;
+}
+
+static unsigned ms_for(struct world *w, uint16_t type, uint64_t offset, uint32_t len, int *error)
+{
+	uint64_t start = w->env.now_ns;
+
+	*error = world_do(w, type, 0, offset, len);
+	return (unsigned)((w->env.now_ns - start) / NS_PER_MS);
+}
+
+static void one_away(const struct world_geometry *g, bool crash)
+{
+	struct world *w = begin(g, 1);
+	int error;
+	unsigned ms;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 8 << 20);
+	fake_server_break(&w->cluster.servers[1], crash);
+	ms = ms_for(w, NBD_CMD_WRITE, 4096, 1 << 20, &error);
+	is_int(error, 0, "a write goes on without a server");
+	ok(ms >= 300 && ms < 1000, "when it had time to come back, and within a second");
+	ok(stale_extents(w) > 0, "a shard is marked, durably");
+	ms = ms_for(w, NBD_CMD_WRITE, 4096, 1 << 20, &error);
+	ok(error == 0 && ms == 0, "the next one does not wait");
+	ms = ms_for(w, NBD_CMD_FLUSH, 0, 0, &error);
+	ok(error == 0 && ms < 1000, "nor does a flush");
+	ms = ms_for(w, NBD_CMD_WRITE, w->size - (1 << 20), 1 << 20, &error);
+	ok(error == 0 && ms < 1000, "an extent is placed without it");
+	ms = ms_for(w, NBD_CMD_TRIM, 0, 8 << 20, &error);
+	ok(error == 0 && ms < 1000, "space is given back without it");
+	end(w, "one server away");
+}
+
+static void short_break(void)
+{
+	struct world *w = begin(&g42, 2);
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 8 << 20);
+	for (int i = 0; i < 20; i++) {
+		fake_server_break(&w->cluster.servers[1], false);
+		world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+		world_settle(w, 200);
+		fake_server_return(&w->cluster.servers[1]);
+		world_settle(w, 0);
+	}
+	is_int(stale_extents(w), 0, "a connection that comes back in time leaves nothing stale");
+	end(w, "short breaks");
+}
+
+static void below_min(void)
+{
+	struct world *w = begin(&g42, 3);
+	struct world_req *r;
+	int error;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 8 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	fake_server_break(&w->cluster.servers[1], false);
+	fake_server_break(&w->cluster.servers[2], false);
+	r = world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_settle(w, 5000);
+	ok(r->busy, "below the least number of good shards a write waits");
+	is_int(stale_extents(w), 0, "and nothing is marked");
+	volume_set_min(w->v, 0, true);
+	world_settle(w, 0);
+	ok(!r->busy && r->error == EIO, "or fails, when the volume says so");
+	volume_set_min(w->v, 4, false);
+	ms_for(w, NBD_CMD_WRITE, 0, 1 << 20, &error);
+	is_int(error, 0, "or goes on, when the volume allows that");
+	ok(stale_extents(w) > 0, "with marks");
+	ms_for(w, NBD_CMD_FLUSH, 0, 0, &error);
+	is_int(error, 0, "a flush too");
+	fake_server_break(&w->cluster.servers[3], false);
+	r = world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_settle(w, 5000);
+	ok(r->busy, "without k good shards nothing goes on");
+	end(w, "below the minimum");
+}
+
+/* The server goes after so many calls, for good; a load runs. */
+static void every_step(const struct world_geometry *g, bool crash)
+{
+	unsigned waited = 0, marked = 0;
+
+	for (int step = 1; step < 40; step++) {
+		struct world *w = begin(g, 100 + (uint64_t)step);
+		struct fake_server *s = &w->cluster.servers[step % (int)g->servers];
+
+		for (int i = 0; i < 10; i++)
+			load_round(w);
+		s->break_after = step;
+		s->break_crash = crash;
+		for (int i = 0; i < 40; i++)
+			load_round(w);
+		world_settle(w, 800);
+		waited += world_inflight(w);
+		marked += stale_extents(w) > 0;
+		if (world_do(w, NBD_CMD_FLUSH, 0, 0, 0) != 0)
+			waited++;
+		world_check_all(w);
+		if (waited > 0)
+			diag("step %d", step);
+		waited += w->mismatches + w->errors + w->cluster.violations;
+		world_close(w);
+		waited += world_check_parity(w);
+		world_free(w);
+		free(w);
+	}
+	is_int(waited, 0, "a server goes at any step: all is answered, right, and durable");
+	ok(marked > 20, "it was missed");
+}
+
+/* Servers are lost one after the other, with everything that was not flushed; then all stop. */
+static void in_turn(uint64_t seed)
+{
+	struct world *w = begin(&g42, seed);
+
+	volume_set_min(w->v, 4, false);
+	for (int i = 0; i < 60; i++)
+		load_round(w);
+	for (unsigned n = 0; n < w->config.m; n++) {
+		fake_server_break(&w->cluster.servers[n], true);
+		for (int i = 0; i < 3; i++)
+			load_round(w);
+		fake_server_return(&w->cluster.servers[n]);
+		for (int i = 0; i < 3; i++)
+			load_round(w);
+	}
+	end(w, "m servers crash in turn, nothing was flushed");
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+
+	diag("seed %llu", (unsigned long long)seed);
+	one_away(&g42, false);
+	one_away(&g42, true);
+	one_away(&g21, true);
+	short_break();
+	below_min();
+	every_step(&g42, false);
+	every_step(&g42, true);
+	every_step(&g21, true);
+	for (uint64_t n = 0; n < 10; n++)
+		in_turn(seed * 100 + n);
+	return done_testing();
+}
