@@ -183,6 +183,27 @@ int api_parse_resize(const void *body, size_t len, struct api_resize *out, struc
 	return err;
 }
 
+int api_parse_scrub(const void *body, size_t len, struct api_scrub *out, struct refusal *r)
+{
+	static const char *const known[] = {"action", "volume", NULL};
+	json_t *o = parse_object(body, len, r);
+	char action[8];
+	int err = -1;
+
+	if (o == NULL)
+		return -1;
+	if (parse_known(o, r, known) == 0 &&
+	    api_parse_text(o, "volume", out->volume, sizeof(out->volume), r) == 0 &&
+	    api_parse_text(o, "action", action, sizeof(action), r) == 0) {
+		out->start = strcmp(action, "start") == 0;
+		err = out->start || strcmp(action, "stop") == 0
+			      ? 0
+			      : parse_refuse(r, "\"action\" must be start or stop.");
+	}
+	json_decref(o);
+	return err;
+}
+
 int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refusal *r)
 {
 	char *end;

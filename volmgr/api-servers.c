@@ -6,16 +6,22 @@
 #include "api.h"
 #include "banned.h"
 
-static json_t *server_json(const struct server *s)
+static json_t *server_json(struct cluster *c, const struct server *s)
 {
+	struct volume_server_counts n;
 	const struct weft_stat *st = &s->stat;
 	char store[UUID_TEXT_MAX];
 	json_t *o;
 
-	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s}", "number", (int)s->number, "name",
-		      s->name, "address", s->address, "host", s->host, "store",
-		      uuid_format(s->store, store), "state", server_state_name(s), "message",
-		      s->why);
+	pthread_mutex_lock(&c->lock);
+	n = s->counts;
+	pthread_mutex_unlock(&c->lock);
+	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "number",
+		      (int)s->number, "name", s->name, "address", s->address, "host", s->host,
+		      "store", uuid_format(s->store, store), "state", server_state_name(s),
+		      "message", s->why, "bad_blocks", (json_int_t)n.bad_blocks, "misfit_blocks",
+		      (json_int_t)n.misfit_blocks, "repaired_blocks",
+		      (json_int_t)n.repaired_blocks);
 	if (o == NULL || !s->stat_known)
 		return o;
 	json_object_update_new(
@@ -34,13 +40,24 @@ static json_t *server_json(const struct server *s)
 	return o;
 }
 
+static void servers_collected(void *arg)
+{
+	struct api_call *call = arg;
+	struct cluster *c = call->cluster;
+	struct http_request *r = api_call_end(call);
+	json_t *list;
+
+	if (r == NULL)
+		return;
+	list = json_array();
+	for (unsigned i = 0; i < c->nservers; i++)
+		json_array_append_new(list, server_json(c, c->servers[i]));
+	api_json(r, 200, json_pack("{s:o}", "servers", list));
+}
+
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name)
 {
-	json_t *list = json_array();
-
-	for (unsigned i = 0; i < c->nservers; i++)
-		json_array_append_new(list, server_json(c->servers[i]));
-	api_json(r, 200, json_pack("{s:o}", "servers", list));
+	engine_collect(c, servers_collected, api_later(c, r, ""));
 }
 
 static void server_unknown(struct http_request *r, const char *name)
@@ -51,26 +68,40 @@ static void server_unknown(struct http_request *r, const char *name)
 	api_refuse(r, &refusal);
 }
 
+static void server_collected(void *arg)
+{
+	struct api_call *call = arg, copy = *call;
+	struct http_request *r = api_call_end(call);
+	const struct server *s = server_by_name(copy.cluster, copy.name);
+
+	if (r == NULL)
+		return;
+	if (s == NULL)
+		server_unknown(r, copy.name);
+	else
+		api_json(r, 200, server_json(copy.cluster, s));
+}
+
 void api_server_get(struct cluster *c, struct http_request *r, const char *name)
 {
-	const struct server *s = server_by_name(c, name);
-
-	if (s == NULL)
+	if (server_by_name(c, name) == NULL)
 		server_unknown(r, name);
 	else
-		api_json(r, 200, server_json(s));
+		engine_collect(c, server_collected, api_later(c, r, name));
 }
 
 static void server_added(void *arg, const struct refusal *refusal, struct server *s)
 {
-	struct http_request *r = api_call_end(arg);
+	struct api_call *call = arg;
+	struct cluster *c = call->cluster;
+	struct http_request *r = api_call_end(call);
 
 	if (r == NULL)
 		return;
 	if (refusal != NULL)
 		api_refuse(r, refusal);
 	else
-		api_json(r, 201, server_json(s));
+		api_json(r, 201, server_json(c, s));
 }
 
 void api_server_add(struct cluster *c, struct http_request *r, const char *name)

@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "bpf/loader.h"
+#include "records.h"
 #include "banned.h"
 
 #define LOW_SPACE_PERCENT 10
@@ -75,6 +76,44 @@ static void status_volumes(struct cluster *c, struct status *st)
 	}
 }
 
+/* Blocks that came back damaged: the data is whole, the disk may not be for long. */
+static void status_damage(struct cluster *c, struct status *st)
+{
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+		uint64_t lost = scrub_total(&v->scrub).lost_rows;
+
+		if (lost == 0 || strcmp(st->state, "failed") == 0)
+			continue;
+		st->state = "failed";
+		snprintf(st->message, sizeof(st->message),
+			 "Volume %s: scrub found %llu rows of blocks that cannot be decoded any "
+			 "more.",
+			 v->name, (unsigned long long)lost);
+		snprintf(st->hint, sizeof(st->hint),
+			 "volmgr's messages say where; restore what is there from a backup.");
+	}
+	if (strcmp(st->state, "ok") != 0)
+		return;
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+		uint64_t n;
+
+		pthread_mutex_lock(&c->lock);
+		n = s->counts.bad_blocks + s->counts.misfit_blocks;
+		pthread_mutex_unlock(&c->lock);
+		if (n == 0)
+			continue;
+		st->state = "repaired";
+		snprintf(st->message, sizeof(st->message),
+			 "Server %s gave back %llu damaged blocks, which were decoded from others.",
+			 s->name, (unsigned long long)n);
+		snprintf(st->hint, sizeof(st->hint),
+			 "Look at the health of its disk, and run: volctl scrub start");
+		return;
+	}
+}
+
 static void status_space(struct status *st)
 {
 	if (strcmp(st->state, "ok") != 0 || st->size == 0 ||
@@ -97,6 +136,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	}
 	status_servers(c, st);
 	status_volumes(c, st);
+	status_damage(c, st);
 	status_space(st);
 }
 

@@ -59,6 +59,8 @@ static const struct api_route routes[] = {
 	{HTTP_PATCH, "volumes", true, NULL, api_volume_resize, ROLE_ADMIN, "volume.changed"},
 	{HTTP_DELETE, "volumes", true, NULL, api_volume_delete, ROLE_ADMIN, "volume.deleted"},
 	{HTTP_GET, "volumes", true, "map", api_volume_map, ROLE_READ, NULL},
+	{HTTP_GET, "scrub", false, NULL, api_scrub_get, ROLE_READ, NULL},
+	{HTTP_POST, "scrub", false, NULL, api_scrub_order, ROLE_ADMIN, "scrub.ordered"},
 };
 
 /* the one that is served: an answer has no other way to the events */
@@ -195,8 +197,9 @@ static void api_unknown(struct http_request *r, bool path_known)
 		refuse(&refusal, 405, "bad_method", "This cannot be done here.");
 	else
 		refuse(&refusal, 404, "no_such_path", "There is nothing under this path.");
-	refuse_hint(&refusal, "The API's paths start with " API_PREFIX
-			      ": status, servers, volumes. Do volctl and volmgr fit together?");
+	refuse_hint(&refusal,
+		    "The API's paths start with " API_PREFIX
+		    ": status, servers, volumes, scrub. Do volctl and volmgr fit together?");
 	api_refuse(r, &refusal);
 }
 

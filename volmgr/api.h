@@ -54,6 +54,11 @@ int api_parse_uint(json_t *o, const char *key, uint64_t def, uint64_t max, uint6
 		   struct refusal *r);
 /* Missing: as it was. */
 int api_parse_bool(json_t *o, const char *key, bool *out, struct refusal *r);
+struct api_scrub {
+	char volume[NAME_MAX_BYTES + 1]; /* empty: all */
+	bool start;
+};
+int api_parse_scrub(const void *body, size_t len, struct api_scrub *out, struct refusal *r);
 /* A whole number in a query; text NULL: the default. */
 int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refusal *r);
 
@@ -110,6 +115,8 @@ void api_invitation_remove(struct cluster *c, struct http_request *r, const char
 void api_settings_get(struct cluster *c, struct http_request *r, const char *name);
 void api_settings_change(struct cluster *c, struct http_request *r, const char *name);
 void api_events_list(struct cluster *c, struct http_request *r, const char *name);
+void api_scrub_get(struct cluster *c, struct http_request *r, const char *name);
+void api_scrub_order(struct cluster *c, struct http_request *r, const char *name);
 
 /* ---- api-www.c */
 void api_www(struct cluster *c, struct http_request *r);

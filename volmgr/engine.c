@@ -259,6 +259,17 @@ struct engine_collect_task {
 	struct engine_collection *all;
 };
 
+static void engine_add_counts(void *arg, uint32_t number, const struct volume_server_counts *c)
+{
+	struct server *s = server_by_number(arg, number);
+
+	if (s == NULL)
+		return;
+	s->counts.bad_blocks += c->bad_blocks;
+	s->counts.misfit_blocks += c->misfit_blocks;
+	s->counts.repaired_blocks += c->repaired_blocks;
+}
+
 static void engine_collect_run(struct task *t)
 {
 	struct worker *w = t->worker;
@@ -269,6 +280,7 @@ static void engine_collect_run(struct task *t)
 		volume_stat(w->vols[i]->engine, &stat);
 		pthread_mutex_lock(&w->cluster->lock);
 		w->vols[i]->stat = stat;
+		volume_take_counts(w->vols[i]->engine, engine_add_counts, w->cluster);
 		pthread_mutex_unlock(&w->cluster->lock);
 	}
 	task_finish(t, 0);

@@ -28,9 +28,11 @@
 #include "volmgr.h"
 #include "banned.h"
 
-#define THREADS_DEFAULT 2
-#define FILES_WANTED	8192
-#define CACHE_MIN	(64u << 20)
+#define THREADS_DEFAULT	   2
+#define FILES_WANTED	   8192
+#define CACHE_MIN	   (64u << 20)
+#define SCRUB_DAYS_DEFAULT 14
+#define SCRUB_DAYS_MAX	   3650
 
 struct main_options {
 	const char *tls_cert, *tls_key;
@@ -41,6 +43,7 @@ struct main_options {
 	unsigned threads;
 	uint64_t cache_bytes;
 	unsigned spin_us;
+	uint64_t scrub_days;
 	int ready_fd;
 	enum log_level level;
 };
@@ -53,6 +56,7 @@ static struct main_options opts = {
 	.http = "tcp:127.0.0.1:10880",
 	.cache_bytes = CACHE_DEFAULT,
 	.spin_us = URING_SPIN_US_DEFAULT,
+	.scrub_days = SCRUB_DAYS_DEFAULT,
 	.ready_fd = -1,
 	.level = LOG_LEVEL_INFO,
 };
@@ -141,6 +145,12 @@ static int opt_spin(void *ctx, const char *value, const char **why)
 	return err;
 }
 
+static int opt_scrub_interval(void *ctx, const char *value, const char **why)
+{
+	return opt_number(value, 0, SCRUB_DAYS_MAX, &opts.scrub_days, why,
+			  "give a number of days from 0 (never) to 3650");
+}
+
 static int opt_cache(void *ctx, const char *value, const char **why)
 {
 	int err = conf_size(value, &opts.cache_bytes);
@@ -185,6 +195,8 @@ static const struct conf_option options[] = {
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
 	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (40)", false,
 	 opt_spin},
+	{"scrub-interval", "DAYS", "scrub each volume this often (14); 0: only on demand", false,
+	 opt_scrub_interval},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
 	 opt_ready_fd},
 	{"log-level", "L", "error, warn, info or debug", false, opt_log_level},
@@ -294,6 +306,7 @@ static void stop_signal(void *arg, int signo)
 	cluster.stopping = true;
 	pthread_mutex_unlock(&cluster.lock);
 	health_stop();
+	scrub_end();
 	stop_timer = control_timer_start(cluster.control, STOP_TIMEOUT_MS, 0, stop_late, NULL);
 	t = mem_must(sizeof(*t));
 	t->run = close_listeners_run;
@@ -595,6 +608,7 @@ int main(int argc, char **argv)
 	start_workers();
 	start_cluster();
 	health_start(&cluster);
+	scrub_start(&cluster, opts.scrub_days * 24 * 3600);
 	start_http();
 	start_front();
 	tell_ready();

@@ -57,6 +57,12 @@ char *key_extents(char *buf, uint64_t volume)
 	return buf;
 }
 
+char *key_scrub(char *buf, uint64_t volume)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/scrub/%016" PRIx64, volume);
+	return buf;
+}
+
 static char *record_dump(json_t *o)
 {
 	char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -146,6 +152,96 @@ int record_volume_parse(const void *value, size_t len, struct vol *v, bool *dele
 	*deleting = del != 0;
 	err = 0;
 out:
+	json_decref(o);
+	return err;
+}
+
+/* Counters of a scrub by name: those of both runs, see scrub_total(). */
+#define SCRUB_COUNTERS                                                                             \
+	{"extents", offsetof(struct volume_scrub, extents)},                                       \
+		{"stripes", offsetof(struct volume_scrub, stripes)},                               \
+		{"bytes", offsetof(struct volume_scrub, bytes)},                                   \
+		{"skipped", offsetof(struct volume_scrub, skipped)},                               \
+		{"bad_blocks", offsetof(struct volume_scrub, bad_blocks)},                         \
+		{"misfit_blocks", offsetof(struct volume_scrub, misfit_blocks)},                   \
+		{"repaired_blocks", offsetof(struct volume_scrub, repaired_blocks)},               \
+		{"unclear_rows", offsetof(struct volume_scrub, unclear_rows)},                     \
+		{"lost_rows", offsetof(struct volume_scrub, lost_rows)},                           \
+		{"position", offsetof(struct volume_scrub, position)},                             \
+		{"left", offsetof(struct volume_scrub, left)},
+
+static const struct {
+	const char *name;
+	size_t offset;
+} scrub_counters[] = {SCRUB_COUNTERS};
+
+static void scrub_sum(struct volume_scrub *to, const struct volume_scrub *from)
+{
+	to->extents += from->extents;
+	to->stripes += from->stripes;
+	to->bytes += from->bytes;
+	to->skipped += from->skipped;
+	to->bad_blocks += from->bad_blocks;
+	to->misfit_blocks += from->misfit_blocks;
+	to->repaired_blocks += from->repaired_blocks;
+	to->unclear_rows += from->unclear_rows;
+	to->lost_rows += from->lost_rows;
+}
+
+struct volume_scrub scrub_total(const struct vol_scrub *s)
+{
+	struct volume_scrub total = s->before;
+
+	scrub_sum(&total, &s->now);
+	total.position = s->now.position;
+	total.left = s->now.left;
+	return total;
+}
+
+char *record_scrub(const struct vol_scrub *s)
+{
+	struct volume_scrub total = scrub_total(s);
+	json_t *o = json_pack("{s:i, s:I, s:I, s:I}", "state", (int)s->state, "started",
+			      (json_int_t)s->started_s, "finished", (json_int_t)s->finished_s,
+			      "since", (json_int_t)s->since_s);
+
+	for (size_t i = 0; o != NULL && i < sizeof(scrub_counters) / sizeof(scrub_counters[0]);
+	     i++) {
+		uint64_t n;
+
+		memcpy(&n, (const char *)&total + scrub_counters[i].offset, sizeof(n));
+		json_object_set_new(o, scrub_counters[i].name, json_integer((json_int_t)n));
+	}
+	return record_dump(o);
+}
+
+/* What was found until then becomes s->before, but for the position. */
+int record_scrub_parse(const void *value, size_t len, struct vol_scrub *s)
+{
+	json_t *o = json_loadb(value, len, 0, NULL);
+	json_int_t started, finished, since;
+	int state, err = -EUCLEAN;
+
+	if (o != NULL &&
+	    json_unpack(o, "{s:i, s:I, s:I, s:I}", "state", &state, "started", &started, "finished",
+			&finished, "since", &since) == 0 &&
+	    state >= SCRUB_NEVER && state <= SCRUB_DONE && started >= 0 && finished >= 0 &&
+	    since >= 0) {
+		s->state = (enum scrub_state)state;
+		s->started_s = (uint64_t)started;
+		s->finished_s = (uint64_t)finished;
+		s->since_s = (uint64_t)since;
+		for (size_t i = 0; i < sizeof(scrub_counters) / sizeof(scrub_counters[0]); i++) {
+			json_int_t n =
+				json_integer_value(json_object_get(o, scrub_counters[i].name));
+			uint64_t u = n > 0 ? (uint64_t)n : 0;
+
+			memcpy((char *)&s->before + scrub_counters[i].offset, &u, sizeof(u));
+		}
+		s->now.position = s->before.position;
+		s->now.left = s->before.left;
+		err = 0;
+	}
 	json_decref(o);
 	return err;
 }

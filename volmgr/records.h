@@ -14,6 +14,7 @@ char *key_server(char *buf, uint32_t number);
 char *key_volume(char *buf, const char *name);
 char *key_extent(char *buf, uint64_t volume, uint64_t extent);
 char *key_extents(char *buf, uint64_t volume); /* the prefix */
+char *key_scrub(char *buf, uint64_t volume);
 
 /* JSON text, malloc'd. */
 char *record_server(const struct server *s);
@@ -22,6 +23,11 @@ int record_server_parse(const void *value, size_t len, struct server *s);
 
 char *record_volume(const struct vol *v, uint64_t size, uint32_t epoch, bool deleting);
 int record_volume_parse(const void *value, size_t len, struct vol *v, bool *deleting);
+
+/* All that was found since it began, also before a restart. */
+struct volume_scrub scrub_total(const struct vol_scrub *s);
+char *record_scrub(const struct vol_scrub *s);
+int record_scrub_parse(const void *value, size_t len, struct vol_scrub *s);
 
 /* An extent's map entry, packed. */
 #define RECORD_EXTENT_MAX (16 + 12 * WEFT_SHARDS_MAX)

@@ -130,7 +130,7 @@ int volctl_complete(struct volctl *v, int argc, char **argv)
 		complete_option(c, partial);
 	else if (c == NULL)
 		complete_words(n, words, partial);
-	else if (n - 1 - used < 1 && c->nargs > 0)
+	else if (n - 1 - used < 1 && c->nargs != 0)
 		complete_kind(v, c->kind, partial);
 	return EXIT_OK;
 }

@@ -107,6 +107,10 @@ int cmd_server_show(const struct volctl *v)
 	printf("  store    %s\n", jstr(s, "store"));
 	printf("  size     %s, %s free\n", jsize(s, "size"), jsize(s, "free"));
 	printf("  shards   %llu\n", (unsigned long long)jnum(s, "slots_used"));
+	printf("  damage   %llu bad blocks, %llu that did not fit the others; %llu written anew\n",
+	       (unsigned long long)jnum(s, "bad_blocks"),
+	       (unsigned long long)jnum(s, "misfit_blocks"),
+	       (unsigned long long)jnum(s, "repaired_blocks"));
 	json_decref(s);
 	return EXIT_OK;
 }

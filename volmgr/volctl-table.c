@@ -68,6 +68,11 @@ const struct volctl_command volctl_commands[] = {
 	{"user passwd", "NAME", "set a new password", 1, KIND_USER, NULL, cmd_user_passwd},
 	{"user remove", "NAME", "remove a person, sessions and tokens too", 1, KIND_USER, NULL,
 	 cmd_user_remove},
+	{"scrub start", "[VOLUME]", "read everything, verify checksums and parity, repair", -1,
+	 KIND_VOLUME, NULL, cmd_scrub_start},
+	{"scrub stop", "[VOLUME]", "stop that", -1, KIND_VOLUME, NULL, cmd_scrub_stop},
+	{"scrub status", "[VOLUME]", "how far it is, and what it found", -1, KIND_VOLUME, NULL,
+	 cmd_scrub_status},
 	{NULL, NULL, NULL, 0, KIND_NONE, NULL, NULL},
 };
 

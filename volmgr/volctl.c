@@ -161,9 +161,11 @@ static int parse_command(struct volctl *v, const struct volctl_command *c, int a
 				return err;
 		}
 	}
-	if (argc - optind != c->nargs) {
-		fprintf(stderr, "volctl: \"%s\" takes %d argument%s, not %d\n", c->words, c->nargs,
-			c->nargs == 1 ? "" : "s", argc - optind);
+	if (c->nargs < 0 ? argc - optind > -c->nargs : argc - optind != c->nargs) {
+		int most = c->nargs < 0 ? -c->nargs : c->nargs;
+
+		fprintf(stderr, "volctl: \"%s\" takes %s%d argument%s, not %d\n", c->words,
+			c->nargs < 0 ? "at most " : "", most, most == 1 ? "" : "s", argc - optind);
 		return usage_error(c);
 	}
 	for (; optind < argc; optind++)

@@ -88,6 +88,10 @@ int cmd_user_list(const struct volctl *v);
 int cmd_user_set(const struct volctl *v);
 int cmd_user_passwd(const struct volctl *v);
 int cmd_user_remove(const struct volctl *v);
+/* volctl-scrub.c */
+int cmd_scrub_start(const struct volctl *v);
+int cmd_scrub_stop(const struct volctl *v);
+int cmd_scrub_status(const struct volctl *v);
 /* attach.c */
 int cmd_volume_attach(const struct volctl *v);
 int cmd_volume_detach(const struct volctl *v);

@@ -73,6 +73,23 @@ struct task {
 	struct control_message to_control;
 };
 
+/* ---- a volume's scrub: the control thread's ------------------------------------------------ */
+
+enum scrub_state { SCRUB_NEVER, SCRUB_WANTED, SCRUB_STOPPED, SCRUB_DONE };
+
+struct vol_scrub {
+	enum scrub_state state;
+	uint64_t started_s, finished_s;	 /* since 1970; 0: never */
+	uint64_t since_s;		 /* the interval counts from here */
+	struct volume_scrub before, now; /* what it found before it was interrupted, and since */
+	/* not kept */
+	bool loaded;
+	bool running;  /* the engine is at it */
+	bool stopping; /* somebody wants it to stop */
+	bool visited;  /* a task is under way */
+	uint64_t saved_s;
+};
+
 /* ---- a volume ------------------------------------------------------------------------------ */
 
 enum vol_state { VOL_OPENING, VOL_STARTING, VOL_READY, VOL_FAILED, VOL_DELETING };
@@ -104,6 +121,8 @@ struct vol {
 	void *ready_arg;
 	struct control_message ready_msg;
 	int ready_err;
+	struct vol_scrub scrub;
+	bool forgotten; /* free it when scrub.visited ends */
 };
 
 /* ---- a server as the control thread knows it ----------------------------------------------- */
@@ -118,10 +137,11 @@ struct server {
 	char address[ADDR_TEXT_MAX];
 	uint8_t store[WEFT_UUID_BYTES];
 	/* guarded by cluster.lock: placing looks at them */
-	uint32_t host_id;    /* the number of the first server on that host */
-	uint64_t free_bytes; /* as last told, less what was placed since */
-	bool usable;	     /* has a free slot, is not on its way out */
-	uint64_t placed_ns;  /* when a shard was last placed here */
+	uint32_t host_id;		    /* the number of the first server on that host */
+	uint64_t free_bytes;		    /* as last told, less what was placed since */
+	bool usable;			    /* has a free slot, is not on its way out */
+	uint64_t placed_ns;		    /* when a shard was last placed here */
+	struct volume_server_counts counts; /* since we started, as of the last engine_collect() */
 	/* the control thread's */
 	struct addr addr;
 	bool resolved; /* addr is valid */
@@ -382,6 +402,14 @@ void volumes_stop_all(struct cluster *c, void (*done)(void *arg, unsigned failed
 int volumes_attach(struct cluster *c, const char *name, size_t len, bool count, struct vol **out,
 		   uint64_t *size, const char **why);
 void volumes_detach(struct vol *v);
+
+/* ---- scrub.c ------------------------------------------------------------------------------- */
+
+/* interval_s 0: only on demand. */
+void scrub_start(struct cluster *c, uint64_t interval_s);
+void scrub_end(void);
+/* Start or stop; name "": all volumes. 0, or -1 with a refusal. */
+int scrub_order(struct cluster *c, const char *name, bool start, struct refusal *r);
 
 /* ---- api.c --------------------------------------------------------------------------------- */
 

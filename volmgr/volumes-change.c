@@ -327,8 +327,10 @@ static int volume_delete_records(struct vol *v)
 			meta_batch_free(page.b);
 			return err;
 		}
-		if (page.count < DELETE_BATCH_MAX)
+		if (page.count < DELETE_BATCH_MAX) {
+			meta_batch_delete(page.b, key_scrub(key, v->id));
 			meta_batch_delete(page.b, key_volume(key, v->name));
+		}
 		err = meta_commit_wait(meta, page.b);
 	} while (err == 0 && page.count == DELETE_BATCH_MAX);
 	return err;
@@ -348,7 +350,9 @@ static void volume_forget(struct vol *v)
 	pthread_mutex_unlock(&c->lock);
 	if (v->worker != NULL)
 		v->worker->assigned--;
-	free(v);
+	v->forgotten = true;
+	if (!v->scrub.visited)
+		free(v);
 }
 
 static void volume_delete_end(struct engine_end *end, const struct refusal *r)

@@ -76,6 +76,8 @@ static void test_others(void)
 	const char *server = "{\"address\":\"unix:/x\",\"name\":\"s\"}", *empty = "{}";
 	const char *resize = "{\"size\":4096,\"shrink\":true}", *word = "{\"size\":1,\"shrink\":1}";
 	struct api_server s;
+	const char *scrub = "{\"action\":\"stop\",\"volume\":\"v\"}", *what = "{\"action\":\"go\"}";
+	struct api_scrub sc;
 	struct api_resize rs;
 	uint64_t n;
 
@@ -88,6 +90,9 @@ static void test_others(void)
 	ok(rs.size == 4096 && rs.shrink, "as it was said");
 	is_int(api_parse_resize(empty, strlen(empty), &rs, &no), -1, "one without size is refused");
 	is_int(api_parse_resize(word, strlen(word), &rs, &no), -1, "shrink must be true or false");
+	is_int(api_parse_scrub(scrub, strlen(scrub), &sc, &no), 0, "an order to scrub is taken");
+	ok(!sc.start && strcmp(sc.volume, "v") == 0, "as it was said");
+	is_int(api_parse_scrub(what, strlen(what), &sc, &no), -1, "another action is refused");
 	is_int(api_parse_number(NULL, 5, &n, &no), 0, "a number that is missing");
 	is_int(n, 5, "is the default");
 	is_int(api_parse_number("12", 5, &n, &no), 0, "a number is taken");

@@ -81,8 +81,32 @@ static void test_extent(void)
 	       "a newer version is refused");
 }
 
+static void test_scrub(void)
+{
+	struct vol_scrub s = {.state = SCRUB_WANTED, .started_s = 5, .since_s = 7}, back = {0};
+	struct volume_scrub total;
+	char *text;
+
+	s.before.bad_blocks = 3;
+	s.now.bad_blocks = 4;
+	s.now.extents = 10;
+	s.now.position = 99;
+	text = record_scrub(&s);
+	is_int(record_scrub_parse(text, strlen(text), &back), 0, "what a scrub found is read");
+	total = scrub_total(&back);
+	ok(back.state == SCRUB_WANTED && back.started_s == 5 && back.since_s == 7 &&
+		   total.bad_blocks == 7 && total.extents == 10,
+	   "and says what was written, of both runs");
+	is_int(total.position, 99, "and where it was");
+	is_int(record_scrub_parse("{}", 2, &back), -EUCLEAN, "an empty record is refused");
+	is_int(record_scrub_parse(text, strlen(text) - 1, &back), -EUCLEAN,
+	       "half a one is refused");
+	free(text);
+}
+
 int main(void)
 {
+	test_scrub();
 	test_server();
 	test_volume();
 	test_extent();

@@ -1,0 +1,297 @@
+/*
+ * When which volume is scrubbed: on demand, and by itself when its last scrub is longer ago than
+ * the interval. One volume at a time. How far it is, and what it found, is kept in the metadata, so
+ * that a restart goes on and does not begin again. The work itself is the stripe engine's.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+#include "records.h"
+#include "volmgr.h"
+#include "banned.h"
+
+#define SCRUB_TICK_MS 500
+#define SCRUB_SAVE_S  10 /* how often the position is written down */
+
+static struct control_timer *scrub_timer;
+static uint64_t scrub_interval_s;
+
+/* A visit to the engine. */
+struct scrub_visit {
+	struct task task;
+	struct vol *vol;
+	enum { SCRUB_LOOK, SCRUB_START, SCRUB_STOP } what;
+	uint64_t position;
+	struct volume_scrub state;
+};
+
+static uint64_t scrub_now(void)
+{
+	return (uint64_t)time(NULL);
+}
+
+/* ---- what is kept -------------------------------------------------------------------------- */
+
+static void scrub_saved(void *arg, int err)
+{
+	if (err != 0)
+		log_warn("how far the scrub is could not be written to the metadata: %s",
+			 strerror(-err));
+}
+
+static void scrub_save(struct vol *v)
+{
+	struct meta *meta = v->cluster->meta;
+	struct meta_batch *b = meta_batch_new();
+	char *value = record_scrub(&v->scrub);
+	char key[RECORD_KEY_MAX];
+
+	v->scrub.saved_s = scrub_now();
+	if (b == NULL || value == NULL) {
+		meta_batch_free(b);
+		free(value);
+		scrub_saved(NULL, -ENOMEM);
+		return;
+	}
+	meta_batch_put(b, key_scrub(key, v->id), value, strlen(value));
+	free(value);
+	meta->ops->commit(meta, b, scrub_saved, NULL);
+}
+
+static void scrub_load(struct vol *v)
+{
+	struct meta *meta = v->cluster->meta;
+	char key[RECORD_KEY_MAX];
+	void *value;
+	size_t len;
+
+	v->scrub.loaded = true;
+	v->scrub.since_s = scrub_now();
+	if (meta->ops->get(meta, key_scrub(key, v->id), &value, &len) == 0) {
+		if (record_scrub_parse(value, len, &v->scrub) != 0)
+			log_warn("volume %s: what is known of its last scrub cannot be read",
+				 v->name);
+		free(value);
+	} else {
+		scrub_save(v); /* from now on the interval counts */
+	}
+}
+
+/* ---- visits -------------------------------------------------------------------------------- */
+
+static void scrub_tell(const struct vol *v)
+{
+	struct volume_scrub t = scrub_total(&v->scrub);
+	unsigned long long bad = t.bad_blocks, misfit = t.misfit_blocks, lost = t.lost_rows;
+
+	if (bad + misfit + lost + t.skipped == 0)
+		log_info("volume %s: scrub: %llu extents, all is well", v->name,
+			 (unsigned long long)t.extents);
+	else
+		log_warn("volume %s: scrub: %llu extents, %llu bad blocks, %llu that did not fit "
+			 "the others, %llu of both repaired, %llu rows lost, %llu stripes not "
+			 "looked at since servers were missing",
+			 v->name, (unsigned long long)t.extents, bad, misfit,
+			 (unsigned long long)t.repaired_blocks, lost,
+			 (unsigned long long)t.skipped);
+}
+
+static void scrub_ended(struct vol *v)
+{
+	struct vol_scrub *s = &v->scrub;
+
+	s->running = false;
+	if (s->now.finished) {
+		s->state = SCRUB_DONE;
+		s->finished_s = s->since_s = scrub_now();
+		scrub_tell(v);
+	} else if (s->stopping) {
+		s->state = SCRUB_STOPPED;
+		s->since_s = scrub_now();
+		log_info("volume %s: scrub stopped at extent %llu", v->name,
+			 (unsigned long long)s->now.position);
+	}
+	s->stopping = false;
+	scrub_save(v);
+}
+
+static void scrub_visited(struct task *t)
+{
+	struct scrub_visit *visit = (struct scrub_visit *)t;
+	struct vol *v = visit->vol;
+	struct vol_scrub *s = &v->scrub;
+
+	s->visited = false;
+	if (t->err == 0) {
+		s->now = visit->state;
+		if (!s->now.running)
+			scrub_ended(v);
+		else if (scrub_now() >= s->saved_s + SCRUB_SAVE_S)
+			scrub_save(v);
+	} else {
+		s->running = false; /* the tick tries again when it is ready */
+	}
+	free(visit);
+	if (v->forgotten)
+		free(v);
+}
+
+static void scrub_visit_run(struct task *t)
+{
+	struct scrub_visit *visit = (struct scrub_visit *)t;
+	struct volume *e = visit->vol->engine;
+	int err = e == NULL ? -ESHUTDOWN : 0;
+
+	if (err == 0 && visit->what == SCRUB_START)
+		err = volume_scrub_start(e, visit->position);
+	if (err == 0 && visit->what == SCRUB_STOP)
+		volume_scrub_stop(e);
+	if (err == 0)
+		volume_scrub_state(e, &visit->state);
+	task_finish(t, err);
+}
+
+static void scrub_visit(struct vol *v, int what)
+{
+	struct scrub_visit *visit;
+
+	if (v->scrub.visited || v->state != VOL_READY)
+		return;
+	visit = mem_must(sizeof(*visit));
+	visit->vol = v;
+	visit->what = what;
+	visit->position = v->scrub.now.position;
+	visit->task.run = scrub_visit_run;
+	visit->task.done = scrub_visited;
+	v->scrub.visited = true;
+	worker_task(v->worker, &visit->task);
+}
+
+/* ---- turns --------------------------------------------------------------------------------- */
+
+static void scrub_begin(struct vol *v)
+{
+	struct vol_scrub *s = &v->scrub;
+
+	s->before = scrub_total(s); /* what it found before it was interrupted */
+	s->running = true;
+	scrub_visit(v, SCRUB_START);
+}
+
+static void scrub_want(struct vol *v)
+{
+	struct vol_scrub *s = &v->scrub;
+
+	s->state = SCRUB_WANTED;
+	s->started_s = scrub_now();
+	memset(&s->before, 0, sizeof(s->before));
+	memset(&s->now, 0, sizeof(s->now));
+	scrub_save(v);
+}
+
+static bool scrub_due(const struct vol_scrub *s)
+{
+	return scrub_interval_s != 0 && scrub_now() >= s->since_s + scrub_interval_s;
+}
+
+static void scrub_tick(void *arg)
+{
+	struct cluster *c = arg;
+	struct vol *next = NULL;
+	bool running = false;
+
+	for (unsigned i = 0; i < c->nvols && !c->stopping; i++) {
+		struct vol *v = c->vols[i];
+		struct vol_scrub *s = &v->scrub;
+
+		if (v->state != VOL_READY)
+			continue;
+		if (!s->loaded)
+			scrub_load(v);
+		if (s->state != SCRUB_WANTED && scrub_due(s)) {
+			log_info("volume %s: its scrub is due", v->name);
+			scrub_want(v);
+		}
+		if (s->running)
+			scrub_visit(v, s->stopping ? SCRUB_STOP : SCRUB_LOOK);
+		running |= s->running;
+		if (s->state == SCRUB_WANTED && !s->running && !s->visited && next == NULL)
+			next = v;
+	}
+	if (!running && next != NULL)
+		scrub_begin(next);
+}
+
+/* ---- asked for ----------------------------------------------------------------------------- */
+
+static bool scrub_start_one(struct vol *v)
+{
+	if (v->state != VOL_READY)
+		return false;
+	if (!v->scrub.loaded)
+		scrub_load(v);
+	if (v->scrub.state != SCRUB_WANTED)
+		scrub_want(v);
+	return true;
+}
+
+static bool scrub_stop_one(struct vol *v)
+{
+	struct vol_scrub *s = &v->scrub;
+
+	if (s->state != SCRUB_WANTED)
+		return false;
+	if (s->running) {
+		s->stopping = true;
+	} else {
+		s->state = SCRUB_STOPPED;
+		s->since_s = scrub_now();
+		scrub_save(v);
+	}
+	return true;
+}
+
+int scrub_order(struct cluster *c, const char *name, bool start, struct refusal *r)
+{
+	struct vol *only = NULL;
+
+	if (name[0] != '\0') {
+		only = volume_by_name(c, name);
+		if (only == NULL) {
+			refuse_unknown(r, "volume", name);
+			return -1;
+		}
+		if (only->state != VOL_READY) {
+			refuse(r, 409, "volume_busy", "Volume %s is %s now.", name,
+			       vol_state_name(only->state));
+			return -1;
+		}
+	}
+	for (unsigned i = 0; i < c->nvols; i++) {
+		if (only != NULL && c->vols[i] != only)
+			continue;
+		if (start)
+			scrub_start_one(c->vols[i]);
+		else
+			scrub_stop_one(c->vols[i]);
+	}
+	scrub_tick(c);
+	return 0;
+}
+
+void scrub_start(struct cluster *c, uint64_t interval_s)
+{
+	scrub_interval_s = interval_s;
+	scrub_timer = control_timer_start(c->control, SCRUB_TICK_MS, 1, scrub_tick, c);
+}
+
+void scrub_end(void)
+{
+	control_timer_free(scrub_timer);
+	scrub_timer = NULL;
+}
