@@ -92,6 +92,10 @@ int addr_parse(const char *text, unsigned default_port, struct addr *out, const 
 	memset(out, 0, sizeof(*out));
 	if (strncmp(text, "unix:", 5) == 0)
 		return parse_unix(text + 5, out, why);
+	if (strncmp(text, "shm:", 4) == 0) {
+		out->shared = true;
+		return parse_unix(text + 4, out, why);
+	}
 	if (strncmp(text, "tcp:", 4) == 0)
 		text += 4;
 	if (text[0] == '\0' || strlen(text) >= sizeof(copy)) {
@@ -121,7 +125,7 @@ char *addr_format(const struct addr *a, char *buf)
 	if (a->sa.ss_family == AF_UNIX) {
 		const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
 
-		snprintf(buf, ADDR_TEXT_MAX, "unix:%s",
+		snprintf(buf, ADDR_TEXT_MAX, "%s:%s", a->shared ? "shm" : "unix",
 			 a->len > offsetof(struct sockaddr_un, sun_path) ? un->sun_path : "");
 		return buf;
 	}

@@ -1,6 +1,6 @@
 /*
- * Addresses as people write them: "tcp:HOST:PORT", "unix:/path", "HOST:PORT", "[v6]:PORT". PORT 0
- * lets the kernel choose. Host names are resolved once.
+ * Addresses as people write them: "tcp:HOST:PORT", "unix:/path", "shm:/path", "HOST:PORT",
+ * "[v6]:PORT". PORT 0 lets the kernel choose. Host names are resolved once.
  */
 #ifndef WEFT_ADDR_H
 #define WEFT_ADDR_H
@@ -13,6 +13,7 @@
 struct addr {
 	struct sockaddr_storage sa;
 	socklen_t len;
+	bool shared; /* shm: a Unix socket, whose connections go on in shared memory */
 };
 
 /* 0 or -errno with a sentence in *why. default_port: when none is given; 0: one must be. */

@@ -25,7 +25,22 @@ struct uring_op {
 	void (*done)(struct uring_op *op, int res, unsigned flags);
 };
 
-struct uring_stream;
+/* What the loop looks at before it submits. Embedded in a connection. */
+struct uring_kick {
+	void (*run)(struct uring_kick *k); /* may free it */
+	struct uring_kick *next;
+	bool queued;
+};
+
+/* A connection's transport, with what uring.h has beyond io.h. */
+struct uring_transport {
+	struct stream_transport base; /* first */
+	void (*abort)(struct stream *s, int err);
+	void (*drop)(struct stream *s);
+	int (*fd)(const struct stream *s);
+};
+
+struct uring_shm;
 struct uring_disk_io;
 
 struct uring {
@@ -41,8 +56,9 @@ struct uring {
 	unsigned ntimers;
 	struct io_task *tasks; /* deferred, in order */
 	struct io_task **tasks_tail;
-	struct uring_stream *kicked; /* streams to look at before we submit */
-	struct uring_stream **kicked_tail;
+	struct uring_kick *kicked; /* connections to look at before we submit */
+	struct uring_kick **kicked_tail;
+	struct uring_shm *shms;	  /* connections in shared memory */
 	struct disk_op *finished; /* disk operations that needed no ring; completed from the loop */
 	struct disk_op **finished_tail;
 	_Atomic(struct uring_message *) posted; /* newest first; written by any thread */
@@ -62,6 +78,8 @@ struct uring {
 struct io_uring_sqe *uring_sqe(struct uring *u);
 /* Ask the kernel to end an operation; its own completion tells the outcome. */
 void uring_cancel(struct uring *u, struct uring_op *op);
+/* Run k before the next submission. */
+void uring_kick(struct uring *u, struct uring_kick *k);
 /* Complete a disk operation from the loop, after the present batch. */
 void uring_finish(struct uring *u, struct disk_op *op, int64_t res);
 
@@ -96,10 +114,14 @@ void uring_timer_cancel(struct env *e, struct io_timer *t);
 /* Fire what is due. */
 void uring_timers_run(struct uring *u);
 
-/* uring-stream.c */
+/* uring-shm.c */
 
-/* Send and receive for every kicked stream. */
-void uring_streams_flush(struct uring *u);
+/* Kick the connections whose rings have something for them. */
+void uring_shm_poll(struct uring *u);
+/* Whether one has. */
+bool uring_shm_ready(const struct uring *u);
+/* The loop goes to sleep, and the other ends must wake it. False: do not sleep. */
+bool uring_shm_sleep(struct uring *u);
 
 /* uring-disk.c */
 

@@ -47,7 +47,6 @@ struct uring_stream {
 	int slot; /* in the table of registered files, or -1 */
 	enum stream_state state;
 	int err;	 /* for closed() */
-	bool kicked;	 /* in u->kicked */
 	bool receiving;	 /* recv_op is under way */
 	bool sending;	 /* send_op is under way */
 	bool sock_empty; /* the last receive left nothing: wait for data before trying */
@@ -56,7 +55,7 @@ struct uring_stream {
 	bool cancelled;	 /* what is under way was asked to end */
 	size_t recv_len; /* bytes that recv_op may take */
 	uint64_t send_timeout_ns;
-	struct uring_stream *next; /* in u->kicked */
+	struct uring_kick kick;
 	struct uring_op recv_op;
 	struct uring_op send_op;
 	size_t send_len; /* bytes that send_op was given */
@@ -74,12 +73,7 @@ static struct uring_stream *to_stream(struct stream *base)
 
 static void stream_queue(struct uring_stream *s)
 {
-	if (s->kicked)
-		return;
-	s->kicked = true;
-	s->next = NULL;
-	*s->u->kicked_tail = s;
-	s->u->kicked_tail = &s->next;
+	uring_kick(s->u, &s->kick);
 }
 
 /* The first reason to end wins. */
@@ -302,7 +296,7 @@ static void stream_finish(struct uring_stream *s)
 	if (s->detached != NULL)
 		s->detached(s->detached_arg, detach ? fd : -1);
 	/* A kick from within those calls keeps it until the list is walked. */
-	if (!s->kicked)
+	if (!s->kick.queued)
 		free(s);
 }
 
@@ -321,22 +315,15 @@ static void stream_pump(struct uring_stream *s)
 		stream_finish(s);
 }
 
-void uring_streams_flush(struct uring *u)
+static void stream_run(struct uring_kick *k)
 {
-	struct uring_stream *s = u->kicked;
+	struct uring_stream *s =
+		(struct uring_stream *)((char *)k - offsetof(struct uring_stream, kick));
 
-	u->kicked = NULL;
-	u->kicked_tail = &u->kicked;
-	while (s != NULL) {
-		struct uring_stream *next = s->next;
-
-		s->kicked = false;
-		if (s->state == STREAM_GONE)
-			free(s);
-		else
-			stream_pump(s);
-		s = next;
-	}
+	if (s->state == STREAM_GONE)
+		free(s);
+	else
+		stream_pump(s);
 }
 
 /* ---- calls --------------------------------------------------------------------------------- */
@@ -351,9 +338,31 @@ static void transport_close(struct stream *base)
 	stream_end(to_stream(base), STREAM_CLOSING, 0);
 }
 
-static const struct stream_transport uring_transport = {
-	.kick = transport_kick,
-	.close = transport_close,
+static void transport_abort(struct stream *base, int err)
+{
+	stream_end(to_stream(base), STREAM_BROKEN, err);
+}
+
+static void transport_drop(struct stream *base)
+{
+	struct uring_stream *s = to_stream(base);
+
+	assert(s->base.ops == NULL && s->kick.queued);
+	s->state = STREAM_GONE; /* freed when the list is walked */
+	uring_file_remove(s->u, s->slot);
+	close(s->fd);
+}
+
+static int transport_fd(const struct stream *base)
+{
+	return ((const struct uring_stream *)base)->fd;
+}
+
+static const struct uring_transport socket_transport = {
+	.base = {.kick = transport_kick, .close = transport_close},
+	.abort = transport_abort,
+	.drop = transport_drop,
+	.fd = transport_fd,
 };
 
 static void socket_tune(int fd)
@@ -379,7 +388,8 @@ struct stream *uring_stream(struct uring *u, int fd, unsigned send_timeout_ms)
 		return NULL;
 	}
 	socket_tune(fd);
-	s->base.transport = &uring_transport;
+	s->base.transport = &socket_transport.base;
+	s->kick.run = stream_run;
 	s->u = u;
 	s->fd = fd;
 	s->slot = uring_file_add(u, fd);
@@ -395,6 +405,7 @@ void uring_stream_detach(struct stream *base, void (*done)(void *arg, int fd), v
 {
 	struct uring_stream *s = to_stream(base);
 
+	assert(base->transport == &socket_transport.base);
 	assert(s->detached == NULL && s->state != STREAM_GONE);
 	s->detached = done;
 	s->detached_arg = arg;
@@ -403,22 +414,19 @@ void uring_stream_detach(struct stream *base, void (*done)(void *arg, int fd), v
 	stream_queue(s);
 }
 
+/* ---- of all transports --------------------------------------------------------------------- */
+
 int uring_stream_fd(const struct stream *base)
 {
-	return ((const struct uring_stream *)base)->fd;
+	return ((const struct uring_transport *)base->transport)->fd(base);
 }
 
 void uring_stream_drop(struct stream *base)
 {
-	struct uring_stream *s = to_stream(base);
-
-	assert(s->base.ops == NULL && s->kicked);
-	s->state = STREAM_GONE; /* freed when the list is walked */
-	uring_file_remove(s->u, s->slot);
-	close(s->fd);
+	((const struct uring_transport *)base->transport)->drop(base);
 }
 
 void uring_stream_abort(struct stream *base, int err)
 {
-	stream_end(to_stream(base), STREAM_BROKEN, err);
+	((const struct uring_transport *)base->transport)->abort(base, err);
 }

@@ -21,6 +21,7 @@
 
 #include "banned.h"
 
+#define RING_NEEDS_US	  (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)
 #define SPIN_LOST_NS	  200000 /* a yield that took so long went to busy threads */
 #define SPIN_PAUSE_MIN_NS (10 * NS_PER_MS)
 #define SPIN_PAUSE_MAX_NS (2 * NS_PER_S)
@@ -122,6 +123,16 @@ void uring_finish(struct uring *u, struct disk_op *op, int64_t res)
 	op->next = NULL;
 	*u->finished_tail = op;
 	u->finished_tail = &op->next;
+}
+
+void uring_kick(struct uring *u, struct uring_kick *k)
+{
+	if (k->queued)
+		return;
+	k->queued = true;
+	k->next = NULL;
+	*u->kicked_tail = k;
+	u->kicked_tail = &k->next;
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -228,6 +239,21 @@ static void run_tasks(struct uring *u)
 	}
 }
 
+static void run_kicked(struct uring *u)
+{
+	struct uring_kick *k = u->kicked;
+
+	u->kicked = NULL;
+	u->kicked_tail = &u->kicked;
+	while (k != NULL) {
+		struct uring_kick *next = k->next;
+
+		k->queued = false;
+		k->run(k);
+		k = next;
+	}
+}
+
 static bool has_work(const struct uring *u)
 {
 	return u->tasks != NULL || u->finished != NULL || u->kicked != NULL;
@@ -240,7 +266,7 @@ static bool completions_ready(struct uring *u)
 
 static bool spin_found(struct uring *u)
 {
-	if (completions_ready(u))
+	if (completions_ready(u) || uring_shm_ready(u))
 		return true;
 	if ((__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN) == 0)
 		return false;
@@ -285,17 +311,28 @@ static bool spin(struct uring *u)
 	return false;
 }
 
+/* Nothing to wait for. Without anything to submit, or to fetch, the kernel is left alone. */
+static int submit(struct uring *u)
+{
+	if (io_uring_sq_ready(&u->ring) == 0 &&
+	    (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & RING_NEEDS_US) == 0)
+		return 0;
+	return io_uring_submit_and_get_events(&u->ring);
+}
+
 static int wait_for_events(struct uring *u)
 {
 	struct __kernel_timespec ts;
 	struct io_uring_cqe *cqe;
 	uint64_t now;
 
+	if (!uring_shm_sleep(u))
+		return submit(u);
 	if (u->ntimers == 0)
 		return io_uring_submit_and_wait(&u->ring, 1);
 	now = clock_ns();
 	if (u->timers[0]->at_ns <= now)
-		return io_uring_submit_and_get_events(&u->ring);
+		return submit(u);
 	now = u->timers[0]->at_ns - now;
 	ts.tv_sec = (int64_t)(now / NS_PER_S);
 	ts.tv_nsec = (int64_t)(now % NS_PER_S);
@@ -308,9 +345,9 @@ static int turn_end(struct uring *u, bool busy)
 	int err;
 
 	if (completions_ready(u) || has_work(u) || u->stop) {
-		err = io_uring_submit_and_get_events(&u->ring);
+		err = submit(u);
 	} else if (busy && u->spin_ns > 0) {
-		err = io_uring_submit_and_get_events(&u->ring);
+		err = submit(u);
 		if (err >= 0 && !spin(u))
 			err = wait_for_events(u);
 	} else {
@@ -349,10 +386,11 @@ int uring_run(struct uring *u)
 		u->now_ns = 0;
 		busy = run_completions(u) > 0;
 		uring_timers_run(u);
+		uring_shm_poll(u);
 		for (unsigned i = 0; i < URING_ROUNDS_MAX && has_work(u); i++) {
 			run_finished(u);
 			run_tasks(u);
-			uring_streams_flush(u);
+			run_kicked(u);
 			busy = true;
 		}
 		err = turn_end(u, busy);

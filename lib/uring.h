@@ -48,6 +48,13 @@ void uring_post(struct uring *u, struct uring_message *m);
 /* A stream on a connected socket; takes over fd. Attach an engine before events are handled. NULL:
  * out of memory; fd is closed. send_timeout_ms: a peer that takes nothing for so long is closed. */
 struct stream *uring_stream(struct uring *u, int fd, unsigned send_timeout_ms);
+/*
+ * The same on two rings of shared memory, for two processes of one machine: fd is a connected Unix
+ * socket, over which who accepted hands the memory to who connected. Such a stream cannot be
+ * detached.
+ */
+struct stream *uring_shm_accept(struct uring *u, int fd, unsigned send_timeout_ms);
+struct stream *uring_shm_connect(struct uring *u, int fd, unsigned send_timeout_ms);
 /* Close a stream that no engine was attached to. */
 void uring_stream_drop(struct stream *s);
 /* Close now; what waits to be sent is lost. closed(err) follows from the loop. */

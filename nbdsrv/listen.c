@@ -27,6 +27,7 @@ struct socket {
 	bool ours; /* we made it: a Unix socket's file goes with us */
 	struct addr addr;
 	struct uring_listener *listener;
+	struct listen *listen;
 };
 
 struct listen {
@@ -117,7 +118,8 @@ static void conn_name(int fd, char *name)
 
 static void conn_accepted(void *arg, int fd)
 {
-	struct listen *l = arg;
+	const struct socket *from = arg;
+	struct listen *l = from->listen;
 	char name[ADDR_TEXT_MAX];
 	struct conn *c;
 
@@ -135,7 +137,8 @@ static void conn_accepted(void *arg, int fd)
 		return;
 	}
 	c->listen = l;
-	c->stream = uring_stream(l->u, fd, NBDSRV_SEND_MS);
+	c->stream = from->addr.shared ? uring_shm_accept(l->u, fd, NBDSRV_SEND_MS)
+				      : uring_stream(l->u, fd, NBDSRV_SEND_MS);
 	if (c->stream == NULL) {
 		free(c);
 		return;
@@ -259,7 +262,8 @@ void listen_start(struct listen *l, struct uring *u, struct buf_pool *pool, stru
 	for (unsigned i = 0; i < l->nsockets; i++) {
 		struct socket *s = &l->sockets[i];
 
-		s->listener = uring_listen(u, s->fd, conn_accepted, l);
+		s->listen = l;
+		s->listener = uring_listen(u, s->fd, conn_accepted, s);
 		assert(s->listener != NULL); /* at start, a hundred bytes */
 		s->fd = -1;
 	}

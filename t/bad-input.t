@@ -15,7 +15,7 @@ use Weft::NBD;
 
 need(qw(nbdsrv volmgr volctl fio nbdkit nbdinfo));
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '2+1', servers => 3, size => '64M');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '2+1', servers => 3, size => '64M', tcp => 1);
 at_end(sub { $cluster->kill });
 $cluster->up;
 $cluster->create_volume('other', size => '64M');

@@ -396,6 +396,10 @@ static int listen_on(const char *text, unsigned port, char *bound)
 
 	if (addr_parse(text, port, &a, &why) != 0)
 		die("%s: %s", text, why);
+	if (a.shared)
+		die("%s: clients of volumes speak NBD over tcp: or unix:; shm: is for storage "
+		    "servers",
+		    text);
 	fd = addr_listen(&a, &why);
 	if (fd < 0)
 		die("%s: %s", text, why);

@@ -287,7 +287,8 @@ static void wpeer_connected(void *arg, int fd)
 		wpeer_over(wp, fd, strerror(-fd));
 		return;
 	}
-	wp->stream = uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
+	wp->stream = wp->addr.shared ? uring_shm_connect(w->uring, fd, SEND_TIMEOUT_MS)
+				     : uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
 	if (wp->stream == NULL) {
 		wpeer_over(wp, -ENOMEM, "out of memory");
 		return;

@@ -62,6 +62,10 @@ static void test_addresses(void)
 	ok(addr_parse("127.0.0.1", 10809, &a, &why) == 0, "the default port");
 	ok(addr_parse("127.0.0.1", 0, &a, &why) == -EINVAL, "no port and no default");
 	ok(addr_parse("127.0.0.1:99999", 0, &a, &why) == -EINVAL, "a port out of range");
+	ok(addr_parse("shm:/x/y", 0, &a, &why) == 0 && a.shared && addr_is_local(&a),
+	   "shared memory");
+	is_str(addr_format(&a, text), "shm:/x/y", "and back");
+	ok(addr_parse("shm:", 0, &a, &why) == -EINVAL, "shared memory without a path");
 	ok(addr_parse("unix:", 0, &a, &why) == -EINVAL, "an empty path");
 	ok(addr_parse("", 1, &a, &why) == -EINVAL, "an empty address");
 	addr_parse("127.0.0.1:0", 0, &a, &why);

@@ -12,6 +12,10 @@
 
 static struct uring *loop; /* the one that the test runs */
 
+/* What the two ends are made by: sockets, unless a test says otherwise. */
+static struct stream *(*echo_stream)(struct uring *u, int fd, unsigned timeout_ms) = uring_stream;
+static struct stream *(*source_stream)(struct uring *u, int fd, unsigned timeout_ms) = uring_stream;
+
 #define ECHO_BYTES 65536
 
 /* Sends back what it receives. Its buffer is heap memory, so that the sanitizer sees late writes.
@@ -88,7 +92,7 @@ static const struct stream_ops echo_ops = {echo_window, echo_received, echo_outp
 static void echo_start(struct echo *e, struct uring *u, int fd)
 {
 	*e = (struct echo){.buf = malloc(ECHO_BYTES)};
-	e->stream = uring_stream(u, fd, 1000);
+	e->stream = echo_stream(u, fd, 1000);
 	stream_attach(e->stream, &echo_ops, e);
 }
 
@@ -164,7 +168,7 @@ static void source_start(struct source *s, struct uring *u, int fd, size_t total
 	s->in = calloc(1, total);
 	for (size_t i = 0; i < total; i++)
 		s->out[i] = (uint8_t)(i * 7 + (i >> 9));
-	s->stream = uring_stream(u, fd, 1000);
+	s->stream = source_stream(u, fd, 1000);
 	stream_attach(s->stream, &source_ops, s);
 }
 

@@ -1,4 +1,4 @@
-# A whole cluster on this machine under one folder: N servers on Unix sockets (or TCP), a volmgr, a
+# A whole cluster on this machine under one folder: N servers at shm: addresses (or TCP), a volmgr, a
 # volume. Its settings, ports and process numbers are kept in that folder, so that a later command, or
 # another test, can go on with it: stop, kill, start again, take down.
 package Weft::Cluster;
@@ -132,7 +132,7 @@ sub _argv
 		);
 	}
 	my $listen = $self->{address}{$name}
-	    // ($self->{tcp} ? 'tcp:127.0.0.1:0' : 'unix:' . $self->_file("$name.sock"));
+	    // ($self->{tcp} ? 'tcp:127.0.0.1:0' : 'shm:' . $self->_file("$name.sock"));
 	return (program('nbdsrv'), '--store', $self->_file($name), '--secret', $self->secret,
 		'--listen', $listen, @more);
 }
