@@ -11,7 +11,7 @@ use POSIX ();
 use Test::More;
 use Weft;
 
-need(qw(nbdsrv volmgr volctl nbdinfo nbdcopy));
+need(qw(nbdsrv volmgr volctl nbdinfo nbdcopy curl));
 my $dir = temp_dir();
 my $secret = "$dir/secret";
 run_ok(program('volctl'), 'cluster', 'init', '--secret', $secret);
@@ -75,8 +75,8 @@ is($status, 200, 'the status is given');
 is($got->{servers}{total}, 0, 'without servers');
 like($got->{message}, qr/no servers yet/i, 'it says so');
 like($got->{hint}, qr/server add/, 'and what to do');
-is_deeply([ api('GET', '/servers') ], [ 200, { servers => [] } ], 'the list of servers is empty');
-is_deeply([ api('GET', '/volumes') ], [ 200, { volumes => [] } ], 'the list of volumes is empty');
+is_deeply([ api('GET', '/servers') ], [ 200, { servers => [], total => 0 } ], 'the list of servers is empty');
+is_deeply([ api('GET', '/volumes') ], [ 200, { volumes => [], total => 0 } ], 'the list of volumes is empty');
 my $e = refused(409, 'not_enough_servers', qr/2\+1 needs 3 servers, and there are 0: 3 are missing/,
 	'a volume without servers is refused', 'POST', '/volumes', volume('v', 1 << 20, 2, 1));
 like($e->{hint}, qr/server add/, 'with a hint');
@@ -207,6 +207,32 @@ rename("$dir/old-3", "$dir/store-3") or die $!;
 start_server(3);
 wait_until('it to be back', 10, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'up' });
 
+# ---- lists in pieces, history, metrics --------------------------------------------------------
+api('POST', '/volumes', volume("p-$_", $_ << 20, 1, 0)) for 1 .. 11;
+
+sub names
+{
+	my (undef, $list) = api('GET', $_[0]);
+	return join(' ', $list->{total}, map { $_->{name} } @{$list->{volumes}});
+}
+
+is(names('/volumes?q=p-&sort=name&limit=3'), '11 p-1 p-2 p-3', 'a piece of a list, sorted as people count');
+is(names('/volumes?q=p-&sort=name&limit=3&offset=9'), '11 p-10 p-11', 'its last piece');
+is(names('/volumes?q=P-1&sort=size&order=desc'), '3 p-11 p-10 p-1', 'sorted by size, the largest first');
+is(names('/volumes?q=p-&offset=50'), '11', 'behind its end is nothing');
+refused(400, 'bad_request', qr/number/, 'an offset that is no number is refused', 'GET', '/volumes?offset=x');
+api('DELETE', "/volumes/p-$_") for 1 .. 11;
+wait_until('a step of the history', 10, sub { @{(api('GET', '/history'))[1]{reads}} > 0 });
+($status, $got) = api('GET', '/history?volume=v&span=day');
+is($got->{step}, 120, 'a day is given in steps of two minutes');
+refused(404, 'no_such_volume', qr/no volume x/, 'there is no history of nothing', 'GET', '/history?volume=x');
+$got = run_ok(tool('curl'), '-s', '--unix-socket', "$dir/sock", 'http://x/metrics');
+like($got, qr/^weft_server_up\{server="server-1",host="h1"\} 1$/m, 'a server is in the metrics');
+like($got, qr/^weft_volume_request_duration_seconds_bucket\{volume="v",op="write",le="\+Inf"\} [1-9]/m,
+	'and how long writes took');
+is(run({ stdin => $got }, tool('promtool'), 'check', 'metrics')->{err}, '', 'promtool finds no fault in them')
+	if tool('promtool');
+
 # ---- over TCP one must show who one is -----------------------------------------------------
 my $http = HTTP::Tiny->new(timeout => 10);
 my $base = 'http://' . ($volmgr->{http} =~ s{\A(?:tcp:|http://)}{}r);
@@ -240,13 +266,13 @@ is((api('GET', '/status'))[0], 200, 'it still answers after garbage');
 # ---- delete, remove, restart -------------------------------------------------------------------
 is((api('DELETE', '/volumes/v'))[0], 200, 'the volume is deleted');
 ($status, $got) = api('POST', '/volumes', volume('v', 1 << 20, 2, 1));
-is($got->{id}, 2, 'a number is not used again');
+is($got->{id}, 13, 'a number is not used again');
 kill('TERM', $volmgr->{pid});
 wait_until('volmgr to end', 30, sub { waitpid($volmgr->{pid}, POSIX::WNOHANG()) });
 is($?, 0, 'volmgr stops in order, with status 0');
 $volmgr = start_volmgr();
 ($status, $got) = api('GET', '/volumes/v');
-ok($status == 200 && $got->{id} == 2 && $got->{epoch} == 2, 'a volume is there after a restart, in a new epoch');
+ok($status == 200 && $got->{id} == 13 && $got->{epoch} == 2, 'a volume is there after a restart, in a new epoch');
 is(scalar @{(api('GET', '/servers'))[1]{servers}}, 3, 'and so are the servers');
 api('DELETE', '/volumes/v');
 ok(wait_until('the server to be free', 30, sub { (api('DELETE', '/servers/server-2'))[0] == 200 }),

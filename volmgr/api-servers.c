@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "api.h"
+#include "stats.h"
 #include "banned.h"
 
-static json_t *server_json(struct cluster *c, const struct server *s)
+static json_t *server_json(struct cluster *c, void *item)
 {
+	const struct server *s = item;
 	struct volume_server_counts n;
 	const struct weft_stat *st = &s->stat;
 	char store[UUID_TEXT_MAX];
@@ -22,6 +24,8 @@ static json_t *server_json(struct cluster *c, const struct server *s)
 		      "message", s->why, "bad_blocks", (json_int_t)n.bad_blocks, "misfit_blocks",
 		      (json_int_t)n.misfit_blocks, "repaired_blocks",
 		      (json_int_t)n.repaired_blocks);
+	if (o != NULL && s->watch != NULL)
+		json_object_set_new(o, "rates", api_rates_json(&s->watch->rates));
 	if (o == NULL || !s->stat_known)
 		return o;
 	json_object_update_new(
@@ -40,19 +44,44 @@ static json_t *server_json(struct cluster *c, const struct server *s)
 	return o;
 }
 
+static double server_size(const void *item)
+{
+	return (double)((const struct server *)item)->stat.size_bytes;
+}
+
+static double server_free(const void *item)
+{
+	return (double)((const struct server *)item)->stat.free_bytes;
+}
+
+static double server_state(const void *item)
+{
+	return (double)((const struct server *)item)->state;
+}
+
+static const struct api_sort server_sorts[] = {
+	{"size", server_size}, {"free", server_free}, {"state", server_state}, {NULL, NULL}};
+
 static void servers_collected(void *arg)
 {
 	struct api_call *call = arg;
 	struct cluster *c = call->cluster;
 	struct http_request *r = api_call_end(call);
-	json_t *list;
+	struct api_item items[SERVERS_MAX];
+	struct refusal refusal;
+	struct api_page page;
+	unsigned n;
 
 	if (r == NULL)
 		return;
-	list = json_array();
-	for (unsigned i = 0; i < c->nservers; i++)
-		json_array_append_new(list, server_json(c, c->servers[i]));
-	api_json(r, 200, json_pack("{s:o}", "servers", list));
+	if (api_page_parse(r, &page, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	for (n = 0; n < c->nservers; n++)
+		items[n] = (struct api_item){c->servers[n]->name, c->servers[n]};
+	n = api_page_select(&page, server_sorts, items, n);
+	api_page_answer(c, r, &page, "servers", items, n, server_json);
 }
 
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name)
@@ -72,7 +101,7 @@ static void server_collected(void *arg)
 {
 	struct api_call *call = arg, copy = *call;
 	struct http_request *r = api_call_end(call);
-	const struct server *s = server_by_name(copy.cluster, copy.name);
+	struct server *s = server_by_name(copy.cluster, copy.name);
 
 	if (r == NULL)
 		return;

@@ -149,7 +149,7 @@ static json_t *status_listen(const struct cluster *c)
 	return list;
 }
 
-void api_status_get(struct cluster *c, struct http_request *r, const char *name)
+json_t *api_status_json(struct cluster *c)
 {
 	enum ec_code code = ec_best_code();
 	struct status st;
@@ -177,5 +177,10 @@ void api_status_get(struct cluster *c, struct http_request *r, const char *name)
 			body, "warning",
 			json_string("Only the slow erasure code rs_vand is here: install "
 				    "libisal2 for one that is 20 times faster."));
-	api_json(r, 200, body);
+	return body;
+}
+
+void api_status_get(struct cluster *c, struct http_request *r, const char *name)
+{
+	api_json(r, 200, api_status_json(c));
 }

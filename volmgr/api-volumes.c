@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "stats.h"
 #include "banned.h"
 
 #define MAP_PAGE_DEFAULT 100
@@ -24,8 +25,10 @@ static json_t *stat_json(const struct volume_stat *st)
 		(json_int_t)st->inflight);
 }
 
-static json_t *volume_json(struct vol *v)
+static json_t *volume_json(struct cluster *c, void *item)
 {
+	struct vol *v = item;
+	json_t *o;
 	struct volume_stat st;
 	uint64_t size, used;
 	unsigned clients;
@@ -38,13 +41,16 @@ static json_t *volume_json(struct vol *v)
 	used = st.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents that were written to */
 	if (used > size)
 		used = size;
-	return json_pack(
-		"{s:I, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:I, s:i, s:I, s:i, s:o}", "id",
-		(json_int_t)v->id, "name", v->name, "state", vol_state_name(v->state), "message",
-		v->why, "size", (json_int_t)size, "k", (int)v->k, "m", (int)v->m, "unit",
-		(int)v->unit, "code", ec_code_name(v->code), "used", (json_int_t)used, "extents",
-		(json_int_t)st.extents, "clients", (int)clients, "epoch", (json_int_t)v->epoch,
-		"thread", v->worker != NULL ? (int)v->worker->index : -1, "stat", stat_json(&st));
+	o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:I, s:i, s:I, s:i, s:o}",
+		      "id", (json_int_t)v->id, "name", v->name, "state", vol_state_name(v->state),
+		      "message", v->why, "size", (json_int_t)size, "k", (int)v->k, "m", (int)v->m,
+		      "unit", (int)v->unit, "code", ec_code_name(v->code), "used", (json_int_t)used,
+		      "extents", (json_int_t)st.extents, "clients", (int)clients, "epoch",
+		      (json_int_t)v->epoch, "thread",
+		      v->worker != NULL ? (int)v->worker->index : -1, "stat", stat_json(&st));
+	if (o != NULL && v->watch != NULL)
+		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
+	return o;
 }
 
 static void volume_unknown(struct http_request *r, const char *name)
@@ -63,24 +69,62 @@ static void volume_answer(struct cluster *c, struct http_request *r, const char 
 	if (v == NULL)
 		volume_unknown(r, name);
 	else
-		api_json(r, status, volume_json(v));
+		api_json(r, status, volume_json(c, v));
 }
 
 /* ---- list, look at ------------------------------------------------------------------------- */
 
+static double volume_size(const void *item)
+{
+	return (double)((const struct vol *)item)->size;
+}
+
+static double volume_used(const void *item)
+{
+	const struct vol *v = item;
+
+	return (double)(v->stat.extents * v->k);
+}
+
+static double volume_busy(const void *item)
+{
+	const struct vol *v = item;
+
+	return v->watch != NULL ? (double)(v->watch->rates.value[RATE_READS] +
+					   v->watch->rates.value[RATE_WRITES])
+				: 0;
+}
+
+static double volume_state(const void *item)
+{
+	return (double)((const struct vol *)item)->state;
+}
+
+static const struct api_sort volume_sorts[] = {
+	{"size", volume_size},	 {"used", volume_used}, {"busy", volume_busy},
+	{"state", volume_state}, {NULL, NULL},
+};
+
 static void volumes_collected(void *arg)
 {
+	static struct api_item items[VOLUMES_MAX];
 	struct api_call *call = arg;
 	struct cluster *c = call->cluster;
 	struct http_request *r = api_call_end(call);
-	json_t *list;
+	struct refusal refusal;
+	struct api_page page;
+	unsigned n;
 
 	if (r == NULL)
 		return;
-	list = json_array();
-	for (unsigned i = 0; i < c->nvols; i++)
-		json_array_append_new(list, volume_json(c->vols[i]));
-	api_json(r, 200, json_pack("{s:o}", "volumes", list));
+	if (api_page_parse(r, &page, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	for (n = 0; n < c->nvols; n++)
+		items[n] = (struct api_item){c->vols[n]->name, c->vols[n]};
+	n = api_page_select(&page, volume_sorts, items, n);
+	api_page_answer(c, r, &page, "volumes", items, n, volume_json);
 }
 
 void api_volumes_list(struct cluster *c, struct http_request *r, const char *name)

@@ -48,6 +48,8 @@ static const struct api_route routes[] = {
 	{HTTP_GET, "settings", false, NULL, api_settings_get, ROLE_ADMIN, NULL},
 	{HTTP_PATCH, "settings", false, NULL, api_settings_change, ROLE_ADMIN, NULL},
 	{HTTP_GET, "events", false, NULL, api_events_list, ROLE_READ, NULL},
+	{HTTP_GET, "live", false, NULL, api_live, ROLE_READ, NULL},
+	{HTTP_GET, "history", false, NULL, api_history, ROLE_READ, NULL},
 	{HTTP_GET, "status", false, NULL, api_status_get, ROLE_READ, NULL},
 	{HTTP_GET, "servers", false, NULL, api_servers_list, ROLE_READ, NULL},
 	{HTTP_POST, "servers", false, NULL, api_server_add, ROLE_ADMIN, "server.added"},
@@ -237,7 +239,10 @@ void api_handle_local(void *arg, struct http_request *r)
 {
 	served = arg;
 	api_auth_local(r);
-	api_route(arg, r);
+	if (strcmp(r->path, "/metrics") == 0)
+		api_metrics(arg, r);
+	else
+		api_route(arg, r);
 }
 
 /*
@@ -258,12 +263,15 @@ static int api_check_type(const struct http_request *r, struct refusal *refusal)
 void api_handle_public(void *arg, struct http_request *r)
 {
 	struct refusal refusal;
+	bool metrics = strcmp(r->path, "/metrics") == 0;
 
 	served = arg;
-	if (strncmp(r->path, "/api/", 5) != 0)
+	if (!metrics && strncmp(r->path, "/api/", 5) != 0)
 		api_www(arg, r);
 	else if (api_check_type(r, &refusal) != 0 || api_auth_public(arg, r, &refusal) != 0)
 		api_refuse(r, &refusal);
+	else if (metrics)
+		api_metrics(arg, r);
 	else
 		api_route(arg, r);
 }

@@ -64,6 +64,7 @@ int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refus
 
 /* ---- the resources: name is "" for the collection */
 void api_status_get(struct cluster *c, struct http_request *r, const char *name);
+json_t *api_status_json(struct cluster *c);
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name);
 void api_server_add(struct cluster *c, struct http_request *r, const char *name);
 void api_server_get(struct cluster *c, struct http_request *r, const char *name);
@@ -74,6 +75,37 @@ void api_volume_get(struct cluster *c, struct http_request *r, const char *name)
 void api_volume_resize(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_delete(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_map(struct cluster *c, struct http_request *r, const char *name);
+
+/* ---- api-page.c: lists in pieces */
+struct api_page {
+	uint64_t offset, limit;
+	const char *q, *sort; /* NULL: all, in the order they are in */
+	bool down;
+};
+struct api_item {
+	const char *name;
+	void *item;
+};
+struct api_sort {
+	const char *name; /* NULL ends the table */
+	double (*value)(const void *item);
+};
+int api_page_parse(const struct http_request *r, struct api_page *p, struct refusal *refusal);
+/* Keeps those that are asked for, sorted, and returns how many. */
+unsigned api_page_select(const struct api_page *p, const struct api_sort *sorts,
+			 struct api_item *items, unsigned n);
+void api_page_answer(struct cluster *c, struct http_request *r, const struct api_page *p,
+		     const char *what, const struct api_item *items, unsigned n,
+		     json_t *(*json)(struct cluster *c, void *item));
+
+/* ---- metrics.c */
+void api_metrics(struct cluster *c, struct http_request *r);
+
+/* ---- api-live.c */
+struct rates;
+json_t *api_rates_json(const struct rates *r);
+void api_live(struct cluster *c, struct http_request *r, const char *name);
+void api_history(struct cluster *c, struct http_request *r, const char *name);
 
 /* ---- api-auth.c: who is asking; sets r->who and r->rights, which is a role */
 void api_auth_local(struct http_request *r);

@@ -281,6 +281,7 @@ static void engine_collect_run(struct task *t)
 		pthread_mutex_lock(&w->cluster->lock);
 		w->vols[i]->stat = stat;
 		volume_take_counts(w->vols[i]->engine, engine_add_counts, w->cluster);
+		w->vols[i]->io_seen = w->vols[i]->io;
 		pthread_mutex_unlock(&w->cluster->lock);
 	}
 	task_finish(t, 0);

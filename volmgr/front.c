@@ -124,6 +124,16 @@ static void front_request(void *ctx, struct nbd_req *req)
 	volume_submit(v->engine, req);
 }
 
+static void front_answered(void *ctx, const struct nbd_req *req, uint64_t ns)
+{
+	struct vol *v = req->export_ctx;
+	enum io_kind kind = req->type == NBD_CMD_READ	 ? IO_READ
+			    : req->type == NBD_CMD_WRITE ? IO_WRITE
+							 : IO_OTHER;
+
+	io_stat_add(&v->io, kind, kind == IO_OTHER ? 0 : req->len, ns);
+}
+
 static void conn_free(struct conn *c)
 {
 	struct worker *w = c->worker;
@@ -155,6 +165,7 @@ static const struct nbd_server_ops front_ops = {
 	.list = front_list,
 	.ready = front_ready,
 	.request = front_request,
+	.answered = front_answered,
 	.closed = front_closed,
 };
 

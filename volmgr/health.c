@@ -26,6 +26,7 @@ static void health_answered(struct task *t)
 			continue;
 		s->stat = stats->answers[i].stat;
 		s->stat_known = true;
+		s->stat_ns = clock_ns();
 		pthread_mutex_lock(&c->lock);
 		s->free_bytes = s->stat.free_bytes;
 		s->usable = !s->removing && s->stat.slots_used < s->stat.slots;

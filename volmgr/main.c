@@ -25,6 +25,7 @@
 #include "ready.h"
 #include "records.h"
 #include "secret.h"
+#include "stats.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -307,6 +308,7 @@ static void stop_signal(void *arg, int signo)
 	pthread_mutex_unlock(&cluster.lock);
 	health_stop();
 	scrub_end();
+	stats_stop(&cluster);
 	stop_timer = control_timer_start(cluster.control, STOP_TIMEOUT_MS, 0, stop_late, NULL);
 	t = mem_must(sizeof(*t));
 	t->run = close_listeners_run;
@@ -613,6 +615,7 @@ int main(int argc, char **argv)
 	start_cluster();
 	health_start(&cluster);
 	scrub_start(&cluster, opts.scrub_days * 24 * 3600);
+	stats_start(&cluster);
 	start_http();
 	start_front();
 	tell_ready();

@@ -16,6 +16,7 @@
 #include "people.h"
 #include "place.h"
 #include "records.h"
+#include "stats.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -579,6 +580,7 @@ int servers_remove(struct cluster *c, const char *name, struct refusal *r)
 		}
 	pthread_mutex_unlock(&c->lock);
 	log_info("server %s was removed (%s)", s->name, s->address);
+	watch_free(s->watch);
 	free(s);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "buf.h"
 #include "control.h"
 #include "ec.h"
+#include "iostat.h"
 #include "meta.h"
 #include "nbd/auth.h"
 #include "nbd/client.h"
@@ -29,7 +30,7 @@
 #define WORKERS_MAX	   16
 #define SERVERS_MAX	   PEER_MAX
 #define SERVER_NUMBER_MAX  65535u /* numbers are never used again */
-#define VOLUMES_MAX	   1024
+#define VOLUMES_MAX	   16384
 #define NAME_MAX_BYTES	   VOLUME_NAME_MAX /* of volumes, servers and hosts */
 #define WHY_MAX		   256
 #define CONNECTIONS_MAX	   1024 /* NBD clients at once */
@@ -50,6 +51,7 @@
 
 struct cluster;
 struct people;
+struct watch;
 struct worker;
 struct wpeer;
 struct conn;
@@ -109,14 +111,17 @@ struct vol {
 	uint64_t size; /* engine.c changes it, on the worker */
 	unsigned clients;
 	struct volume_stat stat; /* as of the last engine_collect() */
+	struct io_stat io_seen;	 /* likewise */
 	char why[WHY_MAX];	 /* VOL_FAILED: what went wrong */
 	/* the worker's */
 	struct volume *engine;
+	struct io_stat io;
 	struct conn *conns; /* connections that were handed to the worker */
 	bool stopped;	    /* volume_stop() went well */
 	/* the control thread's */
-	bool busy;	 /* resize or delete is under way */
-	bool discarding; /* delete has got as far as stopping the engine */
+	bool busy;	     /* resize or delete is under way */
+	struct watch *watch; /* stats.c */
+	bool discarding;     /* delete has got as far as stopping the engine */
 	void (*ready_cb)(void *arg, struct vol *v); /* once, when it is VOL_READY or VOL_FAILED */
 	void *ready_arg;
 	struct control_message ready_msg;
@@ -149,6 +154,8 @@ struct server {
 	char why[WHY_MAX]; /* why it is not up */
 	struct weft_stat stat;
 	bool stat_known;
+	uint64_t stat_ns;    /* when it said so */
+	struct watch *watch; /* stats.c */
 	bool removing;
 };
 

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "records.h"
+#include "stats.h"
 #include "volumes.h"
 #include "banned.h"
 
@@ -351,6 +352,8 @@ static void volume_forget(struct vol *v)
 	if (v->worker != NULL)
 		v->worker->assigned--;
 	v->forgotten = true;
+	watch_free(v->watch);
+	v->watch = NULL;
 	if (!v->scrub.visited)
 		free(v);
 }

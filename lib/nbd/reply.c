@@ -76,6 +76,8 @@ static void reply_begin(struct nbd_req *req)
 
 	assert(!req->replied);
 	req->replied = true;
+	if (s->ops->answered != NULL)
+		s->ops->answered(s->ctx, req, s->env->ops->now_ns(s->env) - req->start_ns);
 	buf_put(req->payload);
 	req->payload = NULL;
 	s->inflight_bytes -= req->in_bytes;

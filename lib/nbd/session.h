@@ -114,6 +114,8 @@ struct nbd_server_ops {
 	void (*ready)(void *ctx, struct nbd_session *s, void *export_ctx);
 	/* A request; the back end's until done. */
 	void (*request)(void *ctx, struct nbd_req *req);
+	/* A request was answered, ns after it was complete. For counting; NULL: not told. */
+	void (*answered)(void *ctx, const struct nbd_req *req, uint64_t ns);
 	/* The connection is over (nbd_export.ctx, or NULL when none was opened). Requests may
 	 * still be under way. */
 	void (*closed)(void *ctx, struct nbd_session *s, void *export_ctx);
