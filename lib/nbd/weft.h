@@ -31,7 +31,13 @@
 #define WEFT_K_MAX	      16u
 #define WEFT_M_MAX	      4u
 #define WEFT_SHARDS_MAX	      (WEFT_K_MAX + WEFT_M_MAX)
-#define WEFT_PREPARE_MAX      (WEFT_UNIT_MAX) /* bytes of data in one PREPARE */
+/*
+ * Extents of these numbers are none: a slot with such a label, for ever empty, keeps what is known
+ * of the volume as text in the label's name. The one of the highest generation counts.
+ */
+#define WEFT_EXTENT_NAME      UINT64_MAX       /* the volume's name */
+#define WEFT_EXTENT_SETTINGS  (UINT64_MAX - 1) /* "size=BYTES ..." */
+#define WEFT_PREPARE_MAX      (WEFT_UNIT_MAX)  /* bytes of data in one PREPARE */
 
 /* ---- authentication: two private options --------------------------------- */
 /*
@@ -119,6 +125,16 @@ enum weft_cmd_type {
 	WEFT_CMD_LABELS = 0x5708,
 	/* Reply: struct weft_stat. */
 	WEFT_CMD_STAT = 0x5709,
+	/*
+	 * Remember in the label of the slot at offset (of generation slot_gen) that the shards in
+	 * the mask "blocks" of its extent are stale. tx: a number that rises within the extent; a
+	 * lower one than the label has changes nothing. Durable before the reply. So the servers
+	 * know what the metadata knows, should that be lost.
+	 */
+	WEFT_CMD_MARK = 0x570a,
+	/* Volumes that were fenced here, from place tx in the table on: weft_list_head (committed:
+	 * the place after the last one), then struct weft_volume_entry. */
+	WEFT_CMD_VOLUMES = 0x570b,
 };
 
 /* modes of PREPARE */
@@ -130,8 +146,8 @@ struct weft_cmd {
 	uint64_t volume; /* number of the volume; 0 where none is meant */
 	uint64_t tx;	 /* number of the tx, rising within a volume; other uses: see the command */
 	uint64_t blocks; /* PREPARE: bit i: the block 4096 * i bytes after offset */
-	uint32_t epoch;	 /* of the volume's owner; 0 for LABELS and STAT */
-	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD */
+	uint32_t epoch;	 /* of the volume's owner; 0 for LABELS, STAT and VOLUMES */
+	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD, MARK */
 	uint32_t reply_len; /* bytes expected in the reply */
 	uint8_t mode;
 	uint8_t flags;
@@ -168,10 +184,21 @@ struct weft_label_entry {
 	uint32_t slot;
 	uint32_t slot_gen;
 	uint64_t mapped_bytes; /* physical bytes behind the slot */
-	uint64_t reserved[2];
+	uint32_t mark;	       /* highest number of a MARK, 0: none came */
+	uint32_t stale;	       /* and its mask */
+	uint64_t reserved;
 	struct weft_label label;
 } __attribute__((packed));
 static_assert(sizeof(struct weft_label_entry) == 128, "wire");
+
+struct weft_volume_entry {
+	uint64_t volume;
+	uint64_t committed; /* highest COMMIT number */
+	uint32_t epoch;
+	uint32_t slots; /* that carry its label */
+	uint64_t reserved;
+} __attribute__((packed));
+static_assert(sizeof(struct weft_volume_entry) == 32, "wire");
 
 struct weft_list_head {
 	uint32_t count;	    /* entries that follow; the rest of the reply is zeros */

@@ -182,6 +182,9 @@ static void dispatch_change(struct store *s, struct nbd_req *req)
 	case WEFT_CMD_DISCARD:
 		slot_discard(s, req);
 		break;
+	case WEFT_CMD_MARK:
+		slot_mark(s, req);
+		break;
 	default:
 		nbd_req_done(req, EINVAL);
 	}
@@ -198,6 +201,9 @@ void store_dispatch(struct store *s, struct nbd_req *req)
 		break;
 	case WEFT_CMD_LABELS:
 		slot_labels(s, req);
+		break;
+	case WEFT_CMD_VOLUMES:
+		vol_table(s, req);
 		break;
 	case WEFT_CMD_STAT:
 		stat_reply(s, req);

@@ -121,8 +121,9 @@ struct disk_label {
 	uint8_t shard, k, m, code;
 	uint32_t slot_gen; /* 0: the slot is free */
 	char name[64];
-	uint32_t crc; /* of all 128 bytes with crc 0; free: 0 */
-	uint8_t reserved[28];
+	uint32_t crc;	      /* of all 128 bytes with crc 0; free: 0 */
+	uint32_t mark, stale; /* of the last MARK; 0: none came, as in older stores */
+	uint8_t reserved[20];
 } __attribute__((packed));
 static_assert(sizeof(struct disk_label) == 128, "disk");
 
@@ -215,7 +216,7 @@ struct disk_rec_volume {
 } __attribute__((packed));
 static_assert(sizeof(struct disk_rec_volume) == 32, "disk");
 
-/* LABEL, DISCARD (label zero but for slot_gen) */
+/* LABEL, also once more with another mark; DISCARD (label zero but for slot_gen) */
 struct disk_rec_slot {
 	struct disk_rec head;
 	uint32_t slot;

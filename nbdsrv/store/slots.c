@@ -1,4 +1,4 @@
-/* Slots: which are in use, by which label; LABEL, DISCARD and LABELS. */
+/* Slots: which are in use, by which label; LABEL, MARK, DISCARD and LABELS. */
 #include "config.h"
 
 #include <inttypes.h>
@@ -213,11 +213,66 @@ void slot_label(struct store *s, struct nbd_req *req)
 
 void slot_apply_label(struct store *s, const struct rec *r)
 {
-	assert(s->slots[r->slot].state == SLOT_LABELLING);
+	if (s->slots[r->slot].state != SLOT_LABELLING) { /* a MARK of one in use */
+		assert(s->slots[r->slot].gen == r->slot_gen);
+		s->meta_labels[r->slot] = r->label;
+		return;
+	}
 	s->slots_labelling--;
 	slot_fill(s, r->slot, &r->label);
 	if (!slot_link(s, r->slot))
 		assert(!"a volume with slots was forgotten");
+}
+
+/* ---- MARK ---------------------------------------------------------------------------------- */
+
+/* As the last MARK has left it, also when that is on its way into the log. */
+static struct disk_label label_now(struct store *s, uint32_t slot)
+{
+	const struct rec *lists[3] = {s->wal.written, s->wal.batch_recs, s->wal.first};
+	struct disk_label label = s->meta_labels[slot];
+
+	for (unsigned l = 0; l < 3; l++)
+		for (const struct rec *r = lists[l]; r != NULL; r = r->next)
+			if (r->type == REC_LABEL && r->slot == slot)
+				label = r->label;
+	return label;
+}
+
+void slot_mark(struct store *s, struct nbd_req *req)
+{
+	uint64_t slot = req->offset / WEFT_SHARD_BYTES;
+	struct disk_label label;
+	struct rec *r;
+	struct vol *v;
+	int err = vol_check_epoch(s, &req->cmd, &v);
+
+	if (req->cmd.tx == 0 || req->cmd.tx > UINT32_MAX || req->cmd.blocks > UINT32_MAX ||
+	    slot >= s->nslots)
+		err = EINVAL;
+	if (err == 0 &&
+	    (s->slots[slot].state != SLOT_USED || s->slots[slot].gen != req->cmd.slot_gen ||
+	     &s->vols[s->slots[slot].vol] != v))
+		err = WEFT_ESTALE;
+	if (err == 0 && !slab_ensure(&s->recs, 1))
+		err = ENOMEM;
+	if (err != 0) {
+		nbd_req_done(req, err);
+		return;
+	}
+	label = label_now(s, (uint32_t)slot);
+	if (le32toh(label.mark) < req->cmd.tx) {
+		label.mark = htole32((uint32_t)req->cmd.tx);
+		label.stale = htole32((uint32_t)req->cmd.blocks);
+		label_seal(&label);
+		r = slab_get(&s->recs);
+		r->type = REC_LABEL;
+		r->slot = (uint32_t)slot;
+		r->slot_gen = req->cmd.slot_gen;
+		r->label = label;
+		wal_append(s, r);
+	}
+	wal_answer(s, req);
 }
 
 /* ---- DISCARD ------------------------------------------------------------------------------- */
@@ -371,6 +426,8 @@ void slot_labels(struct store *s, struct nbd_req *req)
 		e.slot = htobe32((uint32_t)slot);
 		e.slot_gen = htobe32(s->slots[slot].gen);
 		e.mapped_bytes = htobe64((uint64_t)s->slots[slot].granules * GRANULE_BYTES);
+		e.mark = htobe32(le32toh(s->meta_labels[slot].mark));
+		e.stale = htobe32(le32toh(s->meta_labels[slot].stale));
 		label_to_wire(&s->meta_labels[slot], &e.label);
 		memcpy(seg.buf->data + sizeof(head) + count++ * sizeof(e), &e, sizeof(e));
 	}

@@ -583,6 +583,7 @@ void vol_write_meta(struct store *s, const struct vol *v, uint64_t committed, ui
 int vol_load(struct store *s, const char **why);
 void vol_fence(struct store *s, struct nbd_req *req);
 void vol_list(struct store *s, struct nbd_req *req);
+void vol_table(struct store *s, struct nbd_req *req);
 
 /* slots.c */
 int slots_load(struct store *s, const char **why);
@@ -590,6 +591,7 @@ int slots_settle(struct store *s, const char **why);
 void slot_label(struct store *s, struct nbd_req *req);
 void slot_labels(struct store *s, struct nbd_req *req);
 void slot_discard(struct store *s, struct nbd_req *req);
+void slot_mark(struct store *s, struct nbd_req *req);
 void slot_discard_retry(struct store *s);
 void slot_apply_label(struct store *s, const struct rec *r);
 void slot_apply_discard(struct store *s, const struct rec *r);

@@ -196,3 +196,41 @@ void vol_list(struct store *s, struct nbd_req *req)
 	memcpy(seg.buf->data, &head, sizeof(head));
 	nbd_req_done_data(req, &seg, 1);
 }
+
+void vol_table(struct store *s, struct nbd_req *req)
+{
+	uint32_t len = req->cmd.reply_len, room, count = 0;
+	struct weft_list_head head = {0};
+	struct nbd_seg seg = {.len = len};
+	uint64_t place = req->cmd.tx;
+
+	if (len < sizeof(head) + sizeof(struct weft_volume_entry) || len > LIST_REPLY_MAX) {
+		nbd_req_done(req, EINVAL);
+		return;
+	}
+	seg.buf = buf_get(s->pool, len);
+	if (seg.buf == NULL) {
+		nbd_req_done(req, ENOMEM);
+		return;
+	}
+	memset(seg.buf->data, 0, len);
+	room = (uint32_t)((len - sizeof(head)) / sizeof(struct weft_volume_entry));
+	for (; place < s->vols_end && count < room; place++) {
+		const struct vol *v = &s->vols[place];
+		struct weft_volume_entry e = {
+			.volume = htobe64(v->number),
+			.committed = htobe64(v->committed),
+			.epoch = htobe32(v->epoch),
+			.slots = htobe32(v->slots),
+		};
+
+		if (v->number == 0)
+			continue;
+		memcpy(seg.buf->data + sizeof(head) + count++ * sizeof(e), &e, sizeof(e));
+	}
+	head.count = htobe32(count);
+	head.more = htobe32(place < s->vols_end);
+	head.committed = htobe64(place);
+	memcpy(seg.buf->data, &head, sizeof(head));
+	nbd_req_done_data(req, &seg, 1);
+}
