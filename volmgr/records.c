@@ -28,7 +28,7 @@ struct record_extent_head {
 	uint16_t reserved;
 	uint32_t generation;
 	uint32_t stale;
-	uint32_t reserved2;
+	uint32_t mark; /* 0 in records of before there were any */
 } __attribute__((packed));
 static_assert(sizeof(struct record_extent_head) == 16, "disk");
 static_assert(sizeof(struct record_shard) == 12, "disk");
@@ -253,6 +253,7 @@ size_t record_extent(const struct extent_record *r, unsigned shards, uint8_t *bu
 		.shards = (uint8_t)shards,
 		.generation = htole32(r->generation),
 		.stale = htole32(r->stale),
+		.mark = htole32(r->mark),
 	};
 	size_t len = sizeof(head);
 
@@ -282,7 +283,8 @@ int record_extent_parse(const char *key, const void *value, size_t len, unsigned
 	if (head.version != RECORD_EXTENT_VERSION || head.shards != shards)
 		return -EUCLEAN;
 	*r = (struct extent_record){.generation = le32toh(head.generation),
-				    .stale = le32toh(head.stale)};
+				    .stale = le32toh(head.stale),
+				    .mark = le32toh(head.mark)};
 	errno = 0;
 	r->extent = strtoull(number + 1, &end, 16);
 	if (errno != 0 || *end != '\0' || end != number + 17)

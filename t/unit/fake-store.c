@@ -408,11 +408,26 @@ static int do_discard(struct fake_server *s, struct nbd_call *call)
 	return 0;
 }
 
+static int do_mark(struct fake_server *s, struct nbd_call *call)
+{
+	struct fake_slot *slot = slot_at(s, call->offset);
+
+	if (slot == NULL || slot->gen != call->cmd.slot_gen)
+		return WEFT_ESTALE;
+	if (call->cmd.tx == 0 || call->cmd.tx > UINT32_MAX)
+		return EINVAL;
+	if (call->cmd.tx > slot->mark) {
+		slot->mark = (uint32_t)call->cmd.tx;
+		slot->stale = (uint32_t)call->cmd.blocks;
+	}
+	return 0;
+}
+
 static int execute(struct fake_server *s, struct nbd_call *call)
 {
 	unsigned kind = call->type < 8 ? call->type : 8 + (call->type - WEFT_CMD_PREPARE);
 
-	assert(kind < 16);
+	assert(kind < 24);
 	s->cluster->calls[kind]++;
 	if (call->type >= WEFT_CMD_PREPARE && call->type != WEFT_CMD_FENCE &&
 	    call->cmd.epoch != s->epoch)
@@ -436,6 +451,8 @@ static int execute(struct fake_server *s, struct nbd_call *call)
 		return do_label(s, call);
 	case WEFT_CMD_DISCARD:
 		return do_discard(s, call);
+	case WEFT_CMD_MARK:
+		return do_mark(s, call);
 	default:
 		return EINVAL;
 	}

@@ -27,6 +27,7 @@ struct fake_slot {
 	bool used;
 	uint32_t gen;
 	struct weft_label label; /* wire order */
+	uint32_t mark, stale;	 /* of the last MARK */
 	uint8_t *data;
 	uint8_t bad[WEFT_SHARD_BYTES / WEFT_BLOCK_BYTES]; /* 1: checksum does not match, 2: EIO */
 };
@@ -55,7 +56,7 @@ struct fake_cluster {
 	struct fake_env *env;
 	unsigned n;
 	struct fake_server *servers;
-	uint64_t calls[16];  /* by command: 0-7 NBD, 8 + (type - PREPARE) private */
+	uint64_t calls[24];  /* by command: 0-7 NBD, 8 + (type - PREPARE) private */
 	unsigned violations; /* of what the engine owes to the servers */
 	void (*changed)(void *ctx, struct peer *p);
 	void *ctx;

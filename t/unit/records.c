@@ -55,7 +55,8 @@ static void test_volume(void)
 
 static void test_extent(void)
 {
-	struct extent_record r = {.extent = 0x1234, .generation = 5, .stale = 0x21}, back;
+	struct extent_record r = {.extent = 0x1234, .generation = 5, .stale = 0x21, .mark = 9},
+			     back;
 	uint8_t buf[RECORD_EXTENT_MAX];
 	char key[RECORD_KEY_MAX];
 	size_t len;
@@ -68,7 +69,7 @@ static void test_extent(void)
 	is_int(len, 16 + 6 * 12, "an extent of 6 shards takes 88 bytes");
 	is_int(record_extent_parse(key, buf, len, 6, &back), 0, "it is read");
 	ok(back.extent == r.extent && back.generation == 5 && back.stale == 0x21 &&
-		   memcmp(back.shard, r.shard, sizeof(r.shard)) == 0,
+		   back.mark == 9 && memcmp(back.shard, r.shard, sizeof(r.shard)) == 0,
 	   "and says what was written");
 	is_int(record_extent_parse(key, buf, len - 1, 6, &back), -EUCLEAN,
 	       "a short one is refused");

@@ -237,6 +237,7 @@ struct extent {
 	uint32_t stale; /* not read; as soon as it is clear that they miss something */
 	uint32_t clear; /* of these, the ones whose mark is being taken back */
 	uint32_t busy;	/* active stripes, plain reads, records on their way */
+	uint32_t mark;	/* number of the last change of stale; see tell.c */
 	bool marking;	/* stale marks on their way to the metadata: writes and flushes wait */
 	bool putting;	/* the record is on its way to the metadata */
 	bool put_dirty; /* and another one must follow it */
@@ -409,6 +410,9 @@ void extent_forget(struct volume *v, struct extent *x);
 void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r);
 struct extent *extent_next(const struct volume *v, uint64_t from);
 void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
+/* tell.c: the servers of good shards remember the mask, too. done: perhaps before it returns. */
+void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t stale,
+		 void (*done)(struct volume *v, struct extent *x));
 /*
  * Go on without shards whose servers are away. MARKED: the marks are on their way, or were there;
  * SOON: a server may still come back in time; BELOW: too few good shards would be left.

@@ -117,6 +117,7 @@ int volume_add_extent(struct volume *v, const struct extent_record *r)
 	}
 	x->generation = r->generation;
 	x->stale = r->stale;
+	x->mark = r->mark;
 	x->state = EXTENT_READY;
 	v->stat.extents++;
 	if (r->generation >= v->generation_min)
@@ -130,6 +131,7 @@ void extent_record_of(const struct volume *v, const struct extent *x, struct ext
 	r->extent = x->number;
 	r->generation = x->generation;
 	r->stale = x->stale;
+	r->mark = x->mark;
 	for (unsigned i = 0; i < v->shards; i++) {
 		if (x->place[i].server == NULL)
 			continue;
@@ -164,8 +166,8 @@ void extent_unbusy(struct volume *v, struct extent *x)
 /* ---- stale marks --------------------------------------------------------------------------- */
 /*
  * One record of an extent is on its way at a time. What changes meanwhile makes it dirty: then
- * another follows, and only when the last one is durable the marks count as durable, and those that
- * were to be taken back are gone.
+ * another follows, and only when the last one is durable, and the servers were told (tell.c), the
+ * marks count as durable, and those that were to be taken back are gone.
  */
 
 struct mark {
@@ -180,6 +182,23 @@ static void mark_later(struct volume *v, struct extent *x)
 	x->put_again = true;
 	v->config.env->ops->timer_set(v->config.env, &v->put_timer,
 				      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
+}
+
+static void mark_told(struct volume *v, struct extent *x)
+{
+	x->putting = false;
+	if (x->put_dirty) {
+		mark_put(v, x);
+	} else {
+		x->stale &= ~x->clear;
+		x->clear = 0;
+		v->marks -= x->marking;
+		x->marking = false;
+		volume_unstall(v);
+		if (v->marks == 0)
+			flush_marked(v);
+	}
+	extent_unbusy(v, x);
 }
 
 static void mark_done(void *arg, int err)
@@ -197,14 +216,10 @@ static void mark_done(void *arg, int err)
 		mark_later(v, x);
 	} else if (x->put_dirty) {
 		mark_put(v, x);
-	} else {
-		x->stale &= ~x->clear;
-		x->clear = 0;
-		v->marks -= x->marking;
-		x->marking = false;
-		volume_unstall(v);
-		if (v->marks == 0)
-			flush_marked(v);
+	} else { /* the servers are told, too */
+		x->putting = true;
+		extent_tell(v, x, x->mark, x->stale & ~x->clear, mark_told);
+		return;
 	}
 	extent_unbusy(v, x);
 }
@@ -226,6 +241,7 @@ static void mark_put(struct volume *v, struct extent *x)
 	mark->x = x;
 	x->putting = true;
 	x->busy++;
+	x->mark++;
 	extent_record_of(v, x, &r);
 	r.stale &= ~x->clear;
 	v->background++;

@@ -33,6 +33,7 @@ struct extent_record {
 	uint64_t extent; /* number in the volume */
 	uint32_t generation;
 	uint32_t stale; /* bit i: shard i misses writes; never read from it */
+	uint32_t mark;	/* rises with each change of stale: the servers know it, too */
 	struct shard_place shard[WEFT_SHARDS_MAX]; /* the first k + m are used */
 };
 
