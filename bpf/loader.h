@@ -1,18 +1,62 @@
 /*
- * eBPF on this machine. Reads are not routed past volmgr yet; what is here tells whether they could
- * be, by trying what routing needs and never by the kernel's version: a sockhash, sk_msg and
- * sockops programs, and the kernel's type information (BTF).
+ * eBPF on this machine: loads the programs of route.bpf.c, keeps their maps, and tries the whole
+ * before anybody relies on it. What is needed is found out by trying, never by the kernel's
+ * version.
  *
- * loader-libbpf.c does it with libbpf, loader-null.c is for builds with --disable-bpf.
- * Threads: any.
+ * loader-libbpf.c does it with libbpf, loader-null.c is for builds without eBPF: there nothing ever
+ * opens. Everything that was loaded ends with the process, or with bpf_route_close().
+ * Threads: any, after bpf_route_open() has returned.
  */
 #ifndef WEFT_BPF_LOADER_H
 #define WEFT_BPF_LOADER_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
-/* *why: a sentence without a full stop, static, also when the answer is yes. Probes once, then
- * remembers. */
-bool bpf_loader_possible(const char **why);
+#include "bpf/route.h"
+
+struct bpf_route;
+
+/* The programs in the kernel, attached, and tried with real connections on the loopback. NULL: not
+ * here; *why is a sentence without a full stop, static. */
+struct bpf_route *bpf_route_open(const char **why);
+void bpf_route_close(struct bpf_route *b);
+
+/* The maps that are shared with the programs. */
+struct route_conn *bpf_route_conns(struct bpf_route *b);      /* ROUTE_CONNS */
+struct route_vol *bpf_route_vols(struct bpf_route *b);	      /* ROUTE_VOLS */
+volatile route_entry *bpf_route_entries(struct bpf_route *b); /* ROUTE_ENTRIES */
+
+/* Connections to this port are (or no more) clients'. 0 or -errno. */
+int bpf_route_port(struct bpf_route *b, uint16_t port, bool on);
+
+/* The tuple of a connection as the other end of fd sees it. 0, or -EAFNOSUPPORT. */
+int bpf_route_tuple(int fd, struct route_tuple *t);
+/* The id of the client at the other end of fd, once; -ENOENT: it is not of this machine. */
+int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id);
+/* fd is our end of the connection of client id. negotiation: bytes of it that fd has yet to send.
+ */
+int bpf_route_front(struct bpf_route *b, int fd, uint32_t id, uint32_t negotiation);
+
+/* The next connection with this tuple (as the server sees it) is the server's for routed reads. */
+int bpf_route_want(struct bpf_route *b, const struct route_tuple *t, uint64_t key);
+/* It was seen. */
+bool bpf_route_has_server(struct bpf_route *b, uint64_t key);
+/* fd is our end of it; from now on what is sent there is redirected. */
+int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key);
+
+/* Take a read out of those on their way: 0, or -ENOENT: somebody was faster. */
+int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read);
+/* Look at all; fn may take them. */
+void bpf_route_each(struct bpf_route *b,
+		    void (*fn)(void *arg, uint64_t cookie, const struct route_read *read),
+		    void *arg);
+
+/* Bytes that the client at the other end of fd has been sent by redirect and has not read. */
+uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id);
+
+/* selftest.c: 0, or -errno with *why. */
+int bpf_route_selftest(struct bpf_route *b, const char **why);
 
 #endif

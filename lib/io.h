@@ -46,6 +46,11 @@ struct stream_ops {
 	int (*output)(void *engine, struct iovec *iov, int max);
 	void (*sent)(void *engine, size_t n);
 	/*
+	 * May be NULL. Sending failed; 0: the engine has changed what output() gives, try again.
+	 * Otherwise the connection is over.
+	 */
+	int (*send_failed)(void *engine, int err);
+	/*
 	 * The connection is gone and no operation refers to the engine's memory any more. err: 0
 	 * for an orderly end, else -errno. The last call on this engine.
 	 */

@@ -157,6 +157,14 @@ static void connect_timeout(struct io_timer *t)
 void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen_t len,
 		   unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg)
 {
+	int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	uring_connect_on(u, fd < 0 ? -errno : fd, addr, len, timeout_ms, done, arg);
+}
+
+void uring_connect_on(struct uring *u, int fd, const struct sockaddr_storage *addr, socklen_t len,
+		      unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg)
+{
 	struct uring_connection *c = calloc(1, sizeof(*c));
 	uint64_t now = u->env.ops->now_ns(&u->env);
 	struct io_uring_sqe *sqe;
@@ -168,9 +176,9 @@ void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen
 	c->timeout.fire = connect_timeout;
 	c->done = done;
 	c->arg = arg;
-	c->fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0) {
-		c->err = -errno;
+	c->fd = fd;
+	if (fd < 0) {
+		c->err = fd;
 		uring_timer_set(&u->env, &c->timeout, now); /* tell it from the loop */
 		return;
 	}

@@ -163,7 +163,12 @@ static bool stream_send_now(struct uring_stream *s)
 	if (n < 0 && errno == EINTR)
 		return true;
 	if (n < 0 && errno != EAGAIN) {
-		stream_end(s, STREAM_BROKEN, -errno);
+		int err = -errno;
+
+		if (s->base.ops->send_failed != NULL &&
+		    s->base.ops->send_failed(s->base.engine, err) == 0)
+			return true;
+		stream_end(s, STREAM_BROKEN, err);
 		return false;
 	}
 	if (n > 0)

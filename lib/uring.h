@@ -70,6 +70,9 @@ int uring_stream_fd(const struct stream *s);
 /* Connect, then call done(arg, fd or -errno). */
 void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen_t len,
 		   unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg);
+/* The same on a socket that is bound already, which is taken over. */
+void uring_connect_on(struct uring *u, int fd, const struct sockaddr_storage *addr, socklen_t len,
+		      unsigned timeout_ms, void (*done)(void *arg, int fd), void *arg);
 
 /* Accept for ever (multishot where the kernel has it) on a listening socket, which is taken over.
  */

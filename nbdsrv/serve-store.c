@@ -27,6 +27,8 @@
 
 #include "banned.h"
 
+#define ROUTE_GENERATION_SHIFT 48 /* in the offset of a READ on WEFT_ROUTE_EXPORT */
+
 struct serve_store {
 	struct backend backend; /* first: a backend is its serve_store */
 	char path[PATH_MAX];
@@ -35,6 +37,7 @@ struct serve_store {
 	bool direct;
 	int disk_fd; /* until the disk takes it over */
 	struct store_info info;
+	char route; /* its address is the context of WEFT_ROUTE_EXPORT */
 	struct nbd_auth_config auth;
 	void *meta; /* info.meta_bytes, mapped shared */
 	struct nbdsrv *nbdsrv;
@@ -208,8 +211,21 @@ static int ss_export(struct backend *b, struct nbd_session *session, const char 
 	struct serve_store *s = (struct serve_store *)b;
 
 	/* To everybody else it does not exist. */
-	if (!nbd_session_authenticated(session) || len != strlen(WEFT_STORE_EXPORT) ||
-	    memcmp(name, WEFT_STORE_EXPORT, len) != 0)
+	if (!nbd_session_authenticated(session) || len != strlen(WEFT_STORE_EXPORT))
+		return -ENOENT;
+	if (memcmp(name, WEFT_ROUTE_EXPORT, len) == 0) {
+		*out = (struct nbd_export){
+			.size = UINT64_MAX, /* the generation is on top */
+			.min_block = 1,
+			.pref_block = WEFT_BLOCK_BYTES,
+			.max_block = WEFT_UNIT_MAX,
+			.flags = NBD_FLAG_READ_ONLY,
+			.single = true,
+			.ctx = &s->route,
+		};
+		return 0;
+	}
+	if (memcmp(name, WEFT_STORE_EXPORT, len) != 0)
 		return -ENOENT;
 	*out = (struct nbd_export){
 		.size = s->info.slots * WEFT_SHARD_BYTES,
@@ -230,7 +246,19 @@ static const char *ss_name(struct backend *b)
 
 static void ss_request(struct backend *b, struct nbd_req *req)
 {
-	store_request(((struct serve_store *)b)->store, req);
+	struct serve_store *s = (struct serve_store *)b;
+
+	if (req->export_ctx == &s->route) {
+		uint64_t at = req->offset & ((1ULL << ROUTE_GENERATION_SHIFT) - 1);
+
+		if (!store_slot_is(s->store, at / WEFT_SHARD_BYTES,
+				   (uint16_t)(req->offset >> ROUTE_GENERATION_SHIFT))) {
+			nbd_req_done(req, ESTALE);
+			return;
+		}
+		req->offset = at;
+	}
+	store_request(s->store, req);
 }
 
 static void ss_closed(void *ctx, int err)

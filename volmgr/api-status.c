@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "api.h"
-#include "bpf/loader.h"
 #include "records.h"
 #include "banned.h"
 
@@ -158,7 +157,7 @@ json_t *api_status_json(struct cluster *c)
 	const char *ebpf;
 	json_t *body;
 
-	bpf_loader_possible(&ebpf);
+	ebpf = "this version routes all reads through volmgr";
 	status_fill(c, &st);
 	pthread_mutex_lock(&c->lock);
 	clients = c->connections;

@@ -152,8 +152,13 @@ static void null_closed(void *engine, int err)
 {
 }
 
-static const struct stream_ops null_ops = {null_window, null_received, null_output, null_sent,
-					   null_closed};
+static const struct stream_ops null_ops = {
+	.window = null_window,
+	.received = null_received,
+	.output = null_output,
+	.sent = null_sent,
+	.closed = null_closed,
+};
 
 void stream_drop(struct stream *s)
 {

@@ -25,7 +25,8 @@ static void put_option(struct nbd_client *c, uint32_t option, const void *data, 
 	};
 
 	client_put(c, &o, sizeof(o));
-	client_put(c, data, len);
+	if (len > 0)
+		client_put(c, data, len);
 }
 
 static int step_greeting(struct nbd_client *c)
@@ -83,8 +84,11 @@ static void put_go(struct nbd_client *c)
 {
 	uint8_t go[4 + sizeof(WEFT_STORE_EXPORT) - 1 + 2];
 
+	static_assert(sizeof(WEFT_STORE_EXPORT) == sizeof(WEFT_ROUTE_EXPORT),
+		      "one buffer for both");
 	nbd_put32(go, sizeof(WEFT_STORE_EXPORT) - 1);
-	memcpy(go + 4, WEFT_STORE_EXPORT, sizeof(WEFT_STORE_EXPORT) - 1);
+	memcpy(go + 4, c->route ? WEFT_ROUTE_EXPORT : WEFT_STORE_EXPORT,
+	       sizeof(WEFT_STORE_EXPORT) - 1);
 	nbd_put16(go + sizeof(go) - 2, 0);
 	put_option(c, NBD_OPT_GO, go, sizeof(go));
 	c->state = CLIENT_GO;
@@ -121,6 +125,7 @@ static int take_error(struct nbd_client *c, uint32_t type, const uint8_t *data, 
 	static const char *const doing[] = {
 		[CLIENT_HELLO] = "authenticate",
 		[CLIENT_PROOF] = "take our proof",
+		[CLIENT_STRUCTURED] = "reply in chunks",
 		[CLIENT_GO] = "open its store",
 	};
 	char text[128];
@@ -143,6 +148,7 @@ static int step_answer(struct nbd_client *c)
 	static const uint32_t options[] = {
 		[CLIENT_HELLO] = WEFT_OPT_HELLO,
 		[CLIENT_PROOF] = WEFT_OPT_PROOF,
+		[CLIENT_STRUCTURED] = NBD_OPT_STRUCTURED_REPLY,
 		[CLIENT_GO] = NBD_OPT_GO,
 	};
 	struct nbd_option_reply r;
@@ -168,7 +174,13 @@ static int step_answer(struct nbd_client *c)
 		return take_error(c, type, data, len);
 	if (c->state == CLIENT_HELLO && type == WEFT_REP_HELLO)
 		return take_hello(c, data, len);
-	if (c->state == CLIENT_PROOF && type == NBD_REP_ACK && len == 0) {
+	if (c->state == CLIENT_PROOF && type == NBD_REP_ACK && len == 0 && c->route) {
+		put_option(c, NBD_OPT_STRUCTURED_REPLY, NULL, 0);
+		c->state = CLIENT_STRUCTURED;
+		return 1;
+	}
+	if ((c->state == CLIENT_PROOF || c->state == CLIENT_STRUCTURED) && type == NBD_REP_ACK &&
+	    len == 0) {
 		put_go(c);
 		return 1;
 	}

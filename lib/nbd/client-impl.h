@@ -20,10 +20,11 @@
 #define CLIENT_HANDSHAKE_MS 10000
 
 enum client_state {
-	CLIENT_GREETING, /* the server's first bytes */
-	CLIENT_HELLO,	 /* its proof */
-	CLIENT_PROOF,	 /* what it says of ours */
-	CLIENT_GO,	 /* the export */
+	CLIENT_GREETING,   /* the server's first bytes */
+	CLIENT_HELLO,	   /* its proof */
+	CLIENT_PROOF,	   /* what it says of ours */
+	CLIENT_STRUCTURED, /* only for routes: replies in chunks */
+	CLIENT_GO,	   /* the export */
 	CLIENT_READY,
 	CLIENT_CLOSING, /* nbd_client_close() was called */
 	CLIENT_BROKEN,	/* the server broke the protocol, or the handshake failed */
@@ -54,6 +55,7 @@ struct nbd_client {
 	/* handshake */
 	uint8_t client_nonce[WEFT_NONCE_BYTES], server_nonce[WEFT_NONCE_BYTES];
 	bool have_export;
+	bool route; /* nbd_client_route() */
 	unsigned answers;
 	uint8_t out[CLIENT_OUT_BYTES]; /* never moved while a send is under way, see client_put() */
 	uint32_t out_off, out_len;

@@ -465,6 +465,23 @@ struct nbd_client *nbd_client_create(const struct nbd_client_ops *ops, void *ctx
 	return c;
 }
 
+void nbd_client_route(struct nbd_client *c)
+{
+	assert(c->state == CLIENT_GREETING);
+	c->route = true;
+}
+
+struct stream *nbd_client_release(struct nbd_client *c)
+{
+	struct stream *stream = c->stream;
+
+	assert(c->head == NULL && c->rx == NULL && c->in_head == c->in_tail);
+	c->env->ops->timer_cancel(c->env, &c->timer);
+	free(c->in);
+	free(c);
+	return stream;
+}
+
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c)
 {
 	assert(c->state >= CLIENT_READY);

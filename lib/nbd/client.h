@@ -75,6 +75,14 @@ struct nbd_client_peer {
 /* secret: WEFT_SECRET_BYTES, copied. NULL: out of memory. */
 struct nbd_client *nbd_client_create(const struct nbd_client_ops *ops, void *ctx, struct env *env,
 				     const uint8_t *secret, struct stream *stream);
+/*
+ * Right after nbd_client_create(): open WEFT_ROUTE_EXPORT instead, with structured replies. After
+ * ready() only nbd_client_release() may be called.
+ */
+void nbd_client_route(struct nbd_client *c);
+/* Let go of the stream, between two calls, and free the engine; closed() does not come. Not from
+ * inside ready(). NULL: there is none any more. */
+struct stream *nbd_client_release(struct nbd_client *c);
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c);
 /* Only after ready(). Sent in the order of submission. */
 void nbd_client_submit(struct nbd_client *c, struct nbd_call *call);

@@ -49,6 +49,7 @@ void session_neg_put(struct nbd_session *s, const void *data, uint32_t len)
 		memcpy(c->data + c->len, p, n);
 		c->len += n;
 		s->neg_bytes += n;
+		s->neg_total += n;
 		p += n;
 		len -= n;
 	}

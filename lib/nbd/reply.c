@@ -126,14 +126,13 @@ static struct nbd_chunk chunk_head(const struct nbd_req *req, uint16_t type, boo
 	};
 }
 
-void session_reply_error(struct nbd_req *req, int error, const char *why)
+static void reply_error_fill(struct nbd_req *req, int error, const char *why)
 {
 	struct nbd_session *s = req->session;
 	bool private = s->export.private_cmds;
 	struct nbd_chunk_error c;
 	uint32_t wire, len;
 
-	reply_begin(req);
 	/* two errors have a meaning for one flag only */
 	if (error == EOVERFLOW && !(req->type == NBD_CMD_READ && (req->flags & NBD_CMD_FLAG_DF)))
 		error = EINVAL;
@@ -143,7 +142,6 @@ void session_reply_error(struct nbd_req *req, int error, const char *why)
 	wire = nbd_errno(error, private);
 	if (!s->structured) {
 		reply_simple(req, wire);
-		reply_queue(req);
 		return;
 	}
 	if (why == NULL)
@@ -157,6 +155,12 @@ void session_reply_error(struct nbd_req *req, int error, const char *why)
 	req->header_len = sizeof(c);
 	req->status = why;
 	req->status_len = len;
+}
+
+void session_reply_error(struct nbd_req *req, int error, const char *why)
+{
+	reply_begin(req);
+	reply_error_fill(req, error, why);
 	reply_queue(req);
 }
 
@@ -352,6 +356,41 @@ static bool reply_piece(const struct nbd_req *req, unsigned p, const uint8_t **b
 
 int session_reply_output(struct nbd_session *s, struct iovec *iov, int max)
 {
+	return session_reply_pieces(s, NULL, iov, max);
+}
+
+uint64_t session_reply_bytes(const struct nbd_req *req, int *pieces)
+{
+	const uint8_t *base;
+	uint64_t sum = 0;
+	uint32_t len;
+
+	*pieces = 0;
+	for (unsigned p = 0; reply_piece(req, p, &base, &len); p++) {
+		sum += len;
+		*pieces += len > 0;
+		if (base == NULL && len > 0)
+			*pieces += (int)((len - 1) / ZERO_BYTES);
+	}
+	return sum;
+}
+
+void session_reply_replace(struct nbd_req *req, int error)
+{
+	for (int i = 0; i < req->nsegs; i++)
+		buf_put(req->segs[i].buf);
+	req->nsegs = 0;
+	if (req->status_owned)
+		free((void *)req->status);
+	req->status = NULL;
+	req->status_len = 0;
+	req->status_owned = req->chunked = false;
+	reply_error_fill(req, error, NULL);
+}
+
+int session_reply_pieces(struct nbd_session *s, const struct nbd_req *last, struct iovec *iov,
+			 int max)
+{
 	unsigned p = s->tx_piece;
 	uint32_t off = s->tx_off;
 	int n = 0;
@@ -374,6 +413,8 @@ int session_reply_output(struct nbd_session *s, struct iovec *iov, int max)
 			if (off < len)
 				return n;
 		}
+		if (req == last)
+			return n;
 		p = 0;
 		off = 0;
 	}
@@ -399,6 +440,8 @@ void session_reply_sent(struct nbd_session *s, size_t n)
 		}
 		s->tx_piece = 0;
 		s->tx_head = req->reply_next;
+		if (s->single || s->whole)
+			session_whole_sent(s, req);
 		session_req_free(s, req);
 		if (n == 0)
 			return;

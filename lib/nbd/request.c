@@ -444,6 +444,38 @@ static int step_header(struct nbd_session *s)
 	return 1;
 }
 
+void nbd_session_read(struct nbd_session *s, uint16_t flags, uint64_t cookie, uint64_t offset,
+		      uint32_t len)
+{
+	struct request r = {.type = NBD_CMD_READ,
+			    .flags = flags,
+			    .cookie = cookie,
+			    .offset = offset,
+			    .len = len};
+	struct nbd_req *req;
+
+	if (s->state != SESSION_TRANSMIT && s->state != SESSION_DISC)
+		return;
+	(void)request_check(s, &r);
+	req = session_req_new(s);
+	if (req == NULL) { /* it would wait for ever */
+		session_end(s);
+		return;
+	}
+	req->type = r.type;
+	req->flags = r.flags;
+	req->offset = r.offset;
+	req->len = r.len;
+	req->cookie = r.cookie;
+	req->out_bytes = r.answer;
+	s->inflight_bytes += r.answer;
+	s->now_ns = s->env->ops->now_ns(s->env);
+	if (r.error != 0)
+		session_reply_error(req, r.error, r.why);
+	else
+		request_dispatch(s, req);
+}
+
 int session_step_request(struct nbd_session *s)
 {
 	int r;

@@ -102,6 +102,7 @@ struct nbd_session {
 	struct session_chunk *neg_head, *neg_tail;
 	uint32_t neg_off;   /* bytes of neg_head that are sent */
 	uint32_t neg_bytes; /* unsent */
+	uint32_t neg_total;
 
 	/* transmission */
 	struct nbd_export export;
@@ -113,6 +114,13 @@ struct nbd_session {
 	struct nbd_req *tx_head, *tx_tail; /* answers, in sending order */
 	unsigned tx_piece;		   /* of tx_head */
 	uint32_t tx_off;		   /* bytes of that piece that are sent */
+
+	/* see nbd_session_route() and nbd_export.single */
+	bool single, whole;
+	bool alone_asked, alone;
+	bool send_failed;   /* tx_head tells of a reply that could not be sent */
+	uint32_t in_total;  /* bytes received */
+	uint32_t *boundary; /* NULL: nobody wants to know */
 
 	char peer[SESSION_PEER_MAX];
 };
@@ -162,7 +170,22 @@ void session_payload_received(struct nbd_session *s, size_t n);
 struct nbd_req *session_req_new(struct nbd_session *s);
 void session_req_free(struct nbd_session *s, struct nbd_req *req);
 
+/* whole.c: sending whole replies */
+int session_whole_output(struct nbd_session *s, struct iovec *iov, int max);
+/* tx_head was sent whole. */
+void session_whole_sent(struct nbd_session *s, const struct nbd_req *req);
+int session_send_failed(struct nbd_session *s, int err);
+/* Tell where the last request ended, if nothing came behind it. */
+void session_tell_boundary(struct nbd_session *s);
+
 /* reply.c */
+/* The answers from first to last, from what is not sent of tx_head on. last NULL: all. */
+int session_reply_pieces(struct nbd_session *s, const struct nbd_req *last, struct iovec *iov,
+			 int max);
+/* Bytes of an answer, and how many pieces it has at least. */
+uint64_t session_reply_bytes(const struct nbd_req *req, int *pieces);
+/* Take an answer that was queued back, and say this instead. */
+void session_reply_replace(struct nbd_req *req, int error);
 int session_reply_output(struct nbd_session *s, struct iovec *iov, int max);
 void session_reply_sent(struct nbd_session *s, size_t n);
 void session_reply_error(struct nbd_req *req, int error, const char *why);

@@ -42,6 +42,7 @@ static int session_parse(struct nbd_session *s)
 		}
 	}
 	s->parsing = false;
+	session_tell_boundary(s);
 	if (r < 0 && s->state < SESSION_ENDED)
 		s->state = SESSION_ENDED;
 	return r;
@@ -186,6 +187,7 @@ static int session_received(void *engine, size_t n)
 {
 	struct nbd_session *s = engine;
 
+	s->in_total += (uint32_t)n;
 	if (s->state >= SESSION_DISC)
 		return 0;
 	if (s->rx.direct) {
@@ -208,6 +210,8 @@ static int session_output(void *engine, struct iovec *iov, int max)
 
 	if (s->neg_head != NULL)
 		n = session_neg_output(s, iov, max);
+	if (s->single || s->whole) /* nothing shares a send with the negotiation */
+		return n > 0 ? n : session_whole_output(s, iov, max);
 	return n + session_reply_output(s, iov + n, max - n);
 }
 
@@ -222,6 +226,11 @@ static void session_sent(void *engine, size_t n)
 	}
 	if (n > 0)
 		session_reply_sent(s, n);
+}
+
+static int session_failed(void *engine, int err)
+{
+	return session_send_failed(engine, err);
 }
 
 static void session_closed(void *engine, int err)
@@ -258,6 +267,7 @@ static const struct stream_ops session_stream_ops = {
 	.received = session_received,
 	.output = session_output,
 	.sent = session_sent,
+	.send_failed = session_failed,
 	.closed = session_closed,
 };
 
@@ -310,6 +320,7 @@ int session_negotiated(struct nbd_session *s)
 	free(s->meta_name);
 	s->meta_name = NULL;
 	s->state = SESSION_WAITING;
+	s->single = s->export.single;
 	if (s->ops->ready != NULL)
 		s->ops->ready(s->ctx, s, s->export.ctx);
 	else

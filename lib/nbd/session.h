@@ -22,10 +22,11 @@
 #define NBD_NAME_MAX	   4096u /* bytes of an export name, by the specification */
 #define NBD_PAYLOAD_MAX	   BUF_MAX_BYTES
 #define NBD_INFLIGHT_MAX   256 /* requests of one connection at once; then we stop reading */
-#define NBD_INFLIGHT_BYTES (64u << 20) /* and payload bytes, in and out */
-#define NBD_OPTIONS_MAX	   64	       /* options in one negotiation */
-#define NBD_HANDSHAKE_MS   10000       /* from accept to transmission; then closed */
-#define NBD_STALL_MS	   30000       /* a payload that began and does not go on; then closed */
+#define NBD_INFLIGHT_BYTES (64u << 20)	  /* and payload bytes, in and out */
+#define NBD_OPTIONS_MAX	   64		  /* options in one negotiation */
+#define NBD_HANDSHAKE_MS   10000	  /* from accept to transmission; then closed */
+#define NBD_WHOLE_MAX	   (65536u + 28u) /* bytes of replies that one send takes whole */
+#define NBD_STALL_MS	   30000	  /* a payload that began and does not go on; then closed */
 
 struct nbd_session;
 
@@ -38,6 +39,7 @@ struct nbd_export {
 	uint16_t flags;	    /* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
 			     * the session adds itself */
 	bool private_cmds;  /* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
+	bool single;	    /* replies are sent one by one, see WEFT_ROUTE_EXPORT */
 	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; read once after open() */
 	void *ctx;		 /* the back end's, comes back with every request */
 };
@@ -116,6 +118,14 @@ struct nbd_server_ops {
 	void (*request)(void *ctx, struct nbd_req *req);
 	/* A request was answered, ns after it was complete. For counting; NULL: not told. */
 	void (*answered)(void *ctx, const struct nbd_req *req, uint64_t ns);
+	/*
+	 * Only after nbd_session_route(). room: may something be sent? If not, the daemon kicks
+	 * the stream when it may. alone: a reply larger than NBD_WHOLE_MAX waits; see to it that
+	 * nobody else sends, then call nbd_session_alone(). shared: it has been sent.
+	 */
+	bool (*room)(void *ctx, struct nbd_session *s);
+	void (*alone)(void *ctx, struct nbd_session *s);
+	void (*shared)(void *ctx, struct nbd_session *s);
 	/* The connection is over (nbd_export.ctx, or NULL when none was opened). Requests may
 	 * still be under way. */
 	void (*closed)(void *ctx, struct nbd_session *s, void *export_ctx);
@@ -145,6 +155,26 @@ bool nbd_session_authenticated(const struct nbd_session *s);
 const char *nbd_session_peer(const struct nbd_session *s);
 /* The volume was resized or removed: later requests are checked against this size. */
 void nbd_session_set_size(struct nbd_session *s, uint64_t size);
+
+/* ---- routed clients (bpf/route.h) ---- */
+
+/* Bytes received of whole requests, or of the negotiation; bytes of answers to the negotiation in
+ * all, and those of them that are not sent yet. Between negotiation and first request. */
+struct nbd_session_place {
+	uint32_t taken, answered, unsent;
+	bool structured;
+};
+void nbd_session_place(const struct nbd_session *s, struct nbd_session_place *place);
+/*
+ * Others send to this client, too: from now on each send is whole replies of NBD_WHOLE_MAX bytes
+ * at most, or a larger one after alone(). *boundary is kept at the number of bytes received (modulo
+ * 2^32) whenever these end with a request.
+ */
+void nbd_session_route(struct nbd_session *s, uint32_t *boundary);
+void nbd_session_alone(struct nbd_session *s);
+/* As if the client had sent this READ; it is checked like one. */
+void nbd_session_read(struct nbd_session *s, uint16_t flags, uint64_t cookie, uint64_t offset,
+		      uint32_t len);
 
 /* ---- answers. error: 0 or a positive errno; nbd_errno() maps it to the wire ---- */
 

@@ -20,6 +20,12 @@
 #define WEFT_PROTOCOL_VERSION 1u
 #define WEFT_STORE_EXPORT     "weft-store"
 /*
+ * Reads only, for requests that come past volmgr (see bpf/route.h). Byte b of slot s with
+ * generation g is at (g modulo 65536) << 48 | s << 22 | b; another generation is refused. Replies
+ * are structured, each sent by itself; one that cannot be sent is followed by an error for it.
+ */
+#define WEFT_ROUTE_EXPORT     "weft-route"
+/*
  * volmgr: export NAME WEFT_EXPORT_ROOM is the volume NAME with a size that it may grow to. Requests
  * behind the end that it has now are refused. For clients that learn the size once and never again.
  */

@@ -394,6 +394,12 @@ void slot_apply_discard(struct store *s, const struct rec *r)
 	slot_clear(s, r->slot);
 }
 
+bool store_slot_is(const struct store *s, uint64_t slot, uint16_t generation)
+{
+	return slot < s->nslots && s->slots[slot].state == SLOT_USED &&
+	       (uint16_t)s->slots[slot].gen == generation;
+}
+
 /* ---- LABELS -------------------------------------------------------------------------------- */
 
 void slot_labels(struct store *s, struct nbd_req *req)

@@ -91,6 +91,9 @@ struct store *store_open(const struct store_config *config,
  */
 void store_request(struct store *s, struct nbd_req *req);
 
+/* Is this slot in use, with this generation (its lower 16 bits)? */
+bool store_slot_is(const struct store *s, uint64_t slot, uint16_t generation);
+
 /* Everything durable and in its place, marked clean; then done(ctx, err). Later requests get
  * ESHUTDOWN. The store stays allocated until store_free(). */
 void store_close(struct store *s, void (*done)(void *ctx, int err), void *ctx);

@@ -86,8 +86,13 @@ static void echo_closed(void *engine, int err)
 		uring_stop(e->stop);
 }
 
-static const struct stream_ops echo_ops = {echo_window, echo_received, echo_output, echo_sent,
-					   echo_closed};
+static const struct stream_ops echo_ops = {
+	.window = echo_window,
+	.received = echo_received,
+	.output = echo_output,
+	.sent = echo_sent,
+	.closed = echo_closed,
+};
 
 static void echo_start(struct echo *e, struct uring *u, int fd)
 {
@@ -158,8 +163,13 @@ static void source_closed(void *engine, int err)
 		uring_stop(loop);
 }
 
-static const struct stream_ops source_ops = {source_window, source_received, source_output,
-					     source_sent, source_closed};
+static const struct stream_ops source_ops = {
+	.window = source_window,
+	.received = source_received,
+	.output = source_output,
+	.sent = source_sent,
+	.closed = source_closed,
+};
 
 static void source_start(struct source *s, struct uring *u, int fd, size_t total, size_t chunk)
 {

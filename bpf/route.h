@@ -1,0 +1,149 @@
+/*
+ * What the programs in the kernel (route.bpf.c) and volmgr know in common: the layout of the maps.
+ * Everything is in the host's byte order unless it says otherwise.
+ *
+ * How a read is routed. C is a client's end of its connection to volmgr, V is volmgr's end. For
+ * each local server volmgr has a second connection beside the one for its own calls: R is volmgr's
+ * end, S the server's. A READ that a client sends on C, inside one unit of a healthy extent, is
+ * given a cookie of ours and the place in the server's store and put into S's receive queue; the
+ * reply that the server sends on S gets the client's cookie back and is put into C's receive queue.
+ * volmgr sees nothing of either. All other requests go to volmgr by TCP, so that a client which
+ * sends more than is answered is held up by its window, as ever.
+ *
+ * Where the order of bytes comes from:
+ *  - C's receive queue takes redirected bytes only, from the client's first request on: volmgr's
+ *    answers are redirected too, for TCP's bytes and redirected ones have no common order. The
+ *    change is made by C's program when C has read exactly what was sent in the negotiation
+ *    (tcp_sent), before volmgr can know of the request.
+ *  - S's receive queue takes redirected requests only, each one message of 28 bytes. The
+ *    negotiation was read before, and volmgr sends nothing on R but by redirect.
+ *  - Replies of several senders must not mix within one, so each is one message: those of servers
+ *    (at most ROUTE_READ_MAX bytes, always whole in one sk_msg) and those of volmgr up to that
+ * size. For a larger one volmgr closes the connection's route, waits until nothing is on its way,
+ * and then is the only sender.
+ *  - A request is only looked at when C's stream is at the beginning of one: at the place that
+ *    volmgr has told (boundary), or where the request before ended. Places are compared by TCP's
+ * own count of bytes, so one that was cut or sent in part cannot be mistaken.
+ *
+ * Why a routed read is never older than an acknowledged write: volmgr acknowledges a write when all
+ * shards that are not stale have prepared it, and a server answers reads with what it has prepared.
+ * A shard that misses a write is marked stale, and its entry here is cleared, before the write is
+ * acknowledged. A server that comes back has another connection, hence another gate, which opens
+ * when what it lost is marked. Gates are read before entries. A slot that was given to another
+ * extent meanwhile has another generation, which the server compares.
+ *
+ * What bounds memory: requests on their way are at most ROUTE_INFLIGHT a connection; a client whose
+ * queue holds more than ROUTE_UNREAD_MAX bytes is routed no further, and volmgr holds its own
+ * answers back, until it has read some.
+ */
+#ifndef WEFT_ROUTE_H
+#define WEFT_ROUTE_H
+
+#ifdef __bpf__
+typedef __u64 route_u64;
+typedef __u32 route_u32;
+typedef __u16 route_u16;
+#else
+#include <stdint.h>
+typedef uint64_t route_u64;
+typedef uint32_t route_u32;
+typedef uint16_t route_u16;
+#endif
+
+#define ROUTE_CONNS	   4096u      /* clients that can be routed at once; a power of two */
+#define ROUTE_VOLS	   1024u      /* as volmgr's VOLUMES_MAX */
+#define ROUTE_GATES	   256u	      /* servers of one volume */
+#define ROUTE_ENTRIES	   (1u << 20) /* data shards of all volumes: 4 TiB of 4 MiB each */
+#define ROUTE_SERVERS	   1024u      /* connections to servers, of all data threads */
+#define ROUTE_PORTS	   16u	      /* that volmgr listens on */
+#define ROUTE_READ_MAX	   65536u     /* bytes of one routed read */
+#define ROUTE_ALIGN	   512u	      /* offset and length are multiples of it */
+#define ROUTE_INFLIGHT	   128u	      /* routed reads of one client at once */
+#define ROUTE_INFLIGHT_ALL 32768u     /* and of all */
+#define ROUTE_UNREAD_MAX   (4u << 20) /* bytes in a client's queue */
+#define ROUTE_TUPLES	   16384u     /* connections not claimed yet; the oldest are forgotten */
+#define ROUTE_SHARD_SHIFT  22u	      /* log2 of WEFT_SHARD_BYTES */
+
+/* A connection, from the side of the socket it is about. IPv4 is in word 0, the others are 0. */
+struct route_tuple {
+	route_u32 local[4], remote[4]; /* as on the wire */
+	route_u16 local_port, remote_port;
+};
+
+/* In the socket's own storage. */
+enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEER };
+
+/* A read on its way. Key: the cookie we gave it. */
+struct route_read {
+	route_u64 cookie; /* the client's, as on the wire */
+	route_u64 offset; /* in the volume */
+	route_u64 start_ns;
+	route_u64 server; /* key of the server's connection */
+	route_u32 len;
+	route_u32 conn;	 /* struct route_conn.id */
+	route_u16 flags; /* of the request */
+	route_u16 pad[3];
+};
+
+struct route_sock {
+	route_u64 key; /* CLIENT, FRONT: id of the connection; SERVER, PEER: the server's key */
+	route_u32 role;
+	route_u32 tx_base, rx_base; /* CLIENT: TCP's numbers of the first byte each way */
+	/* CLIENT: where the next request begins, if next_known */
+	route_u32 next, next_known;
+	/* SERVER: bytes of a reply that came in pieces and goes to volmgr; FRONT: bytes of the
+	 * negotiation that are not sent yet */
+	route_u32 left;
+	/* SERVER: the reply that was redirected last, for the case that this failed */
+	route_u64 last_cookie;
+	struct route_read last;
+};
+
+enum route_reply { ROUTE_FRESH, ROUTE_BY_TCP, ROUTE_REDIRECTED };
+
+/* One client. In an array that volmgr has mapped; the place is id % ROUTE_CONNS. */
+struct route_conn {
+	/* written by volmgr */
+	route_u32 id; /* 0: free */
+	route_u32 volume;
+	route_u32 open; /* reads may be routed */
+	route_u32 structured;
+	route_u32 boundary; /* bytes received when the last whole request had been taken */
+	route_u32 tcp_sent; /* bytes of the negotiation */
+	/* written by the programs */
+	route_u32 reply; /* enum route_reply */
+	route_u32 seq;	 /* routed reads so far */
+	route_u32 inflight;
+	route_u32 pad;
+	route_u64 delivered, consumed; /* bytes put into C's queue, and read from it */
+	route_u64 pad2;
+};
+
+/* One volume. Written by volmgr, save routed. */
+struct route_vol {
+	route_u32 open;
+	route_u32 k;
+	route_u32 unit_shift;
+	route_u32 first;   /* of its entries; extent e, data shard j: first + e * k + j */
+	route_u64 extents; /* that have entries */
+	route_u64 size;
+	route_u64 routed, routed_bytes;
+	route_u64 gate[ROUTE_GATES]; /* key of the server's connection, 0: closed */
+};
+
+/* Where one data shard is: valid, place of its gate, 16 bits of the slot's generation, slot. One
+ * word, so that it is changed at once. */
+typedef route_u64 route_entry;
+#define ROUTE_ENTRY_VALID (1ULL << 63)
+#define ROUTE_ENTRY(gate, gen, slot)                                                               \
+	(ROUTE_ENTRY_VALID | (route_u64)(gate) << 48 | (route_u64)((gen)&0xffff) << 32 |           \
+	 (route_u32)(slot))
+#define ROUTE_ENTRY_GATE(e) ((route_u32)((e) >> 48 & 0xff))
+#define ROUTE_ENTRY_GEN(e)  ((route_u16)((e) >> 32))
+#define ROUTE_ENTRY_SLOT(e) ((route_u32)(e))
+
+/* The offset of a READ on a route's connection: generation, slot, byte in the shard. */
+#define ROUTE_OFFSET_SHIFT  48u
+#define ROUTE_SLOT_MAX	    (1u << (ROUTE_OFFSET_SHIFT - ROUTE_SHARD_SHIFT))
+
+#endif

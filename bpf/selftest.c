@@ -1,0 +1,399 @@
+/*
+ * Does routing work here? Tried at every start with real connections on the loopback, before
+ * anybody relies on it: requests out, replies back, to clients of both kinds; volmgr's own answers
+ * among them; large ones, errors, several senders at once; what was not read is known; poll and the
+ * end of a connection are noticed. What comes is compared byte by byte.
+ */
+#include "config.h"
+
+#include "bpf/loader.h"
+
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nbd/proto.h"
+#include "nbd/weft.h"
+
+#include "banned.h"
+
+#define WAIT_MS	   2000
+#define SLOT	   77u
+#define GENERATION 0x12345u
+#define KEY	   ((uint64_t)1 << 40)
+#define GATE	   7u
+#define VOLUME	   (ROUTE_VOLS - 1)
+#define FIRST	   (ROUTE_ENTRIES - 4)
+#define GREETING   5u /* bytes that V sends before, */
+#define ANSWER	   3u /* and C */
+#define REQUESTS   64u
+#define BYTES	   (DATA_HEAD + ROUTE_READ_MAX)
+#define DATA_HEAD  ((uint32_t)sizeof(struct nbd_chunk_data))
+
+static_assert(WEFT_SHARD_BYTES == 1u << ROUTE_SHARD_SHIFT, "both say how large a shard is");
+
+struct test {
+	struct bpf_route *b;
+	int listener, c, v, r, s;
+	uint32_t id;
+	struct route_conn *conn;
+	uint8_t *out, *in;
+};
+
+/* ---- sockets ------------------------------------------------------------------------------- */
+
+static int listen_here(struct sockaddr_in *at)
+{
+	socklen_t len = sizeof(*at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_in){.sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	if (fd < 0)
+		return -1;
+	if (bind(fd, (struct sockaddr *)at, sizeof(*at)) == 0 && listen(fd, 4) == 0 &&
+	    getsockname(fd, (struct sockaddr *)at, &len) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool readable(int fd, int timeout_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) == 1;
+}
+
+static bool get(int fd, void *buf, size_t len)
+{
+	for (size_t got = 0; got < len;) {
+		ssize_t n;
+
+		if (!readable(fd, WAIT_MS))
+			return false;
+		n = recv(fd, (char *)buf + got, len - got, MSG_DONTWAIT);
+		if (n <= 0)
+			return false;
+		got += (size_t)n;
+	}
+	return true;
+}
+
+static bool put(int fd, const void *buf, size_t len)
+{
+	return send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
+}
+
+static bool connect_both(struct test *t)
+{
+	struct sockaddr_in at,
+		from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(from);
+	struct route_tuple tuple = {0};
+
+	t->listener = listen_here(&at);
+	if (t->listener < 0 || bpf_route_port(t->b, ntohs(at.sin_port), true) != 0)
+		return false;
+	t->c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (t->c < 0 || connect(t->c, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    !readable(t->listener, WAIT_MS))
+		return false;
+	t->v = accept(t->listener, NULL, NULL);
+	(void)bpf_route_port(t->b, ntohs(at.sin_port), false);
+	t->r = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (t->r < 0 || bind(t->r, (struct sockaddr *)&from, sizeof(from)) < 0 ||
+	    getsockname(t->r, (struct sockaddr *)&from, &len) < 0)
+		return false;
+	tuple.local[0] = tuple.remote[0] = htonl(INADDR_LOOPBACK);
+	tuple.local_port = ntohs(at.sin_port);
+	tuple.remote_port = ntohs(from.sin_port);
+	if (bpf_route_want(t->b, &tuple, KEY) != 0 ||
+	    connect(t->r, (struct sockaddr *)&at, sizeof(at)) < 0 ||
+	    !readable(t->listener, WAIT_MS))
+		return false;
+	t->s = accept(t->listener, NULL, NULL);
+	return t->v >= 0 && t->s >= 0 && bpf_route_has_server(t->b, KEY) &&
+	       bpf_route_client(t->b, t->v, &t->id) == 0;
+}
+
+/* A volume of one extent, two data shards; the second's server is ours. */
+static bool open_route(struct test *t)
+{
+	struct route_vol *v = &bpf_route_vols(t->b)[VOLUME];
+	char bytes[GREETING] = "hello";
+
+	t->conn = &bpf_route_conns(t->b)[t->id % ROUTE_CONNS];
+	*v = (struct route_vol){.k = 2,
+				.unit_shift = 16,
+				.first = FIRST,
+				.extents = 1,
+				.size = 2 * WEFT_SHARD_BYTES};
+	v->gate[GATE] = KEY;
+	bpf_route_entries(t->b)[FIRST + 1] = ROUTE_ENTRY(GATE, GENERATION, SLOT);
+	v->open = 1;
+	*t->conn = (struct route_conn){.volume = VOLUME,
+				       .boundary = ANSWER,
+				       .tcp_sent = GREETING,
+				       .open = 1,
+				       .structured = 1};
+	__atomic_store_n(&t->conn->id, t->id, __ATOMIC_RELEASE);
+	return put(t->c, bytes, ANSWER) && get(t->v, bytes, ANSWER) &&
+	       bpf_route_front(t->b, t->v, t->id, GREETING) == 0 &&
+	       bpf_route_peer(t->b, t->r, KEY) == 0 && put(t->v, bytes, GREETING) &&
+	       get(t->c, bytes, GREETING);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static void request_make(struct nbd_request_wire *w, uint64_t cookie, uint64_t offset, uint32_t len)
+{
+	*w = (struct nbd_request_wire){
+		.magic = htobe32(NBD_REQUEST_MAGIC),
+		.type = htobe16(NBD_CMD_READ),
+		.cookie = cookie,
+		.offset = htobe64(offset),
+		.len = htobe32(len),
+	};
+}
+
+static void fill(uint8_t *p, size_t len, uint64_t seed)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
+}
+
+static bool same(const uint8_t *p, size_t len, uint64_t seed)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] != (uint8_t)(seed * 31 + i * 7 + (i >> 8)))
+			return false;
+	return true;
+}
+
+static void reply_make(uint8_t *out, uint64_t cookie, uint64_t offset, uint32_t len, uint64_t seed)
+{
+	struct nbd_chunk_data w = {
+		.head = {.magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC),
+			 .flags = htobe16(NBD_REPLY_FLAG_DONE),
+			 .type = htobe16(NBD_REPLY_TYPE_OFFSET_DATA),
+			 .cookie = cookie,
+			 .len = htobe32(8 + len)},
+		.offset = htobe64(offset),
+	};
+
+	memcpy(out, &w, sizeof(w));
+	fill(out + sizeof(w), len, seed);
+}
+
+/* The client asks; the server gets it and answers; the answer waits for the client. */
+static bool ask(struct test *t, uint64_t cookie, uint32_t at, uint32_t len, uint64_t seed)
+{
+	struct nbd_request_wire w;
+	uint64_t to = (uint64_t)(GENERATION & 0xffff) << ROUTE_OFFSET_SHIFT |
+		      (uint64_t)SLOT << ROUTE_SHARD_SHIFT | (2u << 16 | at);
+
+	request_make(&w, cookie, (5ULL << 16) + at, len); /* stripe 2, unit 1 */
+	if (!put(t->c, &w, sizeof(w)) || !get(t->s, &w, sizeof(w)))
+		return false;
+	if (be64toh(w.offset) != to || be32toh(w.len) != len || w.cookie == cookie)
+		return false;
+	reply_make(t->out, w.cookie, to, len, seed);
+	return put(t->s, t->out, DATA_HEAD + len);
+}
+
+static bool take_structured(struct test *t, uint64_t cookie, uint64_t offset, uint32_t len,
+			    uint64_t seed)
+{
+	struct nbd_chunk_data w;
+
+	if (!get(t->c, t->in, DATA_HEAD + len))
+		return false;
+	memcpy(&w, t->in, sizeof(w));
+	return w.head.cookie == cookie && be64toh(w.offset) == offset &&
+	       be32toh(w.head.len) == 8 + len && same(t->in + DATA_HEAD, len, seed);
+}
+
+static bool take_simple(struct test *t, uint64_t cookie, uint32_t len, uint64_t seed)
+{
+	struct nbd_simple_reply w;
+
+	if (!get(t->c, t->in, sizeof(w) + len))
+		return false;
+	memcpy(&w, t->in, sizeof(w));
+	return be32toh(w.magic) == NBD_SIMPLE_REPLY_MAGIC && w.error == 0 && w.cookie == cookie &&
+	       same(t->in + sizeof(w), len, seed);
+}
+
+/* ---- what is tried ------------------------------------------------------------------------- */
+
+static bool try_one(struct test *t)
+{
+	static const uint32_t sizes[] = {512, 4096, 65536};
+
+	for (unsigned i = 0; i < 3; i++) {
+		t->conn->structured = 1;
+		if (!ask(t, 100 + i, 0, sizes[i], i) || !readable(t->c, WAIT_MS) ||
+		    bpf_route_unread(t->b, t->v, t->id) < sizes[i] ||
+		    !take_structured(t, 100 + i, 5ULL << 16, sizes[i], i) ||
+		    bpf_route_unread(t->b, t->v, t->id) != 0)
+			return false;
+		t->conn->structured = 0;
+		if (!ask(t, 200 + i, 0, sizes[i], 50 + i) ||
+		    !take_simple(t, 200 + i, sizes[i], 50 + i))
+			return false;
+	}
+	return t->conn->inflight == 0 && !readable(t->r, 0) && !readable(t->v, 0);
+}
+
+/* What is not for the server comes to V, and V's answers come to C. */
+static bool try_others(struct test *t)
+{
+	struct nbd_request_wire w;
+
+	request_make(&w, 1, 65536 - 512, 1024); /* two units */
+	if (!put(t->c, &w, sizeof(w)) || !get(t->v, t->in, sizeof(w)))
+		return false;
+	request_make(&w, 2, 0, 512); /* the other shard */
+	if (!put(t->c, &w, sizeof(w)) || !get(t->v, t->in, sizeof(w)))
+		return false;
+	fill(t->out, 3000, 9);
+	if (!put(t->v, t->out, 3000) || !get(t->c, t->in, 3000) || !same(t->in, 3000, 9))
+		return false;
+	request_make(&w, 3, 0, 0);
+	return put(t->r, &w, sizeof(w)) && get(t->s, t->in, sizeof(w)) &&
+	       memcmp(t->in, &w, sizeof(w)) == 0;
+}
+
+/* A server's error comes to volmgr, which can take the read over. */
+static bool try_error(struct test *t)
+{
+	struct nbd_request_wire w;
+	struct nbd_chunk_error e = {
+		.head = {.magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC),
+			 .flags = htobe16(NBD_REPLY_FLAG_DONE),
+			 .type = htobe16(NBD_REPLY_TYPE_ERROR),
+			 .len = htobe32(6)},
+		.error = htobe32(NBD_EIO),
+	};
+	struct route_read read;
+	uint64_t cookie;
+
+	request_make(&w, 4, 5ULL << 16, 4096);
+	if (!put(t->c, &w, sizeof(w)) || !get(t->s, &w, sizeof(w)))
+		return false;
+	e.head.cookie = cookie = w.cookie;
+	return put(t->s, &e, sizeof(e)) && get(t->r, t->in, sizeof(e)) &&
+	       memcmp(t->in, &e, sizeof(e)) == 0 && bpf_route_take(t->b, cookie, &read) == 0 &&
+	       read.cookie == 4 && read.offset == 5ULL << 16 && read.len == 4096 &&
+	       bpf_route_take(t->b, cookie, &read) == -ENOENT && t->conn->inflight == 0;
+}
+
+static void *volmgr_sends(void *arg)
+{
+	struct test *t = arg;
+	uint8_t *out = malloc(BYTES);
+	void *good = NULL;
+
+	if (out == NULL)
+		return NULL;
+	for (unsigned i = 0; i < REQUESTS; i++) {
+		reply_make(out, 1000 + i, 5ULL << 16, ROUTE_READ_MAX, i);
+		good = put(t->v, out, BYTES) ? t : NULL;
+		if (good == NULL)
+			break;
+	}
+	free(out);
+	return good;
+}
+
+/* Both send at once: each answer comes whole, those of one sender in order. */
+static bool try_both(struct test *t)
+{
+	unsigned ours = 0, theirs = 0;
+	pthread_t thread;
+	void *good = NULL;
+	bool fine = true;
+
+	t->conn->structured = 1;
+	if (pthread_create(&thread, NULL, volmgr_sends, t) != 0)
+		return false;
+	for (unsigned i = 0; i < REQUESTS && fine; i++) {
+		fine = ask(t, 2000 + i, 0, ROUTE_READ_MAX, 500 + i);
+		/* its queue must not be full: two answers are read for one question */
+		for (unsigned n = 0; n < 2 && fine; n++) {
+			struct nbd_chunk_data w;
+
+			fine = get(t->c, t->in, BYTES);
+			memcpy(&w, t->in, sizeof(w));
+			if (fine && w.head.cookie == 1000 + ours)
+				fine = same(t->in + DATA_HEAD, ROUTE_READ_MAX, ours++);
+			else if (fine)
+				fine = w.head.cookie == 2000 + theirs &&
+				       same(t->in + DATA_HEAD, ROUTE_READ_MAX, 500 + theirs++);
+		}
+	}
+	pthread_join(thread, &good);
+	return fine && good != NULL && ours == REQUESTS && theirs == REQUESTS;
+}
+
+static bool try_end(struct test *t)
+{
+	char byte;
+
+	close(t->v);
+	t->v = -1;
+	return readable(t->c, WAIT_MS) && recv(t->c, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static const char *try_all(struct test *t)
+{
+	if (!connect_both(t))
+		return "its own trial failed: connections are not seen";
+	if (!open_route(t))
+		return "its own trial failed: the negotiation did not come through";
+	if (!try_one(t))
+		return "its own trial failed: a routed read did not come back as it should";
+	if (!try_others(t))
+		return "its own trial failed: other requests did not come through";
+	if (!try_error(t))
+		return "its own trial failed: an error did not reach volmgr";
+	if (!try_both(t))
+		return "its own trial failed: answers of two senders were mixed";
+	if (!try_end(t))
+		return "its own trial failed: the end of a connection was not seen";
+	return NULL;
+}
+
+static void close_one(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+int bpf_route_selftest(struct bpf_route *b, const char **why)
+{
+	struct test t = {.b = b, .listener = -1, .c = -1, .v = -1, .r = -1, .s = -1};
+
+	t.out = malloc(BYTES);
+	t.in = malloc(BYTES);
+	*why = t.out == NULL || t.in == NULL ? "out of memory" : try_all(&t);
+	free(t.out);
+	free(t.in);
+	close_one(t.listener);
+	close_one(t.c);
+	close_one(t.v);
+	close_one(t.r);
+	close_one(t.s);
+	if (t.conn != NULL)
+		memset(t.conn, 0, sizeof(*t.conn));
+	memset(&bpf_route_vols(b)[VOLUME], 0, sizeof(struct route_vol));
+	bpf_route_entries(b)[FIRST + 1] = 0;
+	return *why == NULL ? 0 : -EIO;
+}
