@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,8 +24,9 @@ struct conn {
 };
 
 struct socket {
-	int fd;	   /* the loop's after listen_start() */
-	bool ours; /* we made it: a Unix socket's file goes with us */
+	int fd;	    /* the loop's after listen_start() */
+	bool route; /* for WEFT_ROUTE_EXPORT on the loopback */
+	bool ours;  /* we made it: a Unix socket's file goes with us */
 	struct addr addr;
 	struct uring_listener *listener;
 	struct listen *listen;
@@ -212,6 +214,33 @@ static bool socket_bind(struct listen *l, const struct nbdsrv_options *opt, cons
 	return true;
 }
 
+/* Without it all reads go through volmgr, as those of other machines do. */
+static void socket_route(struct listen *l)
+{
+	struct socket *s = &l->sockets[l->nsockets];
+	const char *why = NULL;
+
+	if (l->nsockets == NBDSRV_LISTEN_MAX ||
+	    addr_parse("tcp:127.0.0.1:0", 0, &s->addr, &why) < 0)
+		return;
+	s->fd = addr_listen(&s->addr, &why);
+	if (s->fd < 0) {
+		log_info("no reads past volmgr: %s", why);
+		return;
+	}
+	s->ours = s->route = true;
+	l->nsockets++;
+}
+
+uint16_t listen_route_port(const struct listen *l)
+{
+	for (unsigned i = 0; i < l->nsockets; i++)
+		if (l->sockets[i].route)
+			return ntohs(
+				((const struct sockaddr_in *)&l->sockets[i].addr.sa)->sin_port);
+	return 0;
+}
+
 struct listen *listen_create(const struct nbdsrv_options *opt)
 {
 	static const char *const fallback[] = {"tcp:127.0.0.1:10809"};
@@ -229,6 +258,8 @@ struct listen *listen_create(const struct nbdsrv_options *opt)
 		n = 1;
 	for (unsigned i = 0; i < n && good; i++)
 		good = socket_bind(l, opt, texts[i]);
+	if (good && opt->store != NULL && !opt->no_routes)
+		socket_route(l);
 	if (good)
 		return l;
 	listen_free(l);
@@ -274,6 +305,8 @@ void listen_report(struct listen *l, int ready_fd)
 	char text[ADDR_TEXT_MAX];
 
 	for (unsigned i = 0; i < l->nsockets; i++) {
+		if (l->sockets[i].route)
+			continue;
 		addr_format(&l->sockets[i].addr, text);
 		log_info("listening on %s", text);
 		ready_line(ready_fd, "listen", text);

@@ -100,6 +100,11 @@ void nbdsrv_serving(struct nbdsrv *n, int err, const char *why)
 	ready_done(n->opt.ready_fd);
 }
 
+uint16_t nbdsrv_route_port(const struct nbdsrv *n)
+{
+	return listen_route_port(n->listen);
+}
+
 static int loop_create(struct nbdsrv *n)
 {
 	struct uring_options uopt = {.spin_us = n->opt.spin_us};

@@ -38,6 +38,7 @@ struct nbdsrv_options {
 	unsigned nlisten;
 	int ready_fd; /* -1: none */
 	unsigned spin_us;
+	bool no_routes; /* open no port for reads that come past volmgr */
 	enum log_level log_level;
 };
 
@@ -77,6 +78,8 @@ int options_parse(struct nbdsrv_options *opt, int argc, char **argv);
 
 /* The back end can serve now (err 0), or never will, and why. */
 void nbdsrv_serving(struct nbdsrv *n, int err, const char *why);
+/* On the loopback, for reads that come past volmgr; 0: none. */
+uint16_t nbdsrv_route_port(const struct nbdsrv *n);
 /* The back end has stopped. */
 void nbdsrv_stopped(struct nbdsrv *n, int err);
 
@@ -86,6 +89,8 @@ struct listen;
 
 /* Bind everything (sockets passed by the service manager first); complains and returns NULL. */
 struct listen *listen_create(const struct nbdsrv_options *opt);
+/* See nbdsrv_route_port(). */
+uint16_t listen_route_port(const struct listen *l);
 /* Begin to accept. */
 void listen_start(struct listen *l, struct uring *u, struct buf_pool *pool, struct backend *b);
 /* One line for each address. */

@@ -102,6 +102,13 @@ static int set_spin(void *ctx, const char *value, const char **why)
 	return 0;
 }
 
+static int set_bpf(void *ctx, const char *value, const char **why)
+{
+	*why = "not one of auto, off";
+	((struct nbdsrv_options *)ctx)->no_routes = strcmp(value, "off") == 0;
+	return strcmp(value, "off") == 0 || strcmp(value, "auto") == 0 ? 0 : -EINVAL;
+}
+
 static int set_log_level(void *ctx, const char *value, const char **why)
 {
 	*why = "not one of error, warn, info, debug";
@@ -127,6 +134,10 @@ static const struct conf_option options[] = {
 	 set_ready_fd},
 	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (default: 40)",
 	 false, set_spin},
+	{"bpf", "MODE",
+	 "auto: a store opens a port on the loopback for reads that eBPF brings past volmgr; off: "
+	 "it does not (default: auto)",
+	 false, set_bpf},
 	{"log-level", "LEVEL", "error, warn, info or debug (default: info)", false, set_log_level},
 	{NULL, NULL, NULL, false, NULL},
 };

@@ -354,6 +354,30 @@ static int step_reply(struct nbd_client *c)
 	return 1;
 }
 
+/* A chunk on a route: only its head is of interest. */
+static int step_chunk(struct nbd_client *c)
+{
+	struct nbd_chunk w;
+	uint32_t n = client_avail(c);
+
+	if (c->rx_left > 0) {
+		n = n < c->rx_left ? n : c->rx_left;
+		c->in_head += n;
+		c->rx_left -= n;
+		return n > 0;
+	}
+	if (n < sizeof(w))
+		return 0;
+	memcpy(&w, c->in + c->in_head, sizeof(w));
+	c->in_head += sizeof(w);
+	if (be32toh(w.magic) != NBD_STRUCTURED_REPLY_MAGIC)
+		return client_fail(c, -EPROTO, "the server sent a chunk with a wrong magic");
+	c->rx_left = be32toh(w.len);
+	if (c->ops->chunk != NULL)
+		c->ops->chunk(c->ctx, c, be64toh(w.cookie));
+	return 1;
+}
+
 static int client_parse(struct nbd_client *c)
 {
 	int r = 1;
@@ -361,6 +385,8 @@ static int client_parse(struct nbd_client *c)
 	while (r > 0 && c->state <= CLIENT_READY) {
 		if (c->state < CLIENT_READY)
 			r = client_step_hello(c);
+		else if (c->route)
+			r = step_chunk(c);
 		else
 			r = c->rx != NULL ? step_data(c) : step_reply(c);
 	}
@@ -471,15 +497,20 @@ void nbd_client_route(struct nbd_client *c)
 	c->route = true;
 }
 
-struct stream *nbd_client_release(struct nbd_client *c)
+bool nbd_client_mark(struct nbd_client *c, uint64_t cookie)
 {
-	struct stream *stream = c->stream;
+	struct nbd_request_wire w = {
+		.magic = htobe32(NBD_REQUEST_MAGIC),
+		.type = htobe16(NBD_CMD_READ),
+		.cookie = htobe64(cookie),
+	};
 
-	assert(c->head == NULL && c->rx == NULL && c->in_head == c->in_tail);
-	c->env->ops->timer_cancel(c->env, &c->timer);
-	free(c->in);
-	free(c);
-	return stream;
+	assert(c->route);
+	if (c->state != CLIENT_READY ||
+	    (c->out_off < c->out_len && CLIENT_OUT_BYTES - c->out_len < sizeof(w)))
+		return false;
+	client_put(c, &w, sizeof(w));
+	return true;
 }
 
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c)

@@ -58,6 +58,8 @@ struct nbd_client_ops {
 	 * this: look for another way before they are, none may be submitted here any more. May be
 	 * NULL. */
 	void (*breaking)(void *ctx, struct nbd_client *c);
+	/* On a route: a chunk with this cookie came; its data is thrown away. May be NULL. */
+	void (*chunk)(void *ctx, struct nbd_client *c, uint64_t cookie);
 	/* The connection is over; every call has had its done() before this. why: a sentence for
 	 * people, or NULL for an orderly end. The engine frees itself after it. */
 	void (*closed)(void *ctx, struct nbd_client *c, int err, const char *why);
@@ -76,13 +78,13 @@ struct nbd_client_peer {
 struct nbd_client *nbd_client_create(const struct nbd_client_ops *ops, void *ctx, struct env *env,
 				     const uint8_t *secret, struct stream *stream);
 /*
- * Right after nbd_client_create(): open WEFT_ROUTE_EXPORT instead, with structured replies. After
- * ready() only nbd_client_release() may be called.
+ * Right after nbd_client_create(): open WEFT_ROUTE_EXPORT instead, with structured replies. No
+ * calls may be submitted; what comes is told by chunk().
  */
 void nbd_client_route(struct nbd_client *c);
-/* Let go of the stream, between two calls, and free the engine; closed() does not come. Not from
- * inside ready(). NULL: there is none any more. */
-struct stream *nbd_client_release(struct nbd_client *c);
+/* On a route: a READ of nothing, whose answer shows that all before it were answered. False: too
+ * many of them wait to be sent. */
+bool nbd_client_mark(struct nbd_client *c, uint64_t cookie);
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c);
 /* Only after ready(). Sent in the order of submission. */
 void nbd_client_submit(struct nbd_client *c, struct nbd_call *call);

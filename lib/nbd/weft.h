@@ -240,8 +240,9 @@ struct weft_stat {
 	uint64_t log_used_bytes;
 	uint64_t reads, writes, read_bytes, write_bytes, flushes;
 	uint64_t crc_errors, io_errors;
-	uint64_t prepared; /* txs that wait for COMMIT or ABORT */
-	uint64_t reserved[8];
+	uint64_t prepared;   /* txs that wait for COMMIT or ABORT */
+	uint64_t route_port; /* of TCP on the server's loopback, for WEFT_ROUTE_EXPORT; 0: none */
+	uint64_t reserved[7];
 } __attribute__((packed));
 static_assert(sizeof(struct weft_stat) == 176, "wire");
 

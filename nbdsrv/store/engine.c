@@ -288,6 +288,7 @@ struct store *store_open(const struct store_config *config,
 	s->env = config->env;
 	s->pool = config->pool;
 	s->info = config->info;
+	s->stat.route_port = config->route_port;
 	s->real_free = config->real_free;
 	s->real_free_ctx = config->ctx;
 	s->ready = ready;
