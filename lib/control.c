@@ -41,14 +41,10 @@ struct control_timer {
 	void *arg;
 };
 
-static void control_wake(evutil_socket_t fd, short what, void *arg)
+void control_drain(struct control *c)
 {
-	struct control *c = arg;
 	struct control_message *m;
-	uint64_t count;
 
-	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		log_warn("cannot read from an eventfd: %s", strerror(errno));
 	pthread_mutex_lock(&c->lock);
 	m = c->head;
 	c->head = NULL;
@@ -60,6 +56,15 @@ static void control_wake(evutil_socket_t fd, short what, void *arg)
 		m->fn(m);
 		m = next;
 	}
+}
+
+static void control_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t count;
+
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		log_warn("cannot read from an eventfd: %s", strerror(errno));
+	control_drain(arg);
 }
 
 int control_create(struct control **out)

@@ -24,6 +24,8 @@ struct control_message {
 	struct control_message *next;
 };
 void control_post(struct control *c, struct control_message *m);
+/* Run what was posted, now. The control thread, outside the loop: at the end. */
+void control_drain(struct control *c);
 
 /* fn(arg) on each of these signals. */
 int control_signal(struct control *c, int signo, void (*fn)(void *arg, int signo), void *arg);

@@ -26,7 +26,7 @@ struct kv {
 	leveldb_options_t *options;
 	leveldb_cache_t *cache;
 	leveldb_readoptions_t *read;
-	leveldb_writeoptions_t *write;
+	leveldb_writeoptions_t *write, *write_lazy;
 };
 
 struct kv_batch {
@@ -94,6 +94,7 @@ static void kv_options(struct kv *kv, size_t cache_bytes)
 	leveldb_readoptions_set_verify_checksums(kv->read, 1);
 	kv->write = leveldb_writeoptions_create();
 	leveldb_writeoptions_set_sync(kv->write, 1);
+	kv->write_lazy = leveldb_writeoptions_create();
 }
 
 int kv_open(const char *dir, size_t cache_bytes, struct kv **out, const char **why)
@@ -129,10 +130,22 @@ void kv_close(struct kv *kv)
 	if (kv->db != NULL)
 		leveldb_close(kv->db);
 	leveldb_writeoptions_destroy(kv->write);
+	leveldb_writeoptions_destroy(kv->write_lazy);
 	leveldb_readoptions_destroy(kv->read);
 	leveldb_options_destroy(kv->options);
 	leveldb_cache_destroy(kv->cache);
 	free(kv);
+}
+
+int kv_repair(const char *dir, const char **why)
+{
+	leveldb_options_t *options = leveldb_options_create();
+	char *msg = NULL;
+
+	*why = NULL;
+	leveldb_repair_db(options, dir, &msg);
+	leveldb_options_destroy(options);
+	return msg == NULL ? 0 : kv_open_error(dir, msg, why);
 }
 
 int kv_get(struct kv *kv, const void *key, size_t key_len, void **value, size_t *value_len)
@@ -188,6 +201,19 @@ int kv_write(struct kv *kv, struct kv_batch *b)
 
 	leveldb_write(kv->db, kv->write, b->wb, &msg);
 	return msg == NULL ? 0 : kv_fail("write", msg);
+}
+
+int kv_write_lazy(struct kv *kv, struct kv_batch *b)
+{
+	char *msg = NULL;
+
+	leveldb_write(kv->db, kv->write_lazy, b->wb, &msg);
+	return msg == NULL ? 0 : kv_fail("write", msg);
+}
+
+void kv_batch_clear(struct kv_batch *b)
+{
+	leveldb_writebatch_clear(b->wb);
 }
 
 struct kv_iter *kv_iter_prefix(struct kv *kv, const void *prefix, size_t prefix_len)

@@ -20,6 +20,8 @@ struct kv_iter;
 /* cache_bytes: LevelDB's block cache. *why: a sentence on failure, freed by nobody. */
 int kv_open(const char *dir, size_t cache_bytes, struct kv **kv, const char **why);
 void kv_close(struct kv *kv);
+/* Make a damaged directory usable again, with what can still be read of it. Nobody has it open. */
+int kv_repair(const char *dir, const char **why);
 
 /* *value is malloc'd, the caller frees it. */
 int kv_get(struct kv *kv, const void *key, size_t key_len, void **value, size_t *value_len);
@@ -31,6 +33,10 @@ void kv_batch_delete(struct kv_batch *b, const void *key, size_t key_len);
 void kv_batch_free(struct kv_batch *b);
 /* All or nothing; durable when it returns. */
 int kv_write(struct kv *kv, struct kv_batch *b);
+/* The same, durable against the death of this process only: a power cut may take the last ones. */
+int kv_write_lazy(struct kv *kv, struct kv_batch *b);
+/* Forget what was put into it. */
+void kv_batch_clear(struct kv_batch *b);
 
 /* All pairs whose key starts with prefix, ascending. The pointers are valid until the next call. */
 struct kv_iter *kv_iter_prefix(struct kv *kv, const void *prefix, size_t prefix_len);

@@ -1,0 +1,249 @@
+/* The API's routes that look at the index: status, search, suggestions, files, tags. */
+#include "config.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tagger/tagger.h"
+#include "banned.h"
+
+#define SEARCH_LIMIT  50
+#define SUGGEST_LIMIT 10
+#define SUGGEST_MAX   100
+#define FOLDER_LIMIT  500
+
+static json_t *status_pool(const struct tagger *t)
+{
+	struct pool_stats p = {0};
+
+	if (t->pool != NULL)
+		pool_get_stats(t->pool, &p);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "running",
+			 (json_int_t)p.workers, "done", (json_int_t)p.done, "failed",
+			 (json_int_t)p.failed, "pictures", (json_int_t)p.pictures, "killed_time",
+			 (json_int_t)p.killed_time, "killed_sandbox", (json_int_t)p.killed_sandbox,
+			 "died", (json_int_t)p.died, "replaced", (json_int_t)p.replaced);
+}
+
+void api_status(struct tagger *t, struct http_request *r)
+{
+	struct scan_progress p;
+	const struct index *ix = t->index;
+	json_t *body;
+
+	scan_get_progress(t->scan, &p);
+	body = json_pack(
+		"{s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}",
+		"dir", api_text(t->tree.dir, strlen(t->tree.dir)), "follows", watch_name(t->watch),
+		"walking", p.walking, "stuck", ix->stuck, "files", (json_int_t)ix->nfiles,
+		"folders", (json_int_t)ix->nfolders, "bytes", (json_int_t)ix->bytes, "tags",
+		(json_int_t)(ix->ntags > 0 ? ix->ntags - 1 : 0), "seen", (json_int_t)p.seen,
+		"waiting", (json_int_t)p.waiting, "done", (json_int_t)p.done, "failed",
+		(json_int_t)ix->nfailed, "overflows", (json_int_t)p.overflows, "files_per_s",
+		p.files_per_s, "seconds_left", p.left_s, "workers", status_pool(t));
+	api_json(r, 200, body);
+}
+
+void api_search(struct tagger *t, struct http_request *r)
+{
+	const char *q = http_query(r, "q"), *order = http_query(r, "sort"), *why;
+	enum query_sort sort = QUERY_BEST;
+	struct query_result found;
+	uint32_t offset, limit;
+	json_t *hits;
+	int err;
+
+	if (!api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
+	    !api_number(r, "limit", SEARCH_LIMIT, QUERY_LIMIT_MAX, &limit))
+		return;
+	if (order != NULL && !query_sort_from_name(order, &sort)) {
+		api_error(r, 400, "bad_request",
+			  "sort is best, name, newest, oldest, largest or smallest.");
+		return;
+	}
+	err = query_run(t->index, q != NULL ? q : "", sort, offset, limit, &found, &why);
+	if (err != 0) {
+		api_error(r, err == -EINVAL ? 400 : 500, "bad_search", "%s", why);
+		return;
+	}
+	hits = json_array();
+	for (uint32_t i = 0; i < found.n; i++) {
+		json_t *f = api_file_json(t, found.hits[i].file);
+
+		json_object_set_new(f, "score", json_real((double)found.hits[i].score));
+		json_array_append_new(hits, f);
+	}
+	api_json(r, 200,
+		 json_pack("{s:I, s:I, s:o}", "total", (json_int_t)found.total, "offset",
+			   (json_int_t)offset, "files", hits));
+	query_result_free(&found);
+}
+
+static json_t *tag_json(const struct index *ix, const struct query_tag *q)
+{
+	return json_pack("{s:s, s:I}", "tag", index_tag_text(ix, q->tag), "files",
+			 (json_int_t)q->files);
+}
+
+void api_suggest(struct tagger *t, struct http_request *r)
+{
+	struct query_tag found[SUGGEST_MAX];
+	const char *q = http_query(r, "q");
+	json_t *tags = json_array();
+	uint32_t limit;
+	unsigned n;
+
+	if (!api_number(r, "limit", SUGGEST_LIMIT, SUGGEST_MAX, &limit)) {
+		json_decref(tags);
+		return;
+	}
+	n = query_suggest(t->index, q != NULL ? q : "", found, limit);
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(tags, tag_json(t->index, &found[i]));
+	api_json(r, 200, json_pack("{s:o}", "tags", tags));
+}
+
+void api_tags_list(struct tagger *t, struct http_request *r)
+{
+	const char *q = http_query(r, "q");
+	uint32_t offset, limit, n, total;
+	struct query_tag *found;
+	json_t *tags;
+
+	if (!api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
+	    !api_number(r, "limit", SEARCH_LIMIT, QUERY_LIMIT_MAX, &limit))
+		return;
+	if (query_tags(t->index, q != NULL ? q : "", offset, limit, &found, &n, &total) != 0) {
+		api_errno(r, -ENOMEM, "The tags");
+		return;
+	}
+	tags = json_array();
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(tags, tag_json(t->index, &found[i]));
+	free(found);
+	api_json(r, 200, json_pack("{s:I, s:o}", "total", (json_int_t)total, "tags", tags));
+}
+
+/* ---- one file ------------------------------------------------------------------------------ */
+
+static json_t *file_tags(const struct index *ix, const struct record *rec)
+{
+	json_t *tags = json_array();
+
+	for (size_t i = 0; i < rec->ntags; i++) {
+		const struct record_tag *t = &rec->tags[i];
+
+		json_array_append_new(
+			tags, json_pack("{s:s, s:f, s:s, s:I, s:b}", "tag",
+					index_tag_text(ix, t->tag), "weight", t->weight / 255.0,
+					"source", extract_source_names[t->source], "files",
+					(json_int_t)ix->tags[t->tag].n, "pinned",
+					t->source == EXTRACT_SOURCE_HAND && t->weight == 255));
+	}
+	return tags;
+}
+
+static json_t *file_facts(const struct record *rec)
+{
+	json_t *facts = json_object();
+
+	for (size_t i = 0; i < rec->nfacts; i++) {
+		const struct record_fact *f = &rec->facts[i];
+		const char *name = extract_fact_names[f->key];
+		json_t *v = f->text.at != NULL ? api_text(f->text.at, f->text.len)
+					       : json_real(f->number),
+		       *old;
+
+		old = json_object_get(facts, name);
+		if (old == NULL) {
+			json_object_set_new(facts, name, v);
+		} else if (json_is_array(old)) {
+			json_array_append_new(old, v);
+		} else {
+			json_object_set_new(facts, name, json_pack("[O, o]", old, v));
+		}
+	}
+	return facts;
+}
+
+static json_t *file_links(const struct record *rec)
+{
+	json_t *links = json_array();
+
+	for (size_t i = 0; i < rec->nlinks; i++)
+		json_array_append_new(links, api_text(rec->links[i].at, rec->links[i].len));
+	return links;
+}
+
+void api_file_get(struct tagger *t, struct http_request *r)
+{
+	uint32_t file = api_file(t, r);
+	struct index_record rec;
+	json_t *body;
+	int err;
+
+	if (file == 0)
+		return;
+	err = index_get(t->index, file, &rec);
+	if (err != 0) {
+		api_errno(r, err, "The index");
+		return;
+	}
+	body = api_file_json(t, file);
+	json_object_set_new(body, "mime", api_text(rec.r.mime.at, rec.r.mime.len));
+	json_object_set_new(body, "excerpt", api_text(rec.r.excerpt.at, rec.r.excerpt.len));
+	if (rec.r.why.len > 0)
+		json_object_set_new(body, "why", api_text(rec.r.why.at, rec.r.why.len));
+	json_object_set_new(body, "tags", file_tags(t->index, &rec.r));
+	json_object_set_new(body, "facts", file_facts(&rec.r));
+	json_object_set_new(body, "links", file_links(&rec.r));
+	index_record_free(&rec);
+	api_json(r, 200, body);
+}
+
+static int folder_compare(const void *a, const void *b, void *arg)
+{
+	const struct index *ix = arg;
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	bool fx = index_node(ix, x)->kind == EXTRACT_KIND_FOLDER;
+	bool fy = index_node(ix, y)->kind == EXTRACT_KIND_FOLDER;
+
+	return fx != fy ? (fx ? -1 : 1) : strcasecmp(index_name(ix, x), index_name(ix, y));
+}
+
+/* What is in a folder: folders first, by name. */
+void api_folder(struct tagger *t, struct http_request *r)
+{
+	const struct index *ix = t->index;
+	uint32_t folder, offset, limit, n = 0, *list;
+	json_t *files;
+
+	if (http_query(r, "path") == NULL && http_query(r, "id") == NULL)
+		folder = INDEX_ROOT;
+	else
+		folder = api_file(t, r);
+	if (folder == 0 || !api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
+	    !api_number(r, "limit", FOLDER_LIMIT, QUERY_LIMIT_MAX, &limit))
+		return;
+	for (uint32_t f = index_node(ix, folder)->child; f != 0; f = index_node(ix, f)->next)
+		n += !(index_node(ix, f)->note & NODE_LOST);
+	list = malloc((n + 1) * sizeof(*list));
+	if (list == NULL) {
+		api_errno(r, -ENOMEM, "The folder");
+		return;
+	}
+	n = 0;
+	for (uint32_t f = index_node(ix, folder)->child; f != 0; f = index_node(ix, f)->next)
+		if (!(index_node(ix, f)->note & NODE_LOST))
+			list[n++] = f;
+	qsort_r(list, n, sizeof(*list), folder_compare, (void *)ix);
+	files = json_array();
+	for (uint32_t i = offset; i < n && i - offset < limit; i++)
+		json_array_append_new(files, api_file_json(t, list[i]));
+	free(list);
+	api_json(r, 200,
+		 json_pack("{s:o, s:I, s:o}", "folder", api_file_json(t, folder), "total",
+			   (json_int_t)n, "files", files));
+}

@@ -1,0 +1,29 @@
+/*
+ * tagger's commands: they ask the tagger that runs, over its Unix socket, or look into the index
+ * themselves when none runs (LevelDB lets one process in).
+ */
+#ifndef WEFT_TAGGER_CLI_H
+#define WEFT_TAGGER_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct cli {
+	const char *socket;
+	const char *index; /* or NULL */
+	unsigned limit;
+	bool json;
+};
+
+bool cli_is_command(const char *word);
+/* The exit status: 0; 1 nothing found, or refused; 2 usage; 3 nothing answers. */
+int cli_run(const struct cli *cli, int argc, char **argv);
+
+/* ---- cli-http.c, the one file with curl. The answer, or NULL when nobody answers; *status is
+ * HTTP's. */
+json_t *cli_http(const char *socket, const char *method, const char *path, const json_t *body,
+		 long *status);
+/* Appends a query parameter, encoded, to a path; the first one with '?'. 0 or -ENAMETOOLONG. */
+int cli_param(char *path, size_t max, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * What the files of the daemon share: who is who, and the API's routes. The parts that can stand
+ * alone (index, query, relate, scan, watch, tree, pool) have headers of their own.
+ */
+#ifndef WEFT_TAGGER_TAGGER_H
+#define WEFT_TAGGER_TAGGER_H
+
+#include <jansson.h>
+
+#include "control.h"
+#include "http.h"
+#include "log.h"
+#include "tagger/derive.h"
+#include "tagger/index.h"
+#include "tagger/pool.h"
+#include "tagger/query.h"
+#include "tagger/scan.h"
+#include "tagger/tree.h"
+#include "tagger/watch.h"
+
+#define TAGGER_BODY_MAX	   (8u << 20) /* of a request: a piece of an upload */
+#define TAGGER_TOKEN_MAX   256
+#define TAGGER_TOKEN_MIN   16
+#define TAGGER_SOCKET	   "/run/weft/tagger.sock"
+#define TAGGER_SOCKET_ENV  "WEFT_TAGGER_SOCKET"
+#define TAGGER_CACHE_BYTES (256u << 20) /* thumbnails and sprites on disk */
+
+struct events;
+struct prefetch;
+
+struct tagger {
+	struct control *control;
+	struct tree tree;
+	struct index *index;
+	struct pool *pool;
+	struct scan *scan;
+	struct watch *watch;
+	struct events *events;
+	struct prefetch *prefetch;
+	struct http_server *http_local, *http_public;
+	char token[TAGGER_TOKEN_MAX]; /* "" : nobody may come by TCP */
+	const char *cache_dir;	      /* thumbnails; NULL: none are kept */
+	bool read_only;		      /* the API changes nothing */
+	bool loaded;
+};
+
+/* ---- api.c: routing, answers */
+typedef void api_handler(struct tagger *t, struct http_request *r);
+
+/* Takes over body. */
+void api_json(struct http_request *r, int status, json_t *body);
+void api_error(struct http_request *r, int status, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* What an errno means for the client. */
+void api_errno(struct http_request *r, int err, const char *what);
+/* A string that may not be UTF-8, for people: what is not becomes U+FFFD. */
+json_t *api_text(const char *text, size_t len);
+/* Percent-encoded, exactly: what "path" in a query takes. */
+json_t *api_href(const char *path);
+/* A number in the query; def when there is none. False: answered. */
+bool api_number(struct http_request *r, const char *name, uint32_t def, uint32_t max,
+		uint32_t *out);
+/* The file that the query's "path" or "id" means; 0: answered. */
+uint32_t api_file(struct tagger *t, struct http_request *r);
+/* The body as a JSON object, or NULL: answered. */
+json_t *api_body(struct http_request *r);
+/* The short form of a file, as in lists. */
+json_t *api_file_json(const struct tagger *t, uint32_t file);
+void api_handle_local(void *arg, struct http_request *r);
+void api_handle_public(void *arg, struct http_request *r);
+
+/* ---- api-search.c */
+void api_status(struct tagger *t, struct http_request *r);
+void api_search(struct tagger *t, struct http_request *r);
+void api_suggest(struct tagger *t, struct http_request *r);
+void api_file_get(struct tagger *t, struct http_request *r);
+void api_folder(struct tagger *t, struct http_request *r);
+void api_tags_list(struct tagger *t, struct http_request *r);
+
+#endif
