@@ -14,8 +14,9 @@ static const struct worker_class class_text = {
 			[EXTRACTOR_TEXT] = extract_text,
 			[EXTRACTOR_MARKDOWN] = extract_markdown,
 			[EXTRACTOR_SOURCE] = extract_source,
-			[EXTRACTOR_HTML] = extract_text,
-			[EXTRACTOR_XML] = extract_text,
+			[EXTRACTOR_HTML] = extract_html,
+			[EXTRACTOR_XML] = extract_xml,
+			[EXTRACTOR_OFFICE] = extract_office,
 			[EXTRACTOR_ARCHIVE] = extract_archive,
 		},
 };
