@@ -144,6 +144,9 @@ struct work {
 /* Text of the body or a heading, to words and excerpt at once. UTF-8. */
 void work_text(struct work *w, const char *text, size_t len, enum words_zone zone);
 
+/* extract-mail.c: GMime is readied before the sandbox shuts. */
+int mail_prepare(void);
+
 typedef void extractor_fn(struct work *w);
 
 extractor_fn extract_text, extract_markdown, extract_source, extract_html, extract_xml,
