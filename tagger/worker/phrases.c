@@ -178,7 +178,7 @@ static float score_gram(const struct words *w, const struct gram *g)
 	score = score_of(w, g->weight, g->count, g->place, g->zones);
 	/* a phrase of dull words is dull; one whose words stand together by chance is none */
 	return score * (0.35f + 0.65f * cohesion) *
-	       (0.5f + 0.75f * parts / (float)g->n / (score + 1));
+	       (0.6f + 0.8f * parts / (float)g->n / (score + 1));
 }
 
 /* ---- the choice -------------------------------------------------------------------------------

@@ -67,7 +67,6 @@ static const struct {
 	{"<!DOCTYPE html", 14, 0, "text/html"},
 	{"<!DOCTYPE HTML", 14, 0, "text/html"},
 	{"<!doctype html", 14, 0, "text/html"},
-	{"mimetypeapplication/epub+zip", 28, 30, "application/epub+zip"},
 	{"!<arch>\ndebian-binary", 21, 0, "application/vnd.debian.binary-package"},
 };
 
@@ -86,6 +85,30 @@ static void set_text(char *buf, size_t cap, const char *text, size_t len)
 		len = cap - 1;
 	memcpy(buf, text, len);
 	buf[len] = '\0';
+}
+
+/*
+ * Office documents and e-books begin with a member that says what they are: its name, what zip
+ * programs add, its content, not compressed.
+ */
+static bool sniff_zipped(const struct input *in, struct sniffed *out)
+{
+	const uint8_t *h = in->head;
+	size_t at, n = 0;
+
+	if (in->head_len < 128 || memcmp(h, "PK\3\4", 4) != 0 ||
+	    memcmp(h + 30, "mimetype", 8) != 0 || h[8] != 0 || h[9] != 0 || h[26] != 8 ||
+	    h[27] != 0)
+		return false;
+	at = 38u + h[28] + h[29] * 256u;
+	while (at + n < in->head_len && n < sizeof(out->mime) - 1 &&
+	       ((h[at + n] >= 'a' && h[at + n] <= 'z') || (h[at + n] >= '-' && h[at + n] <= '9') ||
+		h[at + n] == '+'))
+		n++;
+	if (n < 13 || memcmp(h + at, "application/", 12) != 0)
+		return false;
+	set_text(out->mime, sizeof(out->mime), (const char *)h + at, n);
+	return true;
 }
 
 /* The encoding of text, or NULL if it has bytes that text has not. */
@@ -130,6 +153,8 @@ void sniff_content(struct sniff *s, const struct input *in, struct sniffed *out)
 		set_text(out->mime, sizeof(out->mime), "inode/x-empty", 13);
 		return;
 	}
+	if (sniff_zipped(in, out))
+		return;
 	mime = sniff_certain(in);
 	encoding = sniff_encoding(in);
 	if (mime != NULL) {
