@@ -4,7 +4,10 @@
  * Reads of what the page cache holds, and writes into it, are cheaper by a direct call than through
  * the ring, and the engine has the result at once (read_now, write_now; RWF_NOWAIT makes the kernel
  * refuse rather than wait). A tmpfs has nothing to wait for: plain calls do everything there, where
- * the ring would hand each operation to a worker thread.
+ * the ring would hand each operation to a worker thread. A store there can be mapped, too
+ * (uring_disk_map): copying without the kernel is twice as fast (64 KiB at random places of 1.5
+ * GiB: 5.8 GB/s by pwrite, 11.5 into the mapping). Reading a hole through a mapping would fill it,
+ * so plain exports are not mapped; and when a page cannot be had, a call says why.
  *
  * sync: fdatasync on the file. Pages dirtied through a shared mapping of the same file are pages of
  * the same page cache, and Linux implements msync(MS_SYNC) as fsync of the mapped range
@@ -25,6 +28,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "uring-internal.h"
 
 #include "banned.h"
@@ -32,15 +36,18 @@
 #define DISK_IOV_INLINE	  16
 #define DISK_IOV_MAX	  1024 /* the kernel's IOV_MAX */
 #define DISK_ALIGN_DIRECT 4096
+#define DISK_CHUNK	  (64u << 10)
 #define DISK_NOW_MAX	  (1u << 20) /* a longer copy would hold up the other requests */
 
 struct uring_disk {
 	struct disk base; /* first: a disk is its uring_disk */
 	struct uring *u;
 	int fd;
-	int slot;			/* in the table of registered files, or -1 */
-	unsigned pending;		/* operations under way */
-	bool memory;			/* a tmpfs: calls never wait */
+	int slot;	  /* in the table of registered files, or -1 */
+	unsigned pending; /* operations under way */
+	bool memory;	  /* a tmpfs: calls never wait */
+	uint8_t *map;	  /* of all of it, or NULL */
+	uint64_t *mapped; /* with map: a bit for each chunk whose pages are all mapped */
 	bool nowait_read, nowait_write; /* RWF_NOWAIT is taken */
 };
 
@@ -190,11 +197,76 @@ static void io_done(struct uring_op *op, int res, unsigned flags)
 		io_complete(io, (int64_t)io->total);
 }
 
+/* ---- through a mapping --------------------------------------------------------------------- */
+
+static uint64_t *chunk_word(const struct uring_disk *d, uint64_t chunk, uint64_t *bit)
+{
+	*bit = 1ULL << (chunk % 64);
+	return &d->mapped[chunk / 64];
+}
+
+/* Whether first to end (exclusive) are all mapped. */
+static bool chunks_mapped(const struct uring_disk *d, uint64_t first, uint64_t end)
+{
+	for (uint64_t bit; first < end; first++)
+		if ((*chunk_word(d, first, &bit) & bit) == 0)
+			return false;
+	return true;
+}
+
+static void chunks_set(struct uring_disk *d, uint64_t first, uint64_t end, bool mapped)
+{
+	for (uint64_t bit; first < end; first++) {
+		uint64_t *word = chunk_word(d, first, &bit);
+
+		*word = mapped ? *word | bit : *word & ~bit;
+	}
+}
+
+/* False: by a call, please. */
+static bool map_write(struct uring_disk *d, const void *src, size_t len, uint64_t offset)
+{
+	uint64_t first = (offset + DISK_CHUNK - 1) / DISK_CHUNK, end = (offset + len) / DISK_CHUNK;
+
+	if (first >= end || chunks_mapped(d, first, end))
+		return guard_copy(d->map + offset, src, len);
+	if (pwrite(d->fd, src, len, (off_t)offset) != (ssize_t)len)
+		return false;
+	if (madvise(d->map + first * DISK_CHUNK, (end - first) * DISK_CHUNK, MADV_POPULATE_WRITE) ==
+	    0)
+		chunks_set(d, first, end, true);
+	return true;
+}
+
+/* The pages of these bytes are about to go. */
+static void map_forget(struct uring_disk *d, uint64_t offset, uint64_t len)
+{
+	if (d->map != NULL)
+		chunks_set(d, offset / DISK_CHUNK, (offset + len + DISK_CHUNK - 1) / DISK_CHUNK,
+			   false);
+}
+
 /* ---- reads and writes ---------------------------------------------------------------------- */
+
+/* Move what can be moved by the mapping. */
+static void move_mapped(struct uring_disk_io *io)
+{
+	while (io->moved < io->total) {
+		void *mem = io->iov->iov_base;
+		size_t len = io->iov->iov_len;
+
+		if (!(io->write ? map_write(io->disk, mem, len, io->offset)
+				: guard_copy(mem, io->disk->map + io->offset, len)))
+			return;
+		io_advance(io, len);
+	}
+}
 
 /* On a tmpfs: now, and completed from the loop. */
 static int64_t move_now(struct uring_disk_io *io)
 {
+	if (io->disk->map != NULL)
+		move_mapped(io);
 	while (io->moved < io->total) {
 		ssize_t n = io->write ? pwritev(io->disk->fd, io->iov, io->niov, (off_t)io->offset)
 				      : preadv(io->disk->fd, io->iov, io->niov, (off_t)io->offset);
@@ -266,6 +338,8 @@ static int disk_read_now(struct disk *base, void *buf, uint32_t len, uint64_t of
 	ssize_t n;
 
 	assert(offset <= base->size && len <= base->size - offset);
+	if (d->map != NULL && guard_copy(buf, d->map + offset, len))
+		return (int)len;
 	if (d->memory)
 		n = pread(d->fd, buf, len, (off_t)offset);
 	else if (!d->nowait_read || len > DISK_NOW_MAX)
@@ -285,6 +359,8 @@ static int disk_write_now(struct disk *base, const void *buf, uint32_t len, uint
 	ssize_t n;
 
 	assert(offset <= base->size && len <= base->size - offset);
+	if (d->map != NULL && map_write(d, buf, len, offset))
+		return (int)len;
 	if (d->memory)
 		n = pwrite(d->fd, buf, len, (off_t)offset);
 	else if (!d->nowait_write || len > DISK_NOW_MAX)
@@ -324,6 +400,7 @@ void uring_disk_fallocate(struct disk *base, struct disk_op *op, int mode, uint6
 	struct uring_disk_io *io;
 	struct io_uring_sqe *sqe;
 
+	map_forget(d, offset, len);
 	if (d->memory && len <= DISK_NOW_MAX) {
 		int err = fallocate(d->fd, mode, (off_t)offset, (off_t)len);
 
@@ -407,11 +484,29 @@ struct disk *uring_disk(struct uring *u, int fd, uint64_t size, bool direct, voi
 	return &d->base;
 }
 
+void uring_disk_map(struct disk *base)
+{
+	struct uring_disk *d = to_disk(base);
+	void *at;
+
+	if (!d->memory)
+		return;
+	d->mapped = calloc(base->size / DISK_CHUNK / 64 + 1, sizeof(*d->mapped));
+	if (d->mapped == NULL)
+		return;
+	at = mmap(NULL, base->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, d->fd, 0);
+	if (at != MAP_FAILED)
+		d->map = at;
+}
+
 void uring_disk_close(struct disk *base)
 {
 	struct uring_disk *d = to_disk(base);
 
 	assert(d->pending == 0);
+	if (d->map != NULL)
+		munmap(d->map, base->size);
+	free(d->mapped);
 	uring_file_remove(d->u, d->slot);
 	close(d->fd);
 	free(d);

@@ -86,6 +86,9 @@ void uring_listener_close(struct uring_listener *l);
  * O_DIRECT. Takes over fd. */
 struct disk *uring_disk(struct uring *u, int fd, uint64_t size, bool direct, void *map,
 			size_t map_len);
+/* When d is on a tmpfs, copy through a mapping instead of calling the kernel. Holes that are read
+ * are filled: for a disk whose holes nobody reads. */
+void uring_disk_map(struct disk *d);
 /* For plain exports: fallocate(2) with a mode, posix_fadvise(2); neither holds up the loop. */
 void uring_disk_fallocate(struct disk *d, struct disk_op *op, int mode, uint64_t offset,
 			  uint64_t len);

@@ -200,8 +200,10 @@ static void ss_start(struct backend *b, struct nbdsrv *n, struct uring *u, struc
 			     s->info.meta_bytes);
 	s->disk_fd = -1;
 	config.disk = s->disk;
-	if (s->disk != NULL)
+	if (s->disk != NULL) {
+		uring_disk_map(s->disk);
 		s->store = store_open(&config, ss_ready, s);
+	}
 	if (s->store == NULL)
 		nbdsrv_serving(n, -ENOMEM, "not enough memory to open the store");
 }

@@ -540,6 +540,69 @@ static void fill(uint8_t *p, size_t len, unsigned seed)
 		p[i] = (uint8_t)(i * 13 + seed + (i >> 8));
 }
 
+/* Random writes, discards and reads through a mapping, beside a copy in memory; then the file loses
+ * its end under it. */
+static void test_disk_mapped(struct buf_pool *pool)
+{
+	enum { SIZE = 4 << 20 };
+	struct buf *mirror = buf_get(pool, SIZE), *b = buf_get(pool, 1 << 20);
+	struct wait_op w;
+	struct iovec iov[2];
+	struct disk *d;
+	uint64_t seed = 1;
+	bool same = true;
+	int fd = temp_file("/dev/shm", 0);
+
+	if (fd < 0 || ftruncate(fd, SIZE) < 0) {
+		ok(true, "# SKIP no tmpfs here");
+		goto out;
+	}
+	d = uring_disk(loop, fd, SIZE, false, NULL, 0);
+	uring_disk_map(d);
+	memset(mirror->data, 0, SIZE);
+	for (int i = 0; i < 400 && same; i++) {
+		uint32_t at, len, half;
+
+		seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		at = (uint32_t)(seed >> 33) % (SIZE - (300 << 10));
+		len = 2 + (uint32_t)(seed >> 20) % (i % 3 == 0 ? 300 << 10 : 5000);
+		half = len / 2;
+		w = (struct wait_op){.op.done = op_done};
+		iov[0] = (struct iovec){b->data, half};
+		iov[1] = (struct iovec){b->data + half, len - half};
+		fill(b->data, len, (unsigned)i);
+		if (i % 7 == 6) {
+			memset(b->data, 0, len);
+			d->ops->discard(d, &w.op, at, len);
+			same = finish(&w) == 0;
+		} else if (i % 2 == 0) {
+			d->ops->writev(d, &w.op, iov, 2, at);
+			same = finish(&w) == len;
+		} else {
+			same = d->ops->write_now(d, b->data, len, at) == (int)len;
+		}
+		memcpy(mirror->data + at, b->data, len);
+	}
+	ok(same, "writes and discards through a mapping end well");
+	for (uint32_t at = 0; at < SIZE; at += 1 << 20)
+		same = same && pread(fd, b->data, 1 << 20, at) == 1 << 20 &&
+		       memcmp(b->data, mirror->data + at, 1 << 20) == 0 &&
+		       d->ops->read_now(d, b->data, 1 << 20, at) == 1 << 20 &&
+		       memcmp(b->data, mirror->data + at, 1 << 20) == 0;
+	ok(same, "and the file holds what they left");
+	if (ftruncate(fd, 0) == 0) {
+		iov[0] = (struct iovec){b->data, 65536};
+		w = (struct wait_op){.op.done = op_done};
+		d->ops->readv(d, &w.op, iov, 1, 4096);
+		is_int(finish(&w), -EIO, "a page that is not there any more is an I/O error");
+		is_int(d->ops->read_now(d, b->data, 4096, 0), -EAGAIN, "or for the ring to tell");
+	}
+	uring_disk_close(d);
+out:
+	buf_put(mirror);
+	buf_put(b);
+}
+
 static void test_disk(const char *dir, bool direct, struct buf_pool *pool)
 {
 	struct buf *a = buf_get(pool, 65536), *b = buf_get(pool, 1 << 20);
@@ -621,6 +684,7 @@ static void everything(unsigned spin_us)
 	test_disk("/tmp", false, pool);
 	test_disk("/dev/shm", false, pool);
 	test_disk("/var/tmp", true, pool);
+	test_disk_mapped(pool);
 	uring_destroy(loop);
 	buf_pool_destroy(pool);
 }

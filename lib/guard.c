@@ -1,0 +1,47 @@
+/* Copies that survive SIGBUS; see guard.h. */
+#include "config.h"
+
+#include "guard.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+
+#include "banned.h"
+
+static _Thread_local sigjmp_buf guard_back;
+static _Thread_local volatile sig_atomic_t guarded; /* a copy of this thread is under way */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void on_sigbus(int sig)
+{
+	if (guarded)
+		siglongjmp(guard_back, 1);
+	signal(sig, SIG_DFL); /* the same access again ends the process */
+}
+
+static void guard_install(void)
+{
+	/* Not deferred: the jump leaves the handler without returning, and the mask as it was. */
+	struct sigaction sa = {.sa_handler = on_sigbus, .sa_flags = SA_NODEFER};
+	int err;
+
+	sigemptyset(&sa.sa_mask);
+	err = sigaction(SIGBUS, &sa, NULL);
+	assert(err == 0);
+}
+
+bool guard_copy(void *dst, const void *src, size_t len)
+{
+	pthread_once(&once, guard_install);
+	if (sigsetjmp(guard_back, 0) != 0) {
+		guarded = 0;
+		return false;
+	}
+	guarded = 1;
+	memcpy(dst, src, len);
+	guarded = 0;
+	return true;
+}
