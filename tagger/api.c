@@ -22,9 +22,11 @@ static const struct api_route {
 	const char *path;
 	api_handler *handle;
 } routes[] = {
-	{HTTP_GET, "/status", api_status},   {HTTP_GET, "/search", api_search},
-	{HTTP_GET, "/suggest", api_suggest}, {HTTP_GET, "/file", api_file_get},
-	{HTTP_GET, "/folder", api_folder},   {HTTP_GET, "/tags", api_tags_list},
+	{HTTP_GET, "/status", api_status},	   {HTTP_GET, "/search", api_search},
+	{HTTP_GET, "/suggest", api_suggest},	   {HTTP_GET, "/file", api_file_get},
+	{HTTP_GET, "/folder", api_folder},	   {HTTP_GET, "/tags", api_tags_list},
+	{HTTP_GET, "/neighbours", api_neighbours}, {HTTP_GET, "/graph", api_graph},
+	{HTTP_POST, "/file/tags", api_file_tags},
 };
 
 /* ---- answers ------------------------------------------------------------------------------- */

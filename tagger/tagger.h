@@ -77,4 +77,9 @@ void api_file_get(struct tagger *t, struct http_request *r);
 void api_folder(struct tagger *t, struct http_request *r);
 void api_tags_list(struct tagger *t, struct http_request *r);
 
+/* ---- api-graph.c */
+void api_neighbours(struct tagger *t, struct http_request *r);
+void api_graph(struct tagger *t, struct http_request *r);
+void api_file_tags(struct tagger *t, struct http_request *r);
+
 #endif

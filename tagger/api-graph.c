@@ -1,0 +1,217 @@
+/* The API's routes that tell how files are related, and change tags. */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tagger/relate.h"
+#include "tagger/tagger.h"
+#include "banned.h"
+
+#define NEIGHBOURS_LIMIT 10
+#define GRAPH_NODES	 60
+#define GRAPH_DEPTH	 2
+#define GRAPH_DEPTH_MAX	 5
+
+static json_t *why_json(const struct index *ix, const struct relation *r)
+{
+	static const struct {
+		uint8_t bit;
+		const char *name;
+	} whys[] = {{RELATE_TAGS, "tags"},
+		    {RELATE_TEXT, "text"},
+		    {RELATE_PICTURE, "picture"},
+		    {RELATE_LINK, "link"},
+		    {RELATE_FOLDER, "folder"}};
+	json_t *why = json_array();
+
+	for (size_t i = 0; i < sizeof(whys) / sizeof(whys[0]); i++)
+		if (r->why & whys[i].bit)
+			json_array_append_new(why, json_string(whys[i].name));
+	return why;
+}
+
+static void relation_json(const struct index *ix, json_t *to, const struct relation *r)
+{
+	json_object_set_new(to, "weight", json_real((double)r->weight));
+	json_object_set_new(to, "why", why_json(ix, r));
+	if (r->tag != 0)
+		json_object_set_new(to, "tag", json_string(index_tag_text(ix, r->tag)));
+}
+
+void api_neighbours(struct tagger *t, struct http_request *r)
+{
+	struct relation near[RELATE_MAX];
+	uint32_t file = api_file(t, r), limit;
+	json_t *files;
+	int n;
+
+	if (file == 0 || !api_number(r, "limit", NEIGHBOURS_LIMIT, RELATE_MAX, &limit))
+		return;
+	n = relate_neighbours(t->index, file, near, limit);
+	if (n < 0) {
+		api_errno(r, n, "The index");
+		return;
+	}
+	files = json_array();
+	for (int i = 0; i < n; i++) {
+		json_t *f = api_file_json(t, near[i].file);
+
+		relation_json(t->index, f, &near[i]);
+		json_array_append_new(files, f);
+	}
+	api_json(r, 200, json_pack("{s:o}", "files", files));
+}
+
+static json_t *graph_json(const struct tagger *t, const struct relate_graph *g)
+{
+	json_t *nodes = json_array(), *edges = json_array();
+
+	for (unsigned i = 0; i < g->nnodes; i++) {
+		const struct relate_node *n = &g->nodes[i];
+		json_t *node;
+
+		if (n->is_tag)
+			node = json_pack("{s:s, s:I}", "tag", index_tag_text(t->index, n->number),
+					 "files", (json_int_t)t->index->tags[n->number].n);
+		else
+			node = api_file_json(t, n->number);
+		json_object_set_new(node, "depth", json_integer(n->depth));
+		json_array_append_new(nodes, node);
+	}
+	for (unsigned i = 0; i < g->nedges; i++) {
+		json_t *edge = json_pack("{s:I, s:I}", "from", (json_int_t)g->edges[i].from, "to",
+					 (json_int_t)g->edges[i].to);
+
+		relation_json(t->index, edge, &g->edges[i].r);
+		json_array_append_new(edges, edge);
+	}
+	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
+}
+
+void api_graph(struct tagger *t, struct http_request *r)
+{
+	const char *tag = http_query(r, "tag");
+	uint32_t start, nodes, depth, tags;
+	struct relate_graph *g;
+	int err;
+
+	if (!api_number(r, "nodes", GRAPH_NODES, RELATE_NODES_MAX, &nodes) ||
+	    !api_number(r, "depth", GRAPH_DEPTH, GRAPH_DEPTH_MAX, &depth) ||
+	    !api_number(r, "tags", 1, 1, &tags))
+		return;
+	start = tag != NULL ? index_tag_find(t->index, tag, strlen(tag)) : api_file(t, r);
+	if (start == 0) {
+		if (tag != NULL)
+			api_error(r, 404, "not_found", "There is no such tag.");
+		return;
+	}
+	g = malloc(sizeof(*g));
+	err = g != NULL ? relate_graph(t->index, start, tag != NULL, nodes, depth, tags != 0, g)
+			: -ENOMEM;
+	if (err != 0)
+		api_errno(r, err, "The index");
+	else
+		api_json(r, 200, graph_json(t, g));
+	free(g);
+}
+
+/* ---- tags by hand -------------------------------------------------------------------------- */
+
+struct hand_edit {
+	char hand[RECORD_HAND_MAX];
+	int len;
+};
+
+/* One list of the body. False: it is not right. */
+static bool edit_list(struct hand_edit *e, const json_t *body, const char *key,
+		      enum derive_hand what)
+{
+	const json_t *list = json_object_get(body, key), *v;
+	char next[RECORD_HAND_MAX], low[EXTRACT_TAG_BYTES];
+	size_t i;
+
+	if (list == NULL)
+		return true;
+	if (!json_is_array(list))
+		return false;
+	json_array_foreach(list, i, v)
+	{
+		if (!json_is_string(v) || json_string_length(v) >= sizeof(low) ||
+		    !derive_tag_valid(json_string_value(v)))
+			return false;
+		textpool_fold(json_string_value(v), json_string_length(v) + 1, low);
+		e->len = derive_hand_set(e->hand, (size_t)e->len, low, what, next);
+		if (e->len < 0)
+			return false;
+		memcpy(e->hand, next, (size_t)e->len);
+	}
+	return true;
+}
+
+/* Tags that a user gave are forgotten; those that tagger found are noted as not wanted. */
+static bool edit_remove(struct tagger *t, const struct record *rec, struct hand_edit *e,
+			const json_t *body)
+{
+	const json_t *list = json_object_get(body, "remove"), *v;
+	size_t i;
+
+	if (!edit_list(e, body, "remove", DERIVE_REMOVED))
+		return false;
+	json_array_foreach(list, i, v)
+	{
+		uint32_t tag =
+			index_tag_find(t->index, json_string_value(v), json_string_length(v));
+		char next[RECORD_HAND_MAX], low[EXTRACT_TAG_BYTES];
+
+		for (size_t k = 0; tag != 0 && k < rec->ntags; k++) {
+			if (rec->tags[k].tag != tag || rec->tags[k].source != EXTRACT_SOURCE_HAND)
+				continue;
+			textpool_fold(json_string_value(v), json_string_length(v) + 1, low);
+			e->len = derive_hand_set(e->hand, (size_t)e->len, low, DERIVE_NONE, next);
+			if (e->len < 0)
+				return false;
+			memcpy(e->hand, next, (size_t)e->len);
+		}
+	}
+	return true;
+}
+
+void api_file_tags(struct tagger *t, struct http_request *r)
+{
+	uint32_t file = api_file(t, r);
+	json_t *body = file != 0 ? api_body(r) : NULL;
+	struct hand_edit e = {.len = 0};
+	struct index_record rec;
+	bool good;
+	int err;
+
+	if (body == NULL)
+		return;
+	err = index_get(t->index, file, &rec);
+	if (err != 0) {
+		json_decref(body);
+		api_errno(r, err, "The index");
+		return;
+	}
+	memcpy(e.hand, rec.r.hand.at, rec.r.hand.len);
+	e.len = (int)rec.r.hand.len;
+	good = edit_list(&e, body, "add", DERIVE_ADDED) &&
+	       edit_list(&e, body, "pin", DERIVE_PINNED) &&
+	       edit_list(&e, body, "unpin", DERIVE_ADDED) && edit_remove(t, &rec.r, &e, body);
+	index_record_free(&rec);
+	json_decref(body);
+	if (!good) {
+		api_error(r, 400, "bad_tag",
+			  "add, remove, pin and unpin are lists of tags of up to %u bytes, and all "
+			  "of a file's must fit into %u.",
+			  EXTRACT_TAG_BYTES - 1, RECORD_HAND_MAX);
+		return;
+	}
+	err = scan_hand(t->scan, file, e.hand, (size_t)e.len);
+	if (err != 0)
+		api_errno(r, err, "The tags cannot be kept");
+	else
+		api_file_get(t, r);
+}
