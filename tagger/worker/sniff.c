@@ -169,6 +169,8 @@ void sniff_content(struct sniff *s, const struct input *in, struct sniffed *out)
 	answer = magic_buffer(s->magic, in->head, shown);
 	sniff_split(answer != NULL ? answer : "application/octet-stream", out);
 	/* what libmagic saw may end in the middle of a character */
+	if (strcmp(out->encoding, "binary") == 0)
+		out->encoding[0] = '\0';
 	if (encoding != NULL && strcmp(encoding, "unknown-8bit") != 0)
 		set_text(out->encoding, sizeof(out->encoding), encoding, strlen(encoding));
 	if (encoding != NULL && strcmp(out->mime, "application/octet-stream") == 0)

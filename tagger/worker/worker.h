@@ -156,6 +156,9 @@ extractor_fn extract_text, extract_markdown, extract_source, extract_html, extra
 typedef int picture_fn(struct input *in, const struct sniffed *sniffed,
 		       const struct work_request *r, uint8_t **jpeg, size_t *len);
 
+/* picture.c */
+picture_fn picture_make;
+
 /* One worker program. */
 struct worker_class {
 	enum work_class class;
