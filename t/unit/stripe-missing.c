@@ -29,6 +29,15 @@ static struct world *begin(const struct world_geometry *g, uint64_t seed)
 	return w;
 }
 
+static unsigned stale_extents(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < w->nmap; i++)
+		n += w->map[i].stale != 0;
+	return n;
+}
+
 static void end(struct world *w, const char *what)
 {
 	char name[160];
@@ -38,6 +47,8 @@ static void end(struct world *w, const char *what)
 		fake_server_return(&w->cluster.servers[n]);
 	}
 	world_settle(w, 5000);
+	snprintf(name, sizeof(name), "%s: nothing stays stale", what);
+	is_int(stale_extents(w), 0, name);
 	snprintf(name, sizeof(name), "%s: every request was answered", what);
 	is_int(world_inflight(w), 0, name);
 	world_check_all(w);
@@ -50,15 +61,6 @@ static void end(struct world *w, const char *what)
 	is_int(w->cluster.violations, 0, name);
 	world_free(w);
 	free(w);
-}
-
-static unsigned stale_extents(const struct world *w)
-{
-	unsigned n = 0;
-
-	for (int i = 0; i < w->nmap; i++)
-		n += w->map[i].stale != 0;
-	return n;
 }
 
 static unsigned ms_for(struct world *w, uint16_t type, uint64_t offset, uint32_t len, int *error)
@@ -176,7 +178,6 @@ static void in_turn(uint64_t seed)
 {
 	struct world *w = begin(&g42, seed);
 
-	volume_set_min(w->v, 4, false);
 	for (int i = 0; i < 60; i++)
 		load_round(w);
 	for (unsigned n = 0; n < w->config.m; n++) {

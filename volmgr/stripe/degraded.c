@@ -165,18 +165,6 @@ static void dread_submit(struct dread *d, unsigned shard, uint32_t at, uint32_t 
 	server_submit(shard_server(x, shard), &c->call);
 }
 
-/* The lowest k of a mask, or 0 when there are fewer. */
-static uint32_t choose(uint32_t from, unsigned k)
-{
-	uint32_t chosen = 0;
-
-	for (; from != 0 && k > 0; k--) {
-		chosen |= from & -from;
-		from &= from - 1;
-	}
-	return k == 0 ? chosen : 0;
-}
-
 enum dread_start { DREAD_RUNS, DREAD_WAITS, DREAD_LOST };
 
 static enum dread_start dread_start(struct dread *d)
@@ -196,10 +184,11 @@ static enum dread_start dread_start(struct dread *d)
 		dread_submit(d, d->shard, d->at, d->len, d->dst);
 		return DREAD_RUNS;
 	}
-	from = v->l.m == 0 ? 0 : choose(usable, v->l.k);
+	from = v->l.m == 0 ? 0 : server_choose(x, usable, v->l.k);
 	if (from == 0)
-		return choose(ever, v->l.k) == 0 || v->state == VOLUME_FENCED ? DREAD_LOST
-									      : DREAD_WAITS;
+		return server_choose(x, ever, v->l.k) == 0 || v->state == VOLUME_FENCED
+			       ? DREAD_LOST
+			       : DREAD_WAITS;
 	d->scratch = buf_get(v->scratch, (size_t)span * (v->l.k + 1));
 	if (d->scratch == NULL) {
 		v->config.env->ops->timer_set(v->config.env, &v->retry_timer,

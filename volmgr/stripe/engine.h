@@ -17,6 +17,7 @@
 #include "nbd/proto.h"
 #include "stripe/layout.h"
 #include "stripe/plan.h"
+#include "stripe/rebuild.h"
 #include "stripe/slab.h"
 #include "stripe/volume.h"
 
@@ -168,6 +169,7 @@ struct stripe {
 	bool dreads_had_turn; /* since the last tx */
 	struct mend *mends, **mends_tail;
 	struct mend *mend; /* has the turn */
+	struct copy *copy; /* of a rebuild */
 	bool mended;	   /* by then: what is bad still stays so */
 	struct tx *tx;
 	uint32_t bad; /* shards with a checksum or I/O error met here: not read by txs */
@@ -203,6 +205,7 @@ struct tx {
 	uint32_t sent;	    /* shards that a PREPARE went to */
 	uint32_t unsettled; /* of those, the ones that must still confirm an ABORT */
 	uint32_t bad;	    /* shards that answered a checksum or I/O error */
+	uint32_t needs;	    /* shards that the plan reads or writes */
 	uint32_t bytes;	    /* payload, for unflushed_bytes */
 	int error;	    /* positive: what the requests get */
 	bool again;	    /* requests go back to the queue after the ABORT */
@@ -244,8 +247,10 @@ struct extent {
 	bool put_again; /* the metadata refused; the timer tries again */
 	uint8_t state;
 	struct stripe *placing; /* stripes that wait for READY */
-	struct op *drop;	/* DROPPING: for whom */
-	struct place place[];	/* k + m */
+	struct rebuild *rebuild;
+	uint32_t failed_round; /* in that one it could not be rebuilt */
+	struct op *drop;       /* DROPPING: for whom */
+	struct place place[];  /* k + m */
 };
 
 /* ---- servers ------------------------------------------------------------------------------- */
@@ -271,6 +276,7 @@ struct server {
 	uint64_t commit_sent;
 	uint64_t held;		/* bytes prepared since a flush with COMMITs began */
 	uint64_t mend_after_ns; /* no repairs there before that */
+	uint64_t rebuilt;	/* shards */
 	struct volume_server_counts counts;
 	uint8_t boot[WEFT_UUID_BYTES];
 	struct nbd_call sync_call, flush_call, commit_call;
@@ -316,6 +322,24 @@ struct scrub {
 	unsigned inflight;
 	bool stopping;
 	uint64_t started_ns; /* of the last stripe */
+	struct io_timer timer;
+};
+
+#define REBUILD_PICKS 64 /* extents that come next */
+
+/* What is being rebuilt. */
+struct rebuilds {
+	struct rebuild *jobs;
+	unsigned njobs, copying;
+	unsigned inflight, window; /* stripes */
+	struct copy *spare;
+	uint64_t pick[REBUILD_PICKS]; /* extents, the most endangered last */
+	unsigned npick;
+	bool look;	/* there may be others */
+	uint32_t round; /* of attempts */
+	unsigned ticks;
+	uint64_t copied_bytes, tick_bytes; /* in all, and at the last tick */
+	struct rebuild_stat stat;
 	struct io_timer timer;
 };
 
@@ -368,6 +392,8 @@ struct volume {
 	size_t uncommitted; /* flushed txs since COMMITs were last sent */
 	struct flush flush;
 	struct scrub scrub;
+	struct rebuilds rebuild;
+	struct move *moves; /* shards whose new place is on its way to the metadata */
 
 	void (*ready)(void *arg, int err);
 	void *ready_arg;
@@ -413,6 +439,12 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
 /* tell.c: the servers of good shards remember the mask, too. done: perhaps before it returns. */
 void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t stale,
 		 void (*done)(struct volume *v, struct extent *x));
+/* Its record, as it is now, to the metadata. */
+void extent_record(struct volume *v, struct extent *x);
+/* Shards that hold, or will in a moment, everything that was acknowledged. */
+uint32_t extent_whole(const struct volume *v, const struct extent *x);
+/* Shards that a tx or a reading of this stripe may use. */
+uint32_t extent_usable_at(const struct volume *v, const struct extent *x, uint64_t stripe);
 /*
  * Go on without shards whose servers are away. MARKED: the marks are on their way, or were there;
  * SOON: a server may still come back in time; BELOW: too few good shards would be left.
@@ -426,6 +458,8 @@ void extents_free(struct volume *v);
 
 /* place.c */
 void extent_place(struct volume *v, struct extent *x);
+void label_fill(const struct volume *v, const struct extent *x, unsigned shard, uint32_t generation,
+		struct weft_label *label);
 void placings_advance(struct volume *v);
 uint32_t extent_generation(struct volume *v);
 /* Give a slot back; nobody waits for it but stop. */
@@ -445,6 +479,8 @@ void server_broke(struct server *s); /* a call ended with -ENOTCONN */
 void server_recheck(struct server *s);
 void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type);
 void servers_free(struct volume *v);
+/* k of these shards, or 0 when there are fewer. */
+uint32_t server_choose(const struct extent *x, uint32_t from, unsigned k);
 /* Everything that waits for a server looks again. */
 void volume_unstall(struct volume *v);
 
@@ -491,6 +527,33 @@ void mend_written(struct mend *m, int error);
 int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode);
 void repair_want(struct volume *v, struct stripe *st, uint32_t shards);
 
+/* rebuild.c */
+/* Begin and go on with what can be rebuilt now. */
+void rebuild_run(struct volume *v);
+/* There may be something to rebuild: anywhere, or in this extent. */
+void rebuild_look(struct volume *v);
+void rebuild_consider(struct volume *v, const struct extent *x);
+void rebuild_tick(struct io_timer *t);
+/* Shards of a stripe that have been rebuilt, though they are still marked. */
+uint32_t rebuild_has(const struct extent *x, uint32_t stripe);
+/* Shards that are complete, and only wait for flush and record. */
+uint32_t rebuild_complete(const struct extent *x);
+/* The record that was on its way is durable. */
+void rebuild_recorded(struct volume *v, struct extent *x);
+void rebuild_server_broke(struct server *s);
+void rebuild_cancel(struct extent *x);
+/* So many more shards are stale, or fewer. */
+void rebuild_count(struct volume *v, int shards);
+void rebuilds_free(struct volume *v);
+
+/* rebuild-slot.c */
+/* The new places in this extent (NULL: in all) are durable, or will not be. */
+void moves_recorded(struct volume *v, struct extent *x, int err);
+
+/* rebuild-copy.c */
+bool copy_runs(const struct stripe *st);
+void copy_try(struct stripe *st);
+
 /* code.c */
 void tx_collect(struct tx *tx);
 bool tx_scratch(struct tx *tx);
@@ -506,6 +569,7 @@ void flush_request(struct op *op);
 void flush_want(struct volume *v);
 void flush_start(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
+void flush_note_server(struct server *s, uint64_t bytes);
 void flush_server_up(struct server *s);
 /* The running round goes on without servers that are away, if their shards can be marked. */
 void flush_look(struct volume *v);

@@ -63,8 +63,10 @@ void extent_forget(struct volume *v, struct extent *x)
 
 	assert(slot != NULL && *slot == x && x->busy == 0 && x->placing == NULL);
 	*slot = NULL;
-	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING)
+	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING) {
 		v->stat.extents--;
+		rebuild_count(v, -__builtin_popcount(x->stale));
+	}
 	free(x);
 }
 
@@ -120,6 +122,7 @@ int volume_add_extent(struct volume *v, const struct extent_record *r)
 	x->mark = r->mark;
 	x->state = EXTENT_READY;
 	v->stat.extents++;
+	rebuild_count(v, __builtin_popcount(x->stale));
 	if (r->generation >= v->generation_min)
 		v->generation_min = r->generation + 1;
 	return 0;
@@ -152,6 +155,20 @@ uint32_t extent_usable(const struct volume *v, const struct extent *x)
 	return usable & ~x->stale;
 }
 
+uint32_t extent_usable_at(const struct volume *v, const struct extent *x, uint64_t stripe)
+{
+	uint32_t has = x->rebuild == NULL
+			       ? 0
+			       : rebuild_has(x, (uint32_t)(stripe & ((1u << v->l.spe_shift) - 1)));
+
+	return extent_usable(v, x) | has;
+}
+
+uint32_t extent_whole(const struct volume *v, const struct extent *x)
+{
+	return extent_usable(v, x) | (x->rebuild == NULL ? 0 : rebuild_complete(x));
+}
+
 void extent_unbusy(struct volume *v, struct extent *x)
 {
 	assert(x->busy > 0);
@@ -175,8 +192,6 @@ struct mark {
 	struct extent *x;
 };
 
-static void mark_put(struct volume *v, struct extent *x);
-
 static void mark_later(struct volume *v, struct extent *x)
 {
 	x->put_again = true;
@@ -184,20 +199,29 @@ static void mark_later(struct volume *v, struct extent *x)
 				      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
 }
 
+/* What was to be marked is, and what was to be cleared is gone. */
+static void mark_durable(struct volume *v, struct extent *x)
+{
+	rebuild_count(v, -__builtin_popcount(x->stale & x->clear));
+	x->stale &= ~x->clear;
+	x->clear = 0;
+	v->marks -= x->marking;
+	x->marking = false;
+	rebuild_recorded(v, x);
+	rebuild_consider(v, x);
+	moves_recorded(v, x, 0);
+	volume_unstall(v);
+	if (v->marks == 0)
+		flush_marked(v);
+}
+
 static void mark_told(struct volume *v, struct extent *x)
 {
 	x->putting = false;
-	if (x->put_dirty) {
-		mark_put(v, x);
-	} else {
-		x->stale &= ~x->clear;
-		x->clear = 0;
-		v->marks -= x->marking;
-		x->marking = false;
-		volume_unstall(v);
-		if (v->marks == 0)
-			flush_marked(v);
-	}
+	if (x->put_dirty)
+		extent_record(v, x);
+	else
+		mark_durable(v, x);
 	extent_unbusy(v, x);
 }
 
@@ -215,7 +239,7 @@ static void mark_done(void *arg, int err)
 			  (unsigned long long)x->number, strerror(-err));
 		mark_later(v, x);
 	} else if (x->put_dirty) {
-		mark_put(v, x);
+		extent_record(v, x);
 	} else { /* the servers are told, too */
 		x->putting = true;
 		extent_tell(v, x, x->mark, x->stale & ~x->clear, mark_told);
@@ -224,7 +248,7 @@ static void mark_done(void *arg, int err)
 	extent_unbusy(v, x);
 }
 
-static void mark_put(struct volume *v, struct extent *x)
+void extent_record(struct volume *v, struct extent *x)
 {
 	struct mark *mark;
 	struct extent_record r;
@@ -260,11 +284,13 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
 		return;
 	log_debug("volume %s: extent %llu: shards 0x%x miss writes and are stale now", v->name,
 		  (unsigned long long)x->number, shards & ~marked);
+	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING)
+		rebuild_count(v, __builtin_popcount(shards & ~x->stale));
 	x->stale |= shards;
 	x->clear &= ~shards;
 	v->marks += !x->marking;
 	x->marking = true;
-	mark_put(v, x);
+	extent_record(v, x);
 }
 
 enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
@@ -273,7 +299,7 @@ enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((shards >> i & 1) != 0 && !server_gone(shard_server(x, i)))
 			return LEAVE_SOON;
-	if (shards != 0 && (unsigned)__builtin_popcount(extent_usable(v, x)) < v->min)
+	if (shards != 0 && (unsigned)__builtin_popcount(extent_whole(v, x)) < v->min)
 		return LEAVE_BELOW;
 	extent_mark_stale(v, x, shards);
 	return LEAVE_MARKED;
@@ -289,6 +315,6 @@ void extent_put_retry(struct io_timer *t)
 		if (!x->put_again)
 			continue;
 		x->put_again = false;
-		mark_put(v, x);
+		extent_record(v, x);
 	}
 }

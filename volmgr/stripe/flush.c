@@ -32,12 +32,13 @@ void flush_timer_arm(struct volume *v)
  * What is prepared and not committed takes room in the server's log, and a server whose log is full
  * takes no PREPARE: so COMMITs follow at the latest when it holds so much for this volume.
  */
-static void flush_note_shard(struct volume *v, const struct tx *tx, unsigned shard)
+void flush_note_server(struct server *s, uint64_t bytes)
 {
-	struct server *s = shard_server(tx->x, shard);
+	struct volume *v = s->v;
 
 	s->touched = true;
-	s->held += (uint64_t)__builtin_popcountll(tx->plan.prepare[shard]) * WEFT_BLOCK_BYTES;
+	s->held += bytes;
+	flush_timer_arm(v);
 	if (s->held < SERVER_HELD_MAX || v->flush.commit_after)
 		return;
 	v->flush.commit_after = true;
@@ -56,12 +57,13 @@ void flush_note_tx(struct volume *v, struct tx *tx)
 	};
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((tx->plan.participants >> i & 1) != 0)
-			flush_note_shard(v, tx, i);
+			flush_note_server(shard_server(tx->x, i),
+					  (uint64_t)__builtin_popcountll(tx->plan.prepare[i]) *
+						  WEFT_BLOCK_BYTES);
 	v->stat.unflushed_bytes += tx->bytes;
 	if (v->stat.unflushed_bytes > v->config.unflushed_max ||
 	    v->ring_count > UNFLUSHED_TX_MAX / 2)
 		flush_want(v);
-	flush_timer_arm(v);
 }
 
 void flush_want(struct volume *v)
@@ -329,11 +331,21 @@ void commit_run(struct volume *v)
 	}
 }
 
+/* Also what no client wrote, but a rebuild. */
+static bool unflushed(const struct volume *v)
+{
+	bool touched = v->ring_count > 0 || v->flush.running;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		touched |= v->servers[i]->touched;
+	return touched;
+}
+
 void flush_timer_fire(struct io_timer *t)
 {
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, flush_timer));
 
-	if (v->ring_count > 0 || v->flush.running) {
+	if (unflushed(v)) {
 		v->flush.commit_after = true;
 		flush_want(v);
 		return;

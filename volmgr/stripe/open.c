@@ -320,6 +320,7 @@ static void open_done(struct volume *v)
 	}
 	v->ready = NULL;
 	v->config.env->ops->timer_cancel(v->config.env, &v->start_timer);
+	rebuild_look(v);
 	volume_run_held(v);
 	ready(v->ready_arg, 0);
 }
@@ -578,6 +579,7 @@ static void stop_done(struct volume *v)
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
+	env->ops->timer_cancel(env, &v->rebuild.timer);
 	if (v->state == VOLUME_FENCED)
 		v->stop_err = -ESTALE;
 	v->state = VOLUME_STOPPED;
@@ -589,7 +591,8 @@ static void stop_done(struct volume *v)
 void volume_check_stop(struct volume *v)
 {
 	if (v->inflight > 0 || v->own_ops > 0 || v->background > 0 || v->tx_running > 0 ||
-	    v->placings != NULL || v->resolve != NULL || calls_pending(v) || v->task.queued)
+	    v->placings != NULL || v->resolve != NULL || v->rebuild.jobs != NULL ||
+	    calls_pending(v) || v->task.queued)
 		return;
 	if (v->state == VOLUME_FENCED || v->stop_step == 6 || v->never_ran) {
 		stop_done(v);
@@ -628,6 +631,7 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
 		v->state = VOLUME_STOPPING;
 	v->ready = NULL;
 	volume_scrub_stop(v);
+	moves_recorded(v, NULL, -ESHUTDOWN);
 	volume_run_held(v);
 	volume_wake(v);
 }

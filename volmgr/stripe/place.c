@@ -117,8 +117,10 @@ static void extent_placed(struct volume *v, struct extent *x, int error)
 
 	x->placing = NULL;
 	x->state = error == 0 ? EXTENT_READY : EXTENT_NEW;
-	if (error == 0)
+	if (error == 0) {
 		v->stat.extents++;
+		rebuild_count(v, __builtin_popcount(x->stale));
+	}
 	x->busy++; /* failing requests may end its last stripe */
 	while (st != NULL) {
 		struct stripe *next = st->next;
@@ -232,21 +234,27 @@ static void label_done(struct nbd_call *call, int error)
 	}
 }
 
+void label_fill(const struct volume *v, const struct extent *x, unsigned shard, uint32_t generation,
+		struct weft_label *label)
+{
+	memset(label, 0, sizeof(*label));
+	label->volume = htobe64(v->config.id);
+	label->extent = htobe64(x->number);
+	label->generation = htobe32(generation);
+	label->unit_bytes = htobe32(v->l.unit);
+	label->shard = (uint8_t)shard;
+	label->k = (uint8_t)v->l.k;
+	label->m = (uint8_t)v->l.m;
+	label->code = (uint8_t)v->config.code;
+	memcpy(label->name, v->name, sizeof(v->name));
+}
+
 static void label_submit(struct placing *p, unsigned shard)
 {
 	struct volume *v = p->v;
 	struct label_call *c = &p->calls[shard];
 
-	memset(&c->label, 0, sizeof(c->label));
-	c->label.volume = htobe64(v->config.id);
-	c->label.extent = htobe64(p->x->number);
-	c->label.generation = htobe32(p->x->generation);
-	c->label.unit_bytes = htobe32(v->l.unit);
-	c->label.shard = (uint8_t)shard;
-	c->label.k = (uint8_t)v->l.k;
-	c->label.m = (uint8_t)v->l.m;
-	c->label.code = (uint8_t)v->config.code;
-	memcpy(c->label.name, v->name, sizeof(v->name));
+	label_fill(v, p->x, shard, p->x->generation, &c->label);
 	server_cmd(v, &c->call, WEFT_CMD_LABEL);
 	c->call.cmd.reply_len = sizeof(c->reply);
 	c->out = (struct iovec){&c->label, sizeof(c->label)};

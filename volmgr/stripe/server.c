@@ -62,6 +62,18 @@ bool server_gone(const struct server *s)
 	return !server_ok(s) && volume_now(s->v) >= s->down_ns + s->v->config.grace_ms * NS_PER_MS;
 }
 
+/* Those of the lowest numbers: data before parity. */
+uint32_t server_choose(const struct extent *x, uint32_t from, unsigned k)
+{
+	uint32_t chosen = 0;
+
+	for (; from != 0 && k > 0; k--) {
+		chosen |= from & -from;
+		from &= from - 1;
+	}
+	return k == 0 ? chosen : 0;
+}
+
 /* Wake what waits for the servers that went, when each of them counts as gone. */
 static void grace_arm(struct volume *v)
 {
@@ -120,6 +132,7 @@ void server_broke(struct server *s)
 		grace_arm(s->v);
 	}
 	log_debug("volume %s: server %u is gone", s->v->name, s->number);
+	rebuild_server_broke(s);
 	s->v->placings_changed = true;
 	volume_wake(s->v);
 }
@@ -351,6 +364,8 @@ static void server_up(struct server *s)
 		return;
 	}
 	flush_server_up(s);
+	v->rebuild.round++;
+	rebuild_look(v);
 	txs_settle(v);
 	volume_unstall(v);
 }

@@ -42,7 +42,7 @@ static void stripe_end(struct volume *v, struct stripe *st)
 
 	assert(st->tx == NULL && st->parts == NULL && st->dreads == NULL);
 	assert(st->dreads_running == 0 && st->place == STRIPE_NOWHERE);
-	assert(st->mends == NULL && st->mend == NULL);
+	assert(st->mends == NULL && st->mend == NULL && st->copy == NULL);
 	while (*at != st)
 		at = &(*at)->hash_next;
 	*at = st->hash_next;
@@ -125,8 +125,12 @@ void stripe_advance(struct volume *v, struct stripe *st)
 		dreads_start(st);
 	if (st->place != STRIPE_NOWHERE) /* a repair was asked for */
 		return;
-	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL)
+	copy_try(st);
+	if (st->place != STRIPE_NOWHERE) /* it ended at once */
 		return;
+	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL || copy_runs(st))
+		return;
+	assert(st->copy == NULL);
 	if (st->mends != NULL) {
 		mend_start(v, st);
 		return;

@@ -76,6 +76,8 @@ static void extent_drop(struct op *op, struct extent *x)
 	x->state = EXTENT_DROPPING;
 	x->drop = op;
 	op->pending++;
+	if (x->rebuild != NULL)
+		rebuild_cancel(x);
 	if (x->busy == 0)
 		extent_drop_advance(op->v, x);
 }

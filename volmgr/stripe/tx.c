@@ -169,7 +169,7 @@ static enum tx_plan tx_leave_out(struct volume *v, struct extent *x, uint32_t mi
 static enum tx_plan tx_plan(struct tx *tx)
 {
 	struct volume *v = tx->v;
-	uint32_t good = extent_usable(v, tx->x), need = 0;
+	uint32_t good = extent_usable_at(v, tx->x, tx->st->number), need = 0;
 	struct plan_in in = {.k = v->l.k, .m = v->l.m, .good = good};
 
 	in.readable = good & ~tx->st->bad;
@@ -183,10 +183,14 @@ static enum tx_plan tx_plan(struct tx *tx)
 		need |= shard_bit(v->l.k + i);
 	if ((need & ~tx->x->stale & ~good) != 0)
 		return tx_leave_out(v, tx->x, need & ~tx->x->stale & ~good);
-	if (v->l.m > 0 && (unsigned)__builtin_popcount(good) < v->min)
+	if (v->l.m > 0 && (unsigned)__builtin_popcount(extent_whole(v, tx->x)) < v->min)
 		return tx_below_min(v, tx->x);
-	if (plan_make(&in, &tx->plan) == 0)
+	if (plan_make(&in, &tx->plan) == 0) {
+		tx->needs = tx->plan.participants;
+		for (unsigned i = 0; i < v->shards; i++)
+			tx->needs |= tx->plan.read[i] != 0 ? shard_bit(i) : 0;
 		return TX_GO;
+	}
 	/* Servers that come back help, unless what is missing is lost. */
 	in.good = ((1u << v->shards) - 1) & ~tx->x->stale;
 	in.readable = in.good & ~tx->st->bad;
@@ -262,6 +266,12 @@ void tx_scratch_freed(struct volume *v)
 	v->mem_busy = false;
 }
 
+/* These shards can be used as the plan thought they could: none went away, or stale, meanwhile. */
+static bool tx_holds(const struct tx *tx, uint32_t shards)
+{
+	return (shards & ~extent_usable_at(tx->v, tx->x, tx->st->number)) == 0;
+}
+
 static struct tx_call *tx_call(struct tx *tx, unsigned shard, uint16_t type)
 {
 	struct volume *v = tx->v;
@@ -289,8 +299,9 @@ static void tx_note_error(struct tx *tx, unsigned shard, int error)
 
 	if (error == 0)
 		return;
-	if (error == -ENOTCONN) {
-		server_broke(s);
+	if (error == -ENOTCONN || !tx_holds(tx, shard_bit(shard))) {
+		if (error == -ENOTCONN)
+			server_broke(s);
 		tx->again = true;
 		return;
 	}
@@ -345,11 +356,10 @@ static void tx_run(struct tx *tx)
 	bool reads = false;
 
 	tx->phase = TX_READ;
-	for (unsigned i = 0; i < v->shards; i++)
-		if (tx->plan.read[i] != 0 && !server_ok(shard_server(tx->x, i))) {
-			tx_put_off(tx, false); /* it waited for memory, and a server went */
-			return;
-		}
+	if (!tx_holds(tx, tx->needs)) { /* it waited for memory, and a server went */
+		tx_put_off(tx, false);
+		return;
+	}
 	for (unsigned i = 0; i < v->shards; i++) {
 		uint64_t bits = tx->plan.read[i];
 		struct tx_call *c;
@@ -428,7 +438,7 @@ static void tx_prepare_shard(struct tx *tx, unsigned shard)
 	struct tx_call *c = tx_call(tx, shard, WEFT_CMD_PREPARE);
 	struct weft_cmd *cmd = &c->call.cmd;
 
-	if (!server_ok(s)) {
+	if (!tx_holds(tx, shard_bit(shard))) {
 		tx->again = true;
 		return;
 	}
@@ -478,12 +488,10 @@ static void tx_prepare(struct tx *tx)
 {
 	uint32_t data = shard_bit(tx->v->l.k) - 1;
 
-	for (unsigned i = 0; i < tx->v->shards; i++)
-		if ((tx->plan.participants & shard_bit(i)) != 0 &&
-		    !server_ok(shard_server(tx->x, i))) {
-			tx_put_off(tx, false);
-			return;
-		}
+	if (!tx_holds(tx, tx->needs)) {
+		tx_put_off(tx, false);
+		return;
+	}
 	undecided_add(tx->v, &tx->id);
 	tx->bytes = 0;
 	for (struct wpart *p = tx->parts; p != NULL; p = p->next)
@@ -606,6 +614,8 @@ static void tx_abort_done(struct nbd_call *call, int error)
 			log_error("volume %s: server %u cannot undo: %s", tx->v->name, s->number,
 				  strerror(error));
 			extent_mark_stale(tx->v, tx->x, shard_bit(c->shard));
+			if (tx->x->rebuild != NULL)
+				rebuild_cancel(tx->x);
 		}
 	}
 	if (--tx->pending == 0)

@@ -349,6 +349,7 @@ static void volume_task(struct io_task *t)
 		st->place = STRIPE_NOWHERE;
 		stripe_advance(v, st);
 	}
+	rebuild_run(v);
 	flush_start(v);
 	if (v->stopped != NULL)
 		volume_check_stop(v);
@@ -375,6 +376,7 @@ void volume_fail(struct volume *v, int error)
 		  strerror(error));
 	v->state = VOLUME_FENCED;
 	v->ready = NULL;
+	moves_recorded(v, NULL, -ESTALE);
 	volume_scrub_stop(v);
 	volume_run_held(v);
 	volume_unstall(v);
@@ -415,10 +417,12 @@ static void init_lists(struct volume *v)
 	v->put_timer.fire = extent_put_retry;
 	v->start_timer.fire = open_timer_fire;
 	v->grace_timer.fire = server_grace_fire;
+	v->rebuild.timer.fire = rebuild_tick;
 }
 
 static void volume_release(struct volume *v)
 {
+	rebuilds_free(v);
 	extents_free(v);
 	servers_free(v);
 	slab_destroy(&v->ops);
@@ -456,6 +460,8 @@ struct volume *volume_create(const struct volume_config *config)
 	init_lists(v);
 	v->next_tx = epoch_first_tx(config->epoch);
 	v->ec = ec_create(config->code, config->k, config->m);
+	v->rebuild.round = 1;
+	v->rebuild.window = 1;
 	v->scratch = buf_pool_create(SCRATCH_BYTES, 0);
 	v->ring = calloc(UNFLUSHED_TX_MAX, sizeof(*v->ring));
 	v->zeros = aligned_alloc(BUF_ALIGN, WEFT_BLOCK_BYTES);
@@ -482,6 +488,7 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->scrub.timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
+	env->ops->timer_cancel(env, &v->rebuild.timer);
 	volume_release(v);
 }
 

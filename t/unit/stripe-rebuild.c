@@ -1,0 +1,293 @@
+/*
+ * Stale shards are rebuilt: when their server is back, under writes, while it goes again at every
+ * step, with a second server lost meanwhile, over kills of volmgr and power cuts. At the end
+ * nothing is stale, and k shards without the healthy ones give every byte.
+ */
+#include "config.h"
+
+#include <stdio.h>
+
+#include "stripe-load.h"
+#include "stripe/rebuild.h"
+#include "tap.h"
+
+const char *__asan_default_options(void); /* a killed engine's memory is given up */
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+static const struct world_geometry g42 = {4, 2, 256 << 10, 7, 18 << 20};
+static const struct world_geometry g12 = {1, 2, 64 << 10, 4, 6 << 20};
+
+static struct world *begin(const struct world_geometry *g, uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, g, seed);
+	world_open(w);
+	world_settle(w, 0);
+	return w;
+}
+
+static void fill(struct world *w)
+{
+	for (uint64_t at = 0; at + (1 << 20) <= w->size; at += 1 << 20)
+		world_submit(w, NBD_CMD_WRITE, 0, at, 1 << 20);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	memset(w->touched, 0, w->size);
+}
+
+static unsigned stale_shards(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < w->nmap; i++)
+		n += (unsigned)__builtin_popcount(w->map[i].stale);
+	return n;
+}
+
+/* Until nothing is stale; so long in ms, or UINT32_MAX. */
+static uint32_t rebuilt(struct world *w)
+{
+	for (uint32_t ms = 0; ms < 60000; ms += 100) {
+		if (stale_shards(w) == 0 && world_inflight(w) == 0)
+			return ms;
+		world_settle(w, 100);
+	}
+	return UINT32_MAX;
+}
+
+static void all_back(struct world *w)
+{
+	for (unsigned n = 0; n < w->cluster.n; n++) {
+		w->cluster.servers[n].break_after = w->cluster.servers[n].fail_prepare = 0;
+		w->cluster.servers[n].full = false;
+		fake_server_return(&w->cluster.servers[n]);
+	}
+}
+
+/* How much is not as it has to be. */
+static unsigned end(struct world *w)
+{
+	unsigned wrong = 0;
+
+	all_back(w);
+	if (rebuilt(w) == UINT32_MAX) {
+		diag("%u shards are stale for ever, %u requests wait", stale_shards(w),
+		     world_inflight(w));
+		wrong++;
+	}
+	world_check_all(w);
+	world_close(w);
+	wrong += w->mismatches + world_check_parity(w) + w->cluster.violations;
+	world_free(w);
+	free(w);
+	return wrong;
+}
+
+static void comes_back(const struct world_geometry *g, bool crash)
+{
+	struct world *w = begin(g, 1);
+	struct rebuild_stat st;
+	struct fake_server *s;
+	unsigned extents;
+
+	fill(w);
+	s = &w->cluster.servers[w->map[0].shard[g->k].server - 1];
+	fake_server_break(s, crash);
+	world_do(w, NBD_CMD_WRITE, 0, 4096, 100000);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	extents = stale_shards(w);
+	is_int(extents, 1, "one shard misses a write");
+	fake_server_return(s);
+	ok(rebuilt(w) != UINT32_MAX, "it is rebuilt when its server is back");
+	volume_rebuild_stat(w->v, &st);
+	is_int((long long)st.rebuilt, 1, "only it");
+	is_int((long long)st.shards, 0, "none is stale");
+	ok(st.moved_bytes <= (g->k + 1) * WEFT_SHARD_BYTES, "with k reads and a write");
+	for (unsigned n = 0; n < g->m; n++) /* of the others; it must be read */
+		fake_server_break(&w->cluster.servers[w->map[0].shard[n].server - 1], true);
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what it has is right");
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+/* Extents made while a server is away have no slot there. */
+static void without_slot(void)
+{
+	struct world *w = begin(&(struct world_geometry){4, 2, 64 << 10, 6, 18 << 20}, 2);
+
+	fake_server_break(&w->cluster.servers[5], false);
+	fill(w);
+	world_settle(w, 1000);
+	is_int(stale_shards(w), 2, "two extents are placed with a shard missing");
+	is_int(end(w), 0, "the missing shards are made when the server comes");
+}
+
+/* Its rebuild breaks at each step, with writes going on; now and then volmgr dies too. */
+static void every_step(const struct world_geometry *g, bool crash, bool kill)
+{
+	unsigned wrong = 0;
+
+	for (int step = 1; step < 40; step += 1 + step / 8) {
+		struct world *w = begin(g, 200 + (uint64_t)step);
+		struct fake_server *s = &w->cluster.servers[1], *other = &w->cluster.servers[3];
+		unsigned before = wrong;
+
+		fill(w);
+		fake_server_break(s, crash);
+		for (int i = 0; i < 6; i++)
+			load_round(w);
+		world_settle(w, 500);
+		fake_server_return(s);
+		(step % 2 == 0 ? s : other)->break_after = step;
+		(step % 2 == 0 ? s : other)->break_crash = crash;
+		for (int i = 0; i < 10; i++)
+			load_round(w);
+		if (kill) {
+			world_settle(w, 0);
+			/* what waits for a server is not flushed */
+			if (world_inflight(w) > 0 || world_do(w, NBD_CMD_FLUSH, 0, 0, 0) != 0)
+				for (uint64_t b = 0; b < w->size; b++)
+					w->known[b] &= !w->touched[b];
+			world_kill(w);
+			for (unsigned n = 0; crash && n < w->cluster.n; n++)
+				fake_server_break(&w->cluster.servers[n], true);
+			all_back(w);
+			world_open(w);
+		}
+		wrong += end(w);
+		if (wrong > before)
+			diag("step %d", step);
+	}
+	is_int(wrong, 0, "a rebuild that breaks at any step leaves nothing wrong, and ends");
+}
+
+/* Stale shards on m servers, writes below the minimum wait; then the rebuild lets them go on. */
+static void double_failure(void)
+{
+	struct world *w = begin(&g42, 3);
+	struct world_req *r;
+
+	fill(w);
+	fake_server_break(&w->cluster.servers[1], true);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	fake_server_break(&w->cluster.servers[2], true);
+	r = world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_settle(w, 2000);
+	ok(r->busy, "with m servers away a write waits");
+	fake_server_return(&w->cluster.servers[1]);
+	world_settle(w, 2000);
+	ok(!r->busy && r->error == 0,
+	   "it goes on when one is rebuilt, though the other stays away");
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+/* A server is lost while a write is in doubt there, and one with stale shards comes back. */
+static void doubt(uint64_t seed)
+{
+	struct world *w = begin(&g42, seed);
+
+	fill(w);
+	fake_server_break(&w->cluster.servers[1], true);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	for (int i = 0; i < 8; i++)
+		load_request(w);
+	w->cluster.servers[2].break_after = 1 + (int)fake_below(&w->env, 10);
+	for (uint32_t n = fake_below(&w->env, 60); n > 0; n--)
+		world_step(w);
+	fake_server_return(&w->cluster.servers[1]);
+	world_settle(w, 5000);
+	is_int(world_inflight(w), 0, "everything goes on with the one that came back");
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+static void on_moved(void *arg, int err)
+{
+	*(int *)arg = err;
+}
+
+static uint32_t free_server(const struct world *w, const struct extent_record *r)
+{
+	for (uint32_t s = 1; s <= w->cluster.n; s++) {
+		unsigned used = 0;
+
+		for (unsigned i = 0; i < w->config.k + w->config.m; i++)
+			used += r->shard[i].server == s;
+		if (used == 0)
+			return s;
+	}
+	return 0;
+}
+
+static void moves(void)
+{
+	struct world *w = begin(&g42, 4);
+	uint32_t old, to;
+	int moved = 1;
+
+	fill(w);
+	old = w->map[0].shard[2].server;
+	to = free_server(w, &w->map[0]);
+	volume_move_shard(w->v, w->map[0].extent, 2, to, on_moved, &moved);
+	world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_settle(w, 0);
+	is_int(moved, 0, "a shard moves");
+	ok(rebuilt(w) != UINT32_MAX, "and is rebuilt there");
+	is_int(w->map[0].shard[2].server, to, "on the new server");
+	is_int(fake_cluster_slots(&w->cluster), (unsigned)w->nmap * 6,
+	       "the old slot is given back");
+	moved = 1;
+	volume_move_shard(w->v, w->map[0].extent, 2, w->map[0].shard[1].server, on_moved, &moved);
+	is_int(moved, -EBUSY, "not to a server that has another of its shards");
+	fake_server_break(&w->cluster.servers[w->map[0].shard[0].server - 1], false);
+	fake_server_break(&w->cluster.servers[w->map[0].shard[1].server - 1], false);
+	volume_move_shard(w->v, w->map[0].extent, 2, old, on_moved, &moved);
+	is_int(moved, -EBUSY, "not when too few good shards would be left");
+	ok(!volume_distrust_shard(w->v, w->map[0].extent, 2), "nor is it distrusted then");
+	all_back(w);
+	world_settle(w, 1000);
+	ok(volume_distrust_shard(w->v, w->map[0].extent, 2), "a shard is distrusted");
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+/* A full server does not keep the others from being rebuilt. */
+static void one_full(void)
+{
+	struct world *w = begin(&g42, 5);
+
+	fill(w);
+	volume_set_min(w->v, 4, false);
+	fake_server_break(&w->cluster.servers[1], true);
+	fake_server_break(&w->cluster.servers[2], true);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	w->cluster.servers[1].full = true;
+	fake_server_return(&w->cluster.servers[1]);
+	fake_server_return(&w->cluster.servers[2]);
+	world_settle(w, 3000);
+	is_int(stale_shards(w), 1, "one is rebuilt, the one on the full server is not");
+	is_int(end(w), 0, "until there is room");
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+
+	diag("seed %llu", (unsigned long long)seed);
+	comes_back(&g42, false);
+	comes_back(&g42, true);
+	comes_back(&g12, true);
+	without_slot();
+	double_failure();
+	for (uint64_t n = 0; n < 6; n++)
+		doubt(seed * 100 + n);
+	moves();
+	one_full();
+	every_step(&g42, false, false);
+	every_step(&g42, true, false);
+	every_step(&g42, true, true);
+	every_step(&g12, true, false);
+	return done_testing();
+}
