@@ -180,7 +180,7 @@ static void dispatch_change(struct store *s, struct nbd_req *req)
 		slot_label(s, req);
 		break;
 	case WEFT_CMD_DISCARD:
-		slot_discard(s, req);
+		slot_discard_request(s, req);
 		break;
 	case WEFT_CMD_MARK:
 		slot_mark(s, req);

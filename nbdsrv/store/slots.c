@@ -331,7 +331,7 @@ static void discard_start(struct store *s, struct nbd_req *req)
 	wal_answer(s, req);
 }
 
-void slot_discard(struct store *s, struct nbd_req *req)
+void slot_discard_request(struct store *s, struct nbd_req *req)
 {
 	uint64_t slot = req->offset / WEFT_SHARD_BYTES;
 	struct vol *v;

@@ -590,7 +590,7 @@ int slots_load(struct store *s, const char **why);
 int slots_settle(struct store *s, const char **why);
 void slot_label(struct store *s, struct nbd_req *req);
 void slot_labels(struct store *s, struct nbd_req *req);
-void slot_discard(struct store *s, struct nbd_req *req);
+void slot_discard_request(struct store *s, struct nbd_req *req);
 void slot_mark(struct store *s, struct nbd_req *req);
 void slot_discard_retry(struct store *s);
 void slot_apply_label(struct store *s, const struct rec *r);
