@@ -46,11 +46,15 @@ struct fake_disk_op {
 	uint64_t stamp;
 };
 
+struct fake_disk;
+
 struct fake_disk {
 	struct disk disk; /* first */
 	uint8_t *memory, *platter;
 	int template;
 	uint64_t map_offset, map_len;
+	uint64_t skip_from, skip_to;		/* pages of the map that nobody changes */
+	void (*submitted)(struct fake_disk *d); /* an operation waits; may be NULL */
 	uint64_t random;
 	bool ordered; /* complete in order of submission */
 	bool now;     /* read_now and write_now work, mostly */
@@ -67,6 +71,7 @@ struct fake_disk {
 	uint64_t reads, writes, syncs, discards;
 	uint64_t discarded; /* bytes */
 	bool cannot_discard;
+	bool spoil_used;	     /* a discard spoils only what was ever written */
 	uint64_t full_from, full_to; /* writes there find no space */
 };
 
@@ -105,6 +110,13 @@ static void fake_touch(struct fake_disk *d, uint64_t offset, uint64_t len)
 {
 	for (uint64_t p = offset / FAKE_PAGE; p <= (offset + len - 1) / FAKE_PAGE; p++)
 		d->touched[p] = 1;
+}
+
+/* The page of the map behind p. */
+static uint64_t fake_map_next(const struct fake_disk *d, uint64_t p)
+{
+	p += FAKE_PAGE;
+	return p == d->skip_from ? d->skip_to : p;
 }
 
 static void fake_unsynced(struct fake_disk *d, uint64_t offset, uint64_t len)
@@ -150,6 +162,8 @@ static void fake_submit(struct fake_disk *d, enum fake_disk_kind kind, struct di
 		o->len += iov[i].iov_len;
 	}
 	assert(offset % d->disk.align == 0 && offset + o->len <= d->disk.size);
+	if (d->submitted != NULL)
+		d->submitted(d);
 }
 
 static void fake_readv(struct disk *disk, struct disk_op *op, const struct iovec *iov, int niov,
@@ -195,7 +209,7 @@ static void fake_sync(struct disk *disk, struct disk_op *op)
 
 		fake_ranges_add(rs, r->offset, r->len, fake_copy(d->memory + r->offset, r->len));
 	}
-	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p += FAKE_PAGE) {
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p)) {
 		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) == 0)
 			continue;
 		d->touched[p / FAKE_PAGE] = 1;
@@ -266,9 +280,13 @@ __attribute__((unused)) static void fake_disk_init(struct fake_disk *d, int fd, 
 /* What is given back reads as anything from then on, at once and for ever: nobody may look. */
 static void fake_spoil(struct fake_disk *d, uint64_t offset, uint64_t len)
 {
-	memset(d->memory + offset, 0xdd, len);
-	memset(d->platter + offset, 0xdd, len);
-	fake_touch(d, offset, len);
+	for (uint64_t p = offset; p < offset + len; p += FAKE_PAGE) {
+		if (d->spoil_used && !d->touched[p / FAKE_PAGE])
+			continue;
+		memset(d->memory + p, 0xdd, FAKE_PAGE);
+		memset(d->platter + p, 0xdd, FAKE_PAGE);
+		d->touched[p / FAKE_PAGE] = 1;
+	}
 	d->discards++;
 	d->discarded += len;
 }
@@ -330,14 +348,14 @@ static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool wr
 	}
 }
 
-/* Complete one operation; false: there is none. */
-__attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
+/* Carry out one operation, whose done() the caller calls with *res; NULL: there is none. */
+static struct disk_op *fake_disk_finish(struct fake_disk *d, int64_t *res)
 {
 	struct fake_disk_op o;
 	unsigned i;
 
 	if (d->nops == 0)
-		return false;
+		return NULL;
 	i = d->ordered ? 0 : fake_disk_below(d, d->nops);
 	o = d->ops[i];
 	memmove(&d->ops[i], &d->ops[i + 1], (--d->nops - i) * sizeof(o));
@@ -351,7 +369,19 @@ __attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
 		fake_move(d, &o, o.kind == FAKE_WRITE);
 	}
 	fake_op_free(&o);
-	o.op->done(o.op, o.op->res != 0 ? o.op->res : (int64_t)o.len);
+	*res = o.op->res != 0 ? o.op->res : (int64_t)o.len;
+	return o.op;
+}
+
+/* Complete one operation; false: there is none. */
+__attribute__((unused)) static bool fake_disk_step(struct fake_disk *d)
+{
+	int64_t res;
+	struct disk_op *op = fake_disk_finish(d, &res);
+
+	if (op == NULL)
+		return false;
+	op->done(op, res);
 	return true;
 }
 
@@ -392,7 +422,7 @@ __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 {
 	unsigned mode = fake_disk_below(d, 4);
 
-	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p += FAKE_PAGE)
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
 		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) != 0)
 			fake_survive(d, fake_disk_below(d, 4), p, d->memory + p, FAKE_PAGE);
 	for (size_t i = 0; i < d->unsynced.n; i++)
@@ -414,13 +444,55 @@ __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 	}
 	d->nops = 0;
 	fake_ranges_clear(&d->unsynced);
-	for (uint64_t p = 0; p < d->disk.size / FAKE_PAGE; p++) {
-		bool mapped = p * FAKE_PAGE >= d->map_offset &&
-			      p * FAKE_PAGE < d->map_offset + d->map_len;
+	for (uint64_t p = 0; p < d->disk.size; p += FAKE_PAGE)
+		if (d->touched[p / FAKE_PAGE])
+			memcpy(d->memory + p, d->platter + p, FAKE_PAGE);
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
+		memcpy(d->memory + p, d->platter + p, FAKE_PAGE);
+}
 
-		if (mapped || d->touched[p])
-			memcpy(d->memory + p * FAKE_PAGE, d->platter + p * FAKE_PAGE, FAKE_PAGE);
+/* The process dies, the power stays: operations under way happen or not, the caches live on. */
+__attribute__((unused)) static void fake_disk_orphan(struct fake_disk *d)
+{
+	for (unsigned i = 0; i < d->nops; i++) {
+		struct fake_disk_op *o = &d->ops[i];
+
+		if (o->kind == FAKE_WRITE && o->op->res == 0 && fake_disk_below(d, 2) == 0)
+			fake_move(d, o, true);
+		else if (o->kind == FAKE_DISCARD && o->op->res == 0 && fake_disk_below(d, 2) == 0)
+			fake_spoil(d, o->offset, o->len);
+		fake_op_free(o);
 	}
+	d->nops = 0;
+}
+
+static void fake_page_back(struct fake_disk *d, const uint8_t *image, uint64_t page)
+{
+	memcpy(d->memory + page, image + page, FAKE_PAGE);
+	memcpy(d->platter + page, image + page, FAKE_PAGE);
+}
+
+/* A new disk that holds what is in image, which fd of fake_disk_init() is, too. Nobody uses it. */
+__attribute__((unused)) static void fake_disk_rewind(struct fake_disk *d, const uint8_t *image,
+						     uint64_t seed, bool now)
+{
+	assert(d->nops == 0);
+	fake_ranges_clear(&d->unsynced);
+	for (uint64_t p = 0; p < d->disk.size / FAKE_PAGE; p++) {
+		if (d->touched[p])
+			fake_page_back(d, image, p * FAKE_PAGE);
+		d->touched[p] = 0;
+	}
+	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
+		fake_page_back(d, image, p);
+	memset(d->stamps, 0, d->disk.size / FAKE_PAGE * sizeof(*d->stamps));
+	d->random = seed;
+	d->now = now;
+	d->disk.align = now ? 1 : 4096;
+	d->stamp = d->count = d->fail_at = 0;
+	d->fail_all = d->cannot_discard = false;
+	d->reads = d->writes = d->syncs = d->discards = d->discarded = 0;
+	d->full_from = d->full_to = 0;
 }
 
 #endif
