@@ -298,6 +298,8 @@ static void open_again(struct volume *v)
 	}
 	for (unsigned i = 0; i < v->nservers; i++)
 		server_sync(v->servers[i]);
+	v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+				      volume_now(v) + START_WAIT_MS * NS_PER_MS);
 }
 
 static void open_done(struct volume *v)
@@ -396,13 +398,20 @@ static bool gather(struct resolve *r)
 	return true;
 }
 
-/* With the servers that are missing out, is every extent in question still whole enough? */
-static bool enough(struct resolve *r)
+/*
+ * With the servers that are missing out, is every extent still whole enough? One that is not may
+ * have prepared txs that nobody here knows of, and whoever comes late with one is left out as
+ * stale: more than the extent can miss.
+ */
+static bool enough(const struct volume *v)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		struct extent *x = r->found[i].x;
+	uint32_t all = (1u << v->shards) - 1;
 
-		if (x != NULL && (unsigned)__builtin_popcount(extent_usable(r->v, x)) < r->v->l.k)
+	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1)) {
+		uint32_t good = all & ~x->stale;
+
+		if (x->state == EXTENT_READY && (unsigned)__builtin_popcount(good) >= v->l.k &&
+		    (unsigned)__builtin_popcount(extent_usable(v, x)) < v->l.k)
 			return false;
 	}
 	return true;
@@ -422,7 +431,7 @@ static void resolve_start(struct volume *v)
 	}
 	v->resolve = r;
 	find_extents(v, r->found, r->n);
-	if (!enough(r)) {
+	if (!enough(v)) {
 		log_warn("volume %s: waits for more of its servers", v->name);
 		resolve_free(r);
 		v->config.env->ops->timer_set(v->config.env, &v->start_timer,

@@ -1,0 +1,88 @@
+/*
+ * Taking a volume over while servers are slow to come: volmgr waits for enough of them, and for
+ * those that break while it decides, and nothing that was flushed is lost by that.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "log.h"
+#include "stripe-world.h"
+#include "tap.h"
+
+const char *__asan_default_options(void); /* a killed engine's memory is given up */
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+/* Written and flushed, but not committed; then everything dies. */
+static struct world *after_a_power_cut(const struct world_geometry *g, bool flushed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	for (uint64_t at = 0; at < g->size; at += g->size / 8)
+		is_int(world_do(w, NBD_CMD_WRITE, 0, at, 256 << 10), 0, "a write");
+	if (flushed)
+		is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	world_kill(w);
+	return w;
+}
+
+static void nobody_is_there(const struct world_geometry *g)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_break(&w->cluster.servers[i], true);
+	world_open(w);
+	world_settle(w, 10000);
+	ok(!w->ready, "the volume waits while no server is there");
+	for (unsigned i = 0; i < w->cluster.n; i++) {
+		fake_server_return(&w->cluster.servers[i]);
+		world_settle(w, 2000);
+	}
+	world_settle(w, 5000);
+	ok(w->ready && w->ready_err == 0, "it starts when they have come, one after the other");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
+static void one_breaks(const struct world_geometry *g, int after)
+{
+	struct world *w = after_a_power_cut(g, false);
+
+	fake_server_break(&w->cluster.servers[0], false);
+	world_open(w);
+	w->cluster.servers[1].break_after = after;
+	world_settle(w, 5000);
+	fake_server_return(&w->cluster.servers[1]);
+	world_settle(w, 10000);
+	ok(w->ready && w->ready_err == 0, "the volume starts though a server broke meanwhile");
+	fake_server_return(&w->cluster.servers[0]);
+	world_settle(w, 5000);
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was acknowledged is there");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
+int main(void)
+{
+	static const struct world_geometry small = {1, 1, 4 << 10, 2, 4 << 20},
+					   large = {4, 2, 64 << 10, 6, 16 << 20};
+
+	log_init("stripe-start", LOG_LEVEL_ERROR);
+	nobody_is_there(&small);
+	nobody_is_there(&large);
+	for (int after = 1; after <= 8; after++)
+		one_breaks(&large, after);
+	return done_testing();
+}
