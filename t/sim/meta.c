@@ -1,0 +1,187 @@
+/*
+ * The metadata: a map of extents that is durable by whole batches. A batch that was not reported
+ * yet when its process dies may be there or not.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sim.h"
+#include "stripe/volume.h"
+
+#define META_EXTENTS_MAX 64
+#define PUT_LOW		 (200 * 1000ULL)
+#define PUT_HIGH	 (20 * NS_PER_MS)
+
+struct put {
+	struct event event;
+	struct meta *meta;
+	struct put *next;
+	uint64_t life;
+	struct extent_record *records;
+	int n;
+	bool removing;
+	void (*done)(void *arg, int err);
+	void *arg;
+};
+
+struct meta {
+	struct sim *sim;
+	uint32_t epoch;
+	struct proc *owner; /* of the newest epoch */
+	struct extent_record map[META_EXTENTS_MAX];
+	unsigned n;
+	struct put *puts; /* under way, oldest first */
+};
+
+struct meta *meta_new(struct sim *s)
+{
+	struct meta *m = world_alloc(sizeof(*m));
+
+	m->sim = s;
+	return m;
+}
+
+static void put_free(struct put *p)
+{
+	free(p->records);
+	free(p);
+}
+
+void meta_free(struct meta *m)
+{
+	while (m->puts != NULL) {
+		struct put *p = m->puts;
+
+		m->puts = p->next;
+		put_free(p);
+	}
+	free(m);
+}
+
+uint32_t meta_next_epoch(struct meta *m, struct proc *owner)
+{
+	m->owner = owner;
+	return ++m->epoch;
+}
+
+static void map_change(struct meta *m, const struct extent_record *r, bool removing)
+{
+	unsigned i = 0;
+
+	while (i < m->n && m->map[i].extent != r->extent)
+		i++;
+	if (removing) {
+		if (i < m->n)
+			m->map[i] = m->map[--m->n];
+		return;
+	}
+	assert(i < META_EXTENTS_MAX);
+	if (i == m->n)
+		m->n++;
+	m->map[i] = *r;
+	sim_note(m->sim, "extent", "meta", r->extent, r->stale);
+}
+
+static void put_take(struct put *p)
+{
+	struct put **at = &p->meta->puts;
+
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+}
+
+static void put_event(struct event *e)
+{
+	struct put *p = (struct put *)e;
+	struct proc *proc = e->proc;
+	int err = 0;
+
+	put_take(p);
+	if (p->meta->owner != proc)
+		err = -ESTALE;
+	for (int i = 0; i < p->n && err == 0; i++)
+		map_change(p->meta, &p->records[i], p->removing);
+	if (proc->life == p->life) {
+		proc_enter(proc);
+		p->done(p->arg, err);
+		proc_leave(proc);
+	}
+	put_free(p);
+}
+
+void meta_put(struct meta *m, struct proc *proc, const struct extent_record *records, int n,
+	      bool removing, void (*done)(void *arg, int err), void *arg)
+{
+	struct put *p = world_alloc(sizeof(*p)), **at = &m->puts;
+	uint64_t delay = sim_delay(m->sim, PUT_LOW, PUT_HIGH);
+
+	p->event = (struct event){.fn = put_event, .proc = proc};
+	p->meta = m;
+	p->life = proc->life;
+	p->records = world_malloc((size_t)n * sizeof(*records));
+	memcpy(p->records, records, (size_t)n * sizeof(*records));
+	p->n = n;
+	p->removing = removing;
+	p->done = done;
+	p->arg = arg;
+	while (*at != NULL) {
+		/* one thread writes them: they keep their order */
+		if ((*at)->event.at_ns > m->sim->now_ns + delay)
+			delay = (*at)->event.at_ns - m->sim->now_ns;
+		at = &(*at)->next;
+	}
+	*at = p;
+	sim_at(m->sim, &p->event, delay);
+}
+
+void meta_died(struct meta *m, struct proc *proc)
+{
+	bool happens = true;
+
+	for (struct put **at = &m->puts; *at != NULL;) {
+		struct put *p = *at;
+
+		if (p->event.proc != proc) {
+			at = &p->next;
+			continue;
+		}
+		sim_cancel(m->sim, &p->event);
+		*at = p->next;
+		/* a log: the first that is missing ends it */
+		happens = happens && sim_below(m->sim, 2) == 0;
+		for (int i = 0; i < p->n && happens && m->owner == proc; i++)
+			map_change(m, &p->records[i], p->removing);
+		put_free(p);
+	}
+}
+
+void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_record *r),
+	       void *arg)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		fn(arg, &m->map[i]);
+}
+
+unsigned meta_lost_most(const struct meta *m, uint32_t servers)
+{
+	unsigned most = 0, shards = m->sim->g.k + m->sim->g.m;
+
+	for (unsigned i = 0; i < m->n; i++) {
+		uint32_t lost = m->map[i].stale;
+
+		for (unsigned j = 0; j < shards; j++)
+			if ((servers >> m->map[i].shard[j].server & 1) != 0)
+				lost |= 1u << j;
+		if ((unsigned)__builtin_popcount(lost) > most)
+			most = (unsigned)__builtin_popcount(lost);
+	}
+	return most;
+}
+
+unsigned meta_stale_most(const struct meta *m)
+{
+	return meta_lost_most(m, 0);
+}

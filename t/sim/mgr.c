@@ -1,0 +1,425 @@
+/*
+ * A volume manager: what volmgr does around the NBD session and the stripe engine of one volume.
+ * Peers connect, prove themselves, come back after a break with a growing pause, and are cut when
+ * they do not answer; the front gives requests to the volume.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "nbd/client.h"
+#include "nbd/proto.h"
+#include "nbd/session.h"
+#include "sim.h"
+#include "stripe/volume.h"
+
+#define POOL_BYTES     (64u << 20)
+#define UNFLUSHED_MAX  (4u << 20)
+#define FLUSH_MS       1000
+#define GRACE_MS       300
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 2000
+#define NEGOTIATE_MS   5000
+#define CALL_MS	       2000 /* a call that is not answered for so long ends the connection */
+#define LOOK_MS	       500
+
+#define FRONT_FLAGS                                                                                \
+	(NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |                            \
+	 NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE |              \
+	 NBD_FLAG_SEND_FAST_ZERO)
+
+struct sim_peer {
+	struct peer peer; /* first */
+	struct mgr *mgr;
+	struct server *server;
+	struct stream *stream;
+	struct nbd_client *client;
+	struct io_timer timer; /* pause, or limit of the negotiation */
+	unsigned backoff_ms;
+};
+
+struct mgr {
+	struct proc proc; /* first */
+	struct buf_pool *pool;
+	struct volume *volume;
+	struct sim_peer peers[SIM_SERVERS_MAX];
+	struct nbd_session_config config;
+	struct io_timer look;
+	bool ready, stopping;
+	struct event ended; /* after an orderly stop */
+};
+
+static void peer_connect(struct sim_peer *sp);
+
+static void after(struct mgr *m, struct io_timer *t, uint64_t ms)
+{
+	fake_timer_set(&m->proc.env.env, t, m->proc.env.now_ns + ms * NS_PER_MS);
+}
+
+/* ---- peers --------------------------------------------------------------------------------- */
+
+static void peer_tell(struct sim_peer *sp, bool up)
+{
+	struct mgr *m = sp->mgr;
+
+	if (sp->peer.up == up)
+		return;
+	sim_note(m->proc.sim, up ? "peer up" : "peer down", m->proc.name, sp->peer.server, 0);
+	sp->peer.up = up;
+	if (m->volume != NULL)
+		volume_peer_changed(m->volume, &sp->peer);
+}
+
+static void peer_retry(struct io_timer *t)
+{
+	peer_connect((struct sim_peer *)((char *)t - offsetof(struct sim_peer, timer)));
+}
+
+static void peer_later(struct sim_peer *sp)
+{
+	sp->timer.fire = peer_retry;
+	after(sp->mgr, &sp->timer, sp->backoff_ms);
+	sp->backoff_ms = sp->backoff_ms * 2 < BACKOFF_MAX_MS ? sp->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+static void peer_late(struct io_timer *t)
+{
+	struct sim_peer *sp = (struct sim_peer *)((char *)t - offsetof(struct sim_peer, timer));
+
+	net_cut(sp->stream);
+}
+
+static void peer_ready(void *ctx, struct nbd_client *c)
+{
+	struct sim_peer *sp = ctx;
+	const struct nbd_client_peer *said = nbd_client_peer(c);
+	struct sim *s = sp->mgr->proc.sim;
+
+	sp->client = c;
+	fake_timer_cancel(&sp->mgr->proc.env.env, &sp->timer);
+	if (memcmp(said->store, server_store(sp->server), WEFT_UUID_BYTES) != 0)
+		sim_fail(s, "another store answers");
+	sp->backoff_ms = BACKOFF_MIN_MS;
+	memcpy(sp->peer.boot, said->boot, WEFT_UUID_BYTES);
+	peer_tell(sp, true);
+}
+
+static void peer_breaking(void *ctx, struct nbd_client *c)
+{
+	peer_tell(ctx, false);
+}
+
+static void peer_closed(void *ctx, struct nbd_client *c, int err, const char *why)
+{
+	struct sim_peer *sp = ctx;
+
+	sp->client = NULL;
+	sp->stream = NULL;
+	fake_timer_cancel(&sp->mgr->proc.env.env, &sp->timer);
+	peer_tell(sp, false);
+	peer_later(sp);
+}
+
+static const struct nbd_client_ops peer_client_ops = {
+	.ready = peer_ready,
+	.breaking = peer_breaking,
+	.closed = peer_closed,
+};
+
+static void peer_connected(void *arg, struct stream *stream)
+{
+	static const uint8_t secret[WEFT_SECRET_BYTES] = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+	struct sim_peer *sp = arg;
+	struct env *env = &sp->mgr->proc.env.env;
+
+	if (stream == NULL) {
+		peer_later(sp);
+		return;
+	}
+	sp->stream = stream;
+	sp->client = nbd_client_create(&peer_client_ops, sp, env, secret, stream);
+	sp->timer.fire = peer_late;
+	after(sp->mgr, &sp->timer, NEGOTIATE_MS);
+}
+
+static void peer_connect(struct sim_peer *sp)
+{
+	net_connect(&sp->mgr->proc, server_proc(sp->server), server_accept, peer_connected, sp);
+}
+
+static void peer_submit(struct peer *p, struct nbd_call *call)
+{
+	struct sim_peer *sp = (struct sim_peer *)p;
+
+	assert(p->up && sp->client != NULL);
+	nbd_client_submit(sp->client, call);
+}
+
+static const struct peer_ops peer_ops = {.submit = peer_submit};
+
+static void peers_look(struct io_timer *t)
+{
+	struct mgr *m = (struct mgr *)((char *)t - offsetof(struct mgr, look));
+
+	for (unsigned i = 0; i < m->proc.sim->g.servers; i++) {
+		struct sim_peer *sp = &m->peers[i];
+		uint64_t oldest;
+
+		if (sp->client == NULL || !sp->peer.up)
+			continue;
+		oldest = nbd_client_oldest_ns(sp->client);
+		if (oldest == 0 || m->proc.env.now_ns - oldest < CALL_MS * NS_PER_MS)
+			continue;
+		sim_note(m->proc.sim, "cuts", m->proc.name, sp->peer.server, 0);
+		peer_tell(sp, false);
+		net_cut(sp->stream);
+	}
+	after(m, t, LOOK_MS);
+}
+
+/* ---- erasure codes: constant, slow to make, partly outside of what we see of memory -------- */
+
+struct ec *__real_ec_create(enum ec_code code, unsigned k, unsigned m);
+struct ec *__wrap_ec_create(enum ec_code code, unsigned k, unsigned m);
+void __wrap_ec_destroy(struct ec *ec);
+
+struct ec *__wrap_ec_create(enum ec_code code, unsigned k, unsigned m)
+{
+	static struct ec *made[WEFT_K_MAX + 1][WEFT_M_MAX + 1];
+	struct heap *before = heap_use(NULL);
+
+	if (made[k][m] == NULL)
+		made[k][m] = __real_ec_create(code, k, m);
+	heap_use(before);
+	return made[k][m];
+}
+
+void __wrap_ec_destroy(struct ec *ec)
+{
+}
+
+/* ---- what the stripe engine asks ----------------------------------------------------------- */
+
+static int mgr_place(void *ctx, struct volume *v, unsigned count, unsigned up, uint32_t *servers)
+{
+	struct mgr *m = ctx;
+	struct sim *s = m->proc.sim;
+	unsigned from = sim_below(s, s->g.servers), n = 0, good = 0;
+
+	for (unsigned round = 0; round < 2; round++) { /* those that are up come first */
+		for (unsigned i = 0; i < s->g.servers && n < count; i++) {
+			struct sim_peer *sp = &m->peers[(from + i) % s->g.servers];
+
+			if (sp->peer.up == (round == 0))
+				servers[n++] = sp->peer.server;
+		}
+		good = round == 0 ? n : good;
+	}
+	return n == count && good >= up ? 0 : -EAGAIN;
+}
+
+static void mgr_extents_put(void *ctx, struct volume *v, const struct extent_record *records, int n,
+			    bool removing, void (*done)(void *arg, int err), void *arg)
+{
+	struct mgr *m = ctx;
+
+	meta_put(m->proc.sim->meta, &m->proc, records, n, removing, done, arg);
+}
+
+static struct peer *mgr_peer(void *ctx, uint32_t server)
+{
+	struct mgr *m = ctx;
+
+	return server >= 1 && server <= m->proc.sim->g.servers ? &m->peers[server - 1].peer : NULL;
+}
+
+static const struct volume_ops volume_ops = {
+	.place = mgr_place,
+	.extents_put = mgr_extents_put,
+	.peer = mgr_peer,
+};
+
+/* ---- the front ----------------------------------------------------------------------------- */
+
+static int front_open(void *ctx, struct nbd_session *session, const char *name, size_t len,
+		      bool info_only, struct nbd_export *out, const char **why)
+{
+	struct mgr *m = ctx;
+
+	if (len != 1 || name[0] != 'v')
+		return -ENOENT;
+	if (m->stopping)
+		return -ESHUTDOWN;
+	*out = (struct nbd_export){
+		.size = m->proc.sim->g.size,
+		.min_block = 1,
+		.pref_block = WEFT_BLOCK_BYTES,
+		.max_block = NBD_PAYLOAD_MAX,
+		.flags = FRONT_FLAGS,
+		.ctx = m,
+	};
+	return 0;
+}
+
+static void front_request(void *ctx, struct nbd_req *req)
+{
+	volume_submit(((struct mgr *)ctx)->volume, req);
+}
+
+static const struct nbd_server_ops front_ops = {.open = front_open, .request = front_request};
+
+void mgr_accept(struct proc *p, struct stream *stream)
+{
+	nbd_session_create(&((struct mgr *)p)->config, stream);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void mgr_ended(struct event *e)
+{
+	struct mgr *m = (struct mgr *)((char *)e - offsetof(struct mgr, ended));
+
+	if (!proc_alive(&m->proc))
+		return;
+	mgr_kill(m);
+	faults_mgr_ended(m->proc.sim->faults, m);
+}
+
+struct mgr *mgr_new(struct sim *s, unsigned number)
+{
+	struct mgr *m = world_alloc(sizeof(*m));
+	char name[16];
+
+	snprintf(name, sizeof(name), "volmgr-%u", number);
+	proc_init(s, &m->proc, name);
+	return m;
+}
+
+struct proc *mgr_proc(struct mgr *m)
+{
+	return &m->proc;
+}
+
+bool mgr_ready(const struct mgr *m)
+{
+	return proc_alive(&m->proc) && m->ready;
+}
+
+bool mgr_stopping(const struct mgr *m)
+{
+	return proc_alive(&m->proc) && m->stopping;
+}
+
+static void on_ready(void *arg, int err)
+{
+	struct mgr *m = arg;
+
+	sim_note(m->proc.sim, "runs", m->proc.name, (uint64_t)-err, 0);
+	if (err != 0)
+		return;
+	m->ready = true;
+	faults_mgr_ready(m->proc.sim->faults, m);
+}
+
+static void on_extent(void *arg, const struct extent_record *r)
+{
+	struct mgr *m = arg;
+
+	if (volume_add_extent(m->volume, r) != 0)
+		sim_fail(m->proc.sim, "an extent of the metadata is refused");
+}
+
+static void mgr_make_volume(struct mgr *m)
+{
+	const struct geometry *g = &m->proc.sim->g;
+	struct volume_config config = {
+		.id = 7,
+		.name = "v",
+		.size = g->size,
+		.k = g->k,
+		.m = g->m,
+		.code = g->m == 0 ? EC_NONE : ec_best_code(),
+		.unit_bytes = g->unit,
+		.epoch = meta_next_epoch(m->proc.sim->meta, &m->proc),
+		.unflushed_max = UNFLUSHED_MAX,
+		.flush_ms = FLUSH_MS,
+		.grace_ms = GRACE_MS,
+		.ops = &volume_ops,
+		.ctx = m,
+		.env = &m->proc.env.env,
+		.pool = m->pool,
+	};
+
+	m->volume = volume_create(&config);
+	if (m->volume == NULL)
+		sim_fail(m->proc.sim, "no volume");
+	meta_each(m->proc.sim->meta, on_extent, m);
+}
+
+void mgr_start(struct mgr *m)
+{
+	struct env *env = &m->proc.env.env;
+
+	proc_start(&m->proc);
+	m->ready = m->stopping = false;
+	m->volume = NULL;
+	m->ended = (struct event){.fn = mgr_ended, .proc = &m->proc};
+	memset(m->peers, 0, sizeof(m->peers));
+	proc_enter(&m->proc);
+	m->pool = buf_pool_create(POOL_BYTES, 0);
+	m->config = (struct nbd_session_config){
+		.ops = &front_ops, .ctx = m, .env = env, .pool = m->pool, .peer_name = "client"};
+	for (unsigned i = 0; i < m->proc.sim->g.servers; i++) {
+		struct sim_peer *sp = &m->peers[i];
+
+		sp->peer.ops = &peer_ops;
+		sp->peer.server = i + 1;
+		sp->mgr = m;
+		sp->server = m->proc.sim->servers[i];
+		sp->backoff_ms = BACKOFF_MIN_MS;
+	}
+	mgr_make_volume(m);
+	for (unsigned i = 0; i < m->proc.sim->g.servers; i++)
+		peer_connect(&m->peers[i]);
+	m->look = (struct io_timer){.fire = peers_look};
+	after(m, &m->look, LOOK_MS);
+	volume_start(m->volume, on_ready, m);
+	proc_leave(&m->proc);
+	net_returned(&m->proc);
+}
+
+void mgr_kill(struct mgr *m)
+{
+	struct sim *s = m->proc.sim;
+
+	sim_cancel(s, &m->ended);
+	proc_kill(&m->proc);
+	m->volume = NULL;
+	m->ready = false;
+	meta_died(s->meta, &m->proc);
+	net_died(&m->proc, sim_below(s, 2) == 0);
+}
+
+static void on_stopped(void *arg, int err)
+{
+	struct mgr *m = arg;
+
+	sim_note(m->proc.sim, "stopped", m->proc.name, (uint64_t)-err, 0);
+	volume_free(m->volume);
+	m->volume = NULL;
+	if (!m->ended.queued)
+		sim_at(m->proc.sim, &m->ended, 1000);
+}
+
+void mgr_stop(struct mgr *m)
+{
+	if (m->stopping || m->volume == NULL)
+		return;
+	proc_enter(&m->proc);
+	m->stopping = true;
+	m->ready = false;
+	volume_stop(m->volume, on_stopped, m);
+	proc_leave(&m->proc);
+}

@@ -1,0 +1,196 @@
+/*
+ * A storage server: what nbdsrv does around the NBD session and the store. It listens when the
+ * store is open, serves the private export to those who know the secret, and that is all.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "nbd/auth.h"
+#include "nbd/proto.h"
+#include "nbd/session.h"
+#include "sim-disk.h"
+
+#define POOL_BYTES (96u << 20)
+#define LOG_BYTES  (8u << 20)
+
+struct server {
+	struct proc proc; /* first */
+	struct sim_disk *disk;
+	struct nbd_auth_config auth;
+	struct nbd_session_config config;
+	struct buf_pool *pool;
+	struct store *store;
+	bool serves;
+	bool full; /* the file system has nothing left */
+};
+
+/* An empty store, made once. */
+static struct {
+	int fd;
+	const uint8_t *image;
+	struct store_info info;
+} blank = {.fd = -1};
+
+static void blank_make(void)
+{
+	struct store_format_options opt = {.size_bytes = STORE_MIN_BYTES, .log_bytes = LOG_BYTES};
+	const char *why = "no memory";
+
+	memset(opt.cluster, 'c', sizeof(opt.cluster));
+	memset(opt.store, 's', sizeof(opt.store));
+	blank.fd = memfd_create("store", 0);
+	if (blank.fd < 0 || store_format(blank.fd, &opt, &why) < 0 ||
+	    store_probe(blank.fd, &blank.info, &why) < 0) {
+		fprintf(stderr, "# cannot make a store: %s\n", why);
+		abort();
+	}
+	blank.image = mmap(NULL, STORE_MIN_BYTES, PROT_READ, MAP_SHARED, blank.fd, 0);
+	assert(blank.image != MAP_FAILED);
+}
+
+/* ---- what session and store ask ------------------------------------------------------------ */
+
+static int sv_open(void *ctx, struct nbd_session *session, const char *name, size_t len,
+		   bool info_only, struct nbd_export *out, const char **why)
+{
+	if (!nbd_session_authenticated(session) || len != strlen(WEFT_STORE_EXPORT) ||
+	    memcmp(name, WEFT_STORE_EXPORT, len) != 0)
+		return -ENOENT;
+	*out = (struct nbd_export){
+		.size = blank.info.slots * WEFT_SHARD_BYTES,
+		.min_block = 1,
+		.pref_block = WEFT_BLOCK_BYTES,
+		.max_block = NBD_PAYLOAD_MAX,
+		.flags = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN,
+		.private_cmds = true,
+		.ctx = ctx,
+	};
+	return 0;
+}
+
+static void sv_request(void *ctx, struct nbd_req *req)
+{
+	struct server *sv = ctx;
+
+	store_request(sv->store, req);
+}
+
+static const struct nbd_server_ops sv_ops = {.open = sv_open, .request = sv_request};
+
+static uint64_t sv_real_free(void *ctx)
+{
+	return ((struct server *)ctx)->full ? 0 : UINT64_MAX;
+}
+
+static void sv_ready(void *ctx, int err, const char *why)
+{
+	struct server *sv = ctx;
+
+	if (err != 0)
+		sim_fail(sv->proc.sim, "%s: its store does not open: %s", sv->proc.name,
+			 why != NULL ? why : "damaged");
+	sim_note(sv->proc.sim, "serves", sv->proc.name, 0, 0);
+	sv->serves = true;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+struct server *server_new(struct sim *s, unsigned number)
+{
+	struct server *sv = world_alloc(sizeof(*sv));
+	char name[16];
+
+	if (blank.fd < 0)
+		blank_make();
+	snprintf(name, sizeof(name), "server-%u", number);
+	proc_init(s, &sv->proc, name);
+	sv->disk = sim_disk_new(&sv->proc, blank.fd, blank.image, &blank.info);
+	memset(sv->auth.secret, 'k', sizeof(sv->auth.secret));
+	memset(sv->auth.cluster, 'c', sizeof(sv->auth.cluster));
+	memset(sv->auth.store, 's', sizeof(sv->auth.store));
+	sv->auth.store[0] = (uint8_t)number;
+	return sv;
+}
+
+void server_reset(struct server *sv, struct sim *s)
+{
+	char name[16];
+
+	memcpy(name, sv->proc.name, sizeof(name));
+	if (proc_alive(&sv->proc))
+		heap_drop(&sv->proc.heap);
+	proc_init(s, &sv->proc, name);
+	sim_disk_reset(sv->disk, &blank.info, sim_random(s), sim_below(s, 3) == 0);
+	sv->serves = sv->full = false;
+}
+
+struct proc *server_proc(struct server *sv)
+{
+	return &sv->proc;
+}
+
+const uint8_t *server_store(const struct server *sv)
+{
+	return sv->auth.store;
+}
+
+bool server_serves(const struct server *sv)
+{
+	return proc_alive(&sv->proc) && sv->serves;
+}
+
+void server_set_full(struct server *sv, bool full)
+{
+	sv->full = full;
+}
+
+void server_start(struct server *sv)
+{
+	struct store_config config = {
+		.info = blank.info,
+		.meta = sim_disk_map(sv->disk),
+		.env = &sv->proc.env.env,
+		.real_free = sv_real_free,
+		.ctx = sv,
+	};
+
+	proc_start(&sv->proc);
+	sv->serves = false;
+	config.disk = sim_disk_open(sv->disk);
+	proc_enter(&sv->proc);
+	config.env->ops->random(config.env, sv->auth.boot, sizeof(sv->auth.boot));
+	config.pool = sv->pool = buf_pool_create(POOL_BYTES, 0);
+	sv->config = (struct nbd_session_config){
+		.ops = &sv_ops,
+		.ctx = sv,
+		.env = config.env,
+		.pool = sv->pool,
+		.auth = &sv->auth,
+		.peer_name = "volmgr",
+	};
+	sv->store = store_open(&config, sv_ready, sv);
+	proc_leave(&sv->proc);
+	net_returned(&sv->proc);
+}
+
+void server_kill(struct server *sv, bool power)
+{
+	sim_note(sv->proc.sim, power ? "loses power" : "is killed", sv->proc.name, 0, 0);
+	proc_kill(&sv->proc);
+	sim_disk_died(sv->disk, power);
+	net_died(&sv->proc, power);
+	sv->serves = false;
+}
+
+void server_accept(struct proc *p, struct stream *stream)
+{
+	struct server *sv = (struct server *)p;
+
+	if (sv->serves)
+		nbd_session_create(&sv->config, stream);
+}
