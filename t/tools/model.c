@@ -24,6 +24,16 @@ int model_init(struct model *m, uint64_t size, bool lossy)
 	return 0;
 }
 
+static void before_drop(struct block *b)
+{
+	while (b->before != NULL) {
+		struct alt *next = b->before->next;
+
+		free(b->before);
+		b->before = next;
+	}
+}
+
 /* Forget older contents up to stamp. A doubt stays: a flush does not tell which of two it made
  * durable. */
 static void alts_drop(struct model *m, struct block *b, uint64_t stamp, bool doubts)
@@ -45,8 +55,10 @@ static void alts_drop(struct model *m, struct block *b, uint64_t stamp, bool dou
 
 void model_free(struct model *m)
 {
-	for (uint64_t i = 0; m->blocks != NULL && i < m->size / BLOCK_BYTES; i++)
+	for (uint64_t i = 0; m->blocks != NULL && i < m->size / BLOCK_BYTES; i++) {
 		alts_drop(m, &m->blocks[i], UINT64_MAX, true);
+		before_drop(&m->blocks[i]);
+	}
 	free(m->mirror);
 	free(m->blocks);
 }
@@ -83,8 +95,7 @@ void model_unlock(struct model *m, uint64_t offset, uint32_t len, bool write)
 		if (write) {
 			m->blocks[i].writer = false;
 		} else if (--m->blocks[i].readers == 0) {
-			free(m->blocks[i].before);
-			m->blocks[i].before = NULL;
+			before_drop(&m->blocks[i]);
 		}
 	}
 }
@@ -158,6 +169,24 @@ static struct alt *alt_add(struct model *m, uint64_t number, const uint8_t *data
 	return a;
 }
 
+/* What readers under way may still see. No second change begins while they read. */
+static void before_keep(struct model *m, uint64_t number)
+{
+	struct block *b = &m->blocks[number];
+
+	before_drop(b);
+	b->before = alt_new(m, mirror_block(m, number));
+	for (const struct alt *a = b->alts; a != NULL; a = a->next) {
+		struct alt *copy;
+
+		if (!a->doubt)
+			continue;
+		copy = alt_new(m, a->data);
+		copy->next = b->before;
+		b->before = copy;
+	}
+}
+
 /* The change leaves nothing of what the block was. */
 static bool covers(const struct change_range *c, uint64_t number)
 {
@@ -169,6 +198,8 @@ void model_acknowledge(struct model *m, const struct change_range *c, bool durab
 {
 	m->stamp++;
 	for (uint64_t i = first_block(c->offset); i < end_block(c->offset, c->len); i++) {
+		if (m->blocks[i].readers > 0)
+			before_keep(m, i);
 		if (m->lossy && durable)
 			alts_drop(m, &m->blocks[i], UINT64_MAX, covers(c, i));
 		else if (m->lossy)
@@ -176,10 +207,6 @@ void model_acknowledge(struct model *m, const struct change_range *c, bool durab
 		for (struct alt *a = m->blocks[i].alts; a != NULL; a = a->next)
 			if (a->doubt)
 				overlay(a->data, i, c); /* whichever it was, it has this now */
-		if (m->blocks[i].readers > 0) {
-			free(m->blocks[i].before);
-			m->blocks[i].before = alt_new(m, mirror_block(m, i));
-		}
 		overlay(mirror_block(m, i), i, c);
 	}
 }
@@ -230,24 +257,35 @@ static void tell(struct model *m, uint64_t number, const uint8_t *got, uint32_t 
 		(unsigned long long)(w & 0xffffffff) * 8);
 }
 
-static bool may_be_seen(struct model *m, uint64_t number, const uint8_t *got, uint32_t skip,
-			uint32_t len, uint64_t stamp, const struct change_range *const *inflight)
+/* The content, or that with one of the changes under way. */
+static bool seen_over(const uint8_t *data, uint64_t number, const uint8_t *got, uint32_t skip,
+		      uint32_t len, const struct change_range *const *inflight)
 {
 	uint8_t block[BLOCK_BYTES];
-	const struct alt *before = m->blocks[number].before;
 
-	if (before != NULL && before->stamp > stamp && memcmp(before->data + skip, got, len) == 0)
+	if (memcmp(data + skip, got, len) == 0)
 		return true;
-	for (const struct alt *a = m->blocks[number].alts; a != NULL; a = a->next)
-		if (a->doubt && memcmp(a->data + skip, got, len) == 0)
-			return true;
 	for (; inflight != NULL && *inflight != NULL; inflight++) {
-		memcpy(block, mirror_block(m, number), BLOCK_BYTES);
+		memcpy(block, data, BLOCK_BYTES);
 		overlay(block, number, *inflight);
 		if (memcmp(block + skip, got, len) == 0)
 			return true;
 	}
 	return false;
+}
+
+static bool may_be_seen(struct model *m, uint64_t number, const uint8_t *got, uint32_t skip,
+			uint32_t len, uint64_t stamp, const struct change_range *const *inflight)
+{
+	const struct block *b = &m->blocks[number];
+
+	for (const struct alt *a = b->before; a != NULL; a = a->next)
+		if (a->stamp > stamp && memcmp(a->data + skip, got, len) == 0)
+			return true;
+	for (const struct alt *a = b->alts; a != NULL; a = a->next)
+		if (a->doubt && seen_over(a->data, number, got, skip, len, inflight))
+			return true;
+	return seen_over(mirror_block(m, number), number, got, skip, len, inflight);
 }
 
 /* The block is one of what it may be, and will be that. */

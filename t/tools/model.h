@@ -21,7 +21,7 @@ struct alt {
 
 struct block {
 	struct alt *alts;
-	struct alt *before; /* what readers that began before its last change may still see */
+	struct alt *before; /* contents that readers from before its last change may still see */
 	uint16_t readers;   /* requests that read it */
 	bool writer;	    /* a request changes it */
 };
