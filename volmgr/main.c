@@ -45,6 +45,7 @@ struct main_options {
 	uint64_t cache_bytes;
 	unsigned spin_us;
 	uint64_t scrub_days;
+	uint64_t server_timeout_ms;
 	int ready_fd;
 	enum log_level level;
 };
@@ -58,6 +59,7 @@ static struct main_options opts = {
 	.cache_bytes = CACHE_DEFAULT,
 	.spin_us = URING_SPIN_US_DEFAULT,
 	.scrub_days = SCRUB_DAYS_DEFAULT,
+	.server_timeout_ms = SERVER_TIMEOUT_MS,
 	.ready_fd = -1,
 	.level = LOG_LEVEL_INFO,
 };
@@ -146,6 +148,12 @@ static int opt_spin(void *ctx, const char *value, const char **why)
 	return err;
 }
 
+static int opt_server_timeout(void *ctx, const char *value, const char **why)
+{
+	return opt_number(value, 100, 600000, &opts.server_timeout_ms, why,
+			  "give a number of milliseconds from 100 to 600000");
+}
+
 static int opt_scrub_interval(void *ctx, const char *value, const char **why)
 {
 	return opt_number(value, 0, SCRUB_DAYS_MAX, &opts.scrub_days, why,
@@ -196,6 +204,8 @@ static const struct conf_option options[] = {
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
 	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (40)", false,
 	 opt_spin},
+	{"server-timeout", "MS", "a server that is silent for so long counts as gone (2000)", false,
+	 opt_server_timeout},
 	{"scrub-interval", "DAYS", "scrub each volume this often (14); 0: only on demand", false,
 	 opt_scrub_interval},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
@@ -577,6 +587,7 @@ static void init_cluster(void)
 	pthread_mutex_init(&cluster.lock, NULL);
 	cluster.started_s = clock_ns() / NS_PER_S;
 	cluster.www = opts.www;
+	cluster.server_timeout_ms = opts.server_timeout_ms;
 	if (getrandom(&cluster.seed, sizeof(cluster.seed), 0) != sizeof(cluster.seed) ||
 	    cluster.seed == 0)
 		cluster.seed = clock_ns() | 1;

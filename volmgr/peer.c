@@ -1,8 +1,13 @@
 /*
  * Peers: a data thread's connections to the servers. Each connects, proves itself, checks that the
  * store is the one that the cluster knows under that number, and comes back after a break with a
- * growing pause. A server that takes a call and does not answer it is as good as gone: after a time
- * the connection is cut, so that the volumes can go on without it.
+ * growing pause.
+ *
+ * A server that takes calls and says nothing is as good as gone: when no byte came for the
+ * cluster's server_timeout_ms though calls wait, the connection is cut, so that the volumes can go
+ * on without it. A disk may be slower than that, so it is asked for a sign of life meanwhile, which
+ * needs no disk; a single call may take CALL_TIMEOUT_MS then. Only what was measured in time
+ * counts: when this thread itself was late, everybody gets another round.
  */
 #include "config.h"
 
@@ -22,7 +27,7 @@
 #define BACKOFF_MAX_MS	2000
 #define NEGOTIATE_MS	5000
 #define CALL_TIMEOUT_MS 30000
-#define DEADLINE_MS	5000 /* how often calls are looked at */
+#define DEADLINE_PARTS	8 /* calls are looked at so often within the time-out */
 
 struct wpeer {
 	struct peer peer; /* first: what the engine sees */
@@ -46,7 +51,11 @@ struct wpeer {
 	struct weft_stat stat_wire;
 	struct iovec stat_iov;
 	struct peer_stats *stats; /* not NULL: stat_call is under way for it */
-	struct wpeer *next;	  /* the worker's retired ones, which engines may still point at */
+	struct nbd_call ping_call;
+	struct weft_stat ping_wire;
+	struct iovec ping_iov;
+	bool pinging;
+	struct wpeer *next; /* the worker's retired ones, which engines may still point at */
 };
 
 static void wpeer_connect(struct wpeer *wp);
@@ -326,25 +335,63 @@ static void wpeer_submit(struct peer *p, struct nbd_call *call)
 
 static const struct peer_ops wpeer_ops = {.submit = wpeer_submit};
 
-/* Cut connections whose oldest call waits too long. */
+static void wpeer_pinged(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, ping_call));
+
+	wp->pinging = false;
+}
+
+static void wpeer_ping(struct wpeer *wp)
+{
+	if (wp->pinging)
+		return;
+	wp->pinging = true;
+	wp->ping_iov = (struct iovec){&wp->ping_wire, sizeof(wp->ping_wire)};
+	wp->ping_call = (struct nbd_call){
+		.type = WEFT_CMD_STAT,
+		.cmd = {.reply_len = sizeof(struct weft_stat)},
+		.in = &wp->ping_iov,
+		.nin = 1,
+		.done = wpeer_pinged,
+	};
+	nbd_client_submit(wp->client, &wp->ping_call);
+}
+
+static void wpeer_check_deadline(struct wpeer *wp, uint64_t now)
+{
+	uint64_t limit = wp->worker->cluster->server_timeout_ms * NS_PER_MS;
+	uint64_t oldest = nbd_client_oldest_ns(wp->client);
+	uint64_t heard = nbd_client_heard_ns(wp->client);
+	uint64_t since = heard > oldest ? heard : oldest;
+
+	if (oldest == 0 || now < since)
+		return;
+	if (now - since >= limit || now - oldest >= CALL_TIMEOUT_MS * NS_PER_MS) {
+		unsigned long long ms = (now - (now - since >= limit ? since : oldest)) / NS_PER_MS;
+
+		wpeer_cut(wp, "it did not answer for %llu ms", ms);
+	} else if (now - since >= limit / 4) {
+		wpeer_ping(wp);
+	}
+}
+
+/* Cut connections to servers that do not answer. */
 static void peers_check_deadlines(struct io_timer *t)
 {
 	struct worker *w = (struct worker *)((char *)t - offsetof(struct worker, deadline));
-	uint64_t now = w->env->ops->now_ns(w->env), oldest;
+	uint64_t part = w->cluster->server_timeout_ms * NS_PER_MS / DEADLINE_PARTS;
+	uint64_t now = w->env->ops->now_ns(w->env);
+	bool late = now > w->deadline_due_ns + part;
 
-	for (uint32_t i = 0; i < w->npeers; i++) {
+	for (uint32_t i = 0; i < w->npeers && !late; i++) {
 		struct wpeer *wp = w->peers[i];
 
-		if (wp == NULL || wp->client == NULL || !wp->peer.up)
-			continue;
-		oldest = nbd_client_oldest_ns(wp->client);
-		if (oldest == 0 || now - oldest < CALL_TIMEOUT_MS * NS_PER_MS)
-			continue;
-		log_warn("server %s has not answered for %d s: cutting its connection", wp->name,
-			 CALL_TIMEOUT_MS / 1000);
-		wpeer_cut(wp, "it did not answer for %d s", CALL_TIMEOUT_MS / 1000);
+		if (wp != NULL && wp->client != NULL && wp->peer.up)
+			wpeer_check_deadline(wp, now);
 	}
-	w->env->ops->timer_set(w->env, &w->deadline, now + DEADLINE_MS * NS_PER_MS);
+	w->deadline_due_ns = now + part;
+	w->env->ops->timer_set(w->env, &w->deadline, w->deadline_due_ns);
 }
 
 struct peer *wpeer_find(struct worker *w, uint32_t server)
@@ -404,8 +451,8 @@ void peer_add_run(struct task *t)
 	wpeer_connect(wp);
 	if (w->deadline.at_ns == 0) {
 		w->deadline.fire = peers_check_deadlines;
-		w->env->ops->timer_set(w->env, &w->deadline,
-				       w->env->ops->now_ns(w->env) + DEADLINE_MS * NS_PER_MS);
+		w->deadline_due_ns = w->env->ops->now_ns(w->env);
+		w->env->ops->timer_set(w->env, &w->deadline, w->deadline_due_ns);
 	}
 	task_finish(t, 0);
 }

@@ -45,6 +45,7 @@
 #define GRACE_MS	   300 /* a server may be away so long before writes leave it out */
 #define SEND_TIMEOUT_MS	   30000
 #define CONNECT_TIMEOUT_MS 3000
+#define SERVER_TIMEOUT_MS  2000
 #define HEALTH_MS	   5000
 #define STOP_TIMEOUT_MS	   20000
 #define PLACED_RECENTLY_NS (10 * NS_PER_S)
@@ -180,6 +181,7 @@ struct worker {
 	struct uring_listener *listeners[LISTENERS_MAX];
 	unsigned nlisteners;
 	struct io_timer deadline;
+	uint64_t deadline_due_ns;
 	struct task *quitting; /* finish it when all connections are closed */
 	unsigned open_conns, open_peers;
 	/* the control thread's */
@@ -202,6 +204,7 @@ struct cluster {
 	unsigned nworkers;
 	uint64_t started_s;			   /* CLOCK_MONOTONIC */
 	const char *www;			   /* folder of the web page */
+	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
 	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */
 	unsigned nlisten;

@@ -40,7 +40,8 @@ struct nbd_client {
 	uint8_t secret[WEFT_SECRET_BYTES];
 	struct nbd_client_peer peer;
 	struct io_timer timer;
-	int err; /* why the connection ends; 0: in order, or the transport knows */
+	uint64_t heard_ns; /* when bytes last came */
+	int err;	   /* why the connection ends; 0: in order, or the transport knows */
 	char why[CLIENT_TEXT_MAX];
 
 	/* input */

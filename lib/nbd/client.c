@@ -173,6 +173,11 @@ uint64_t nbd_client_oldest_ns(const struct nbd_client *c)
 	return c->head != NULL ? c->head->start_ns : 0;
 }
 
+uint64_t nbd_client_heard_ns(const struct nbd_client *c)
+{
+	return c->heard_ns;
+}
+
 /* ---- output -------------------------------------------------------------------------------- */
 
 /* Piece p of a call: its header, then the caller's memory. False: there is no p. */
@@ -398,6 +403,8 @@ static int client_parse(struct nbd_client *c)
 static int client_received(void *engine, size_t n)
 {
 	struct nbd_client *c = engine;
+
+	c->heard_ns = c->env->ops->now_ns(c->env);
 
 	if (c->state >= CLIENT_CLOSING)
 		return 0;

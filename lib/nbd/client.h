@@ -90,6 +90,8 @@ const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c);
 void nbd_client_submit(struct nbd_client *c, struct nbd_call *call);
 /* The start of the oldest call that waits, in env time; 0: none. For deadlines. */
 uint64_t nbd_client_oldest_ns(const struct nbd_client *c);
+/* When bytes last came from the server, in env time; 0: never. For deadlines, too. */
+uint64_t nbd_client_heard_ns(const struct nbd_client *c);
 /* Send NBD_CMD_DISC and close. */
 void nbd_client_close(struct nbd_client *c);
 
