@@ -257,6 +257,19 @@ void http_stream_drained(struct http_request *r, void (*fn)(void *arg), void *ar
 	p->drained_arg = arg;
 }
 
+void http_stream_abort(struct http_request *r)
+{
+	struct http_pending *p = (struct http_pending *)r;
+	struct evhttp_connection *conn;
+
+	if (p->ev != NULL) {
+		conn = evhttp_request_get_connection(p->ev);
+		evhttp_connection_set_closecb(conn, NULL, NULL);
+		evhttp_connection_free(conn);
+	}
+	http_free(p);
+}
+
 void http_stream_end(struct http_request *r)
 {
 	struct http_pending *p = (struct http_pending *)r;
@@ -323,6 +336,7 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	p->server = s;
 	p->ev = ev;
 	p->r.method = http_method(ev);
+	p->r.head = evhttp_request_get_command(ev) == EVHTTP_REQ_HEAD;
 	p->r.body_len = evbuffer_get_length(in);
 	p->r.body = p->r.body_len > 0 ? evbuffer_pullup(in, -1) : NULL;
 	http_peer_text(ev, p->peer);

@@ -32,6 +32,7 @@ enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_
  * left out. */
 struct http_request {
 	enum http_method method;
+	bool head; /* HEAD: pieces that are written are not sent, and never drained */
 	char path[HTTP_PATH_MAX]; /* decoded, starts with a slash, no query */
 	const void *body;
 	size_t body_len;
@@ -78,6 +79,9 @@ size_t http_stream_waiting(const struct http_request *r);
 /* Once, when all that was written has gone out. */
 void http_stream_drained(struct http_request *r, void (*fn)(void *arg), void *arg);
 void http_stream_end(struct http_request *r);
+/* In place of that, when the answer cannot be finished: the connection ends, so that the client
+ * sees it. */
+void http_stream_abort(struct http_request *r);
 
 /* Serve a listening socket, which is taken over. NULL: out of memory. */
 struct http_server *http_serve(struct event_base *base, int fd,

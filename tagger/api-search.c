@@ -34,15 +34,17 @@ void api_status(struct tagger *t, struct http_request *r)
 	json_t *body;
 
 	scan_get_progress(t->scan, &p);
-	body = json_pack(
-		"{s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}",
-		"dir", api_text(t->tree.dir, strlen(t->tree.dir)), "follows", watch_name(t->watch),
-		"walking", p.walking, "stuck", ix->stuck, "files", (json_int_t)ix->nfiles,
-		"folders", (json_int_t)ix->nfolders, "bytes", (json_int_t)ix->bytes, "tags",
-		(json_int_t)(ix->ntags > 0 ? ix->ntags - 1 : 0), "seen", (json_int_t)p.seen,
-		"waiting", (json_int_t)p.waiting, "done", (json_int_t)p.done, "failed",
-		(json_int_t)ix->nfailed, "overflows", (json_int_t)p.overflows, "files_per_s",
-		p.files_per_s, "seconds_left", p.left_s, "workers", status_pool(t));
+	body = json_pack("{s:o, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			 "s:f, s:f, s:o}",
+			 "dir", api_text(t->tree.dir, strlen(t->tree.dir)), "follows",
+			 watch_name(t->watch), "walking", p.walking, "idle", scan_is_idle(t->scan),
+			 "stuck", ix->stuck, "files", (json_int_t)ix->nfiles, "folders",
+			 (json_int_t)ix->nfolders, "bytes", (json_int_t)ix->bytes, "tags",
+			 (json_int_t)(ix->ntags > 0 ? ix->ntags - 1 : 0), "seen",
+			 (json_int_t)p.seen, "waiting", (json_int_t)p.waiting, "done",
+			 (json_int_t)p.done, "failed", (json_int_t)ix->nfailed, "overflows",
+			 (json_int_t)p.overflows, "files_per_s", p.files_per_s, "seconds_left",
+			 p.left_s, "workers", status_pool(t));
 	api_json(r, 200, body);
 }
 

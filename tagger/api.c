@@ -22,11 +22,29 @@ static const struct api_route {
 	const char *path;
 	api_handler *handle;
 } routes[] = {
-	{HTTP_GET, "/status", api_status},	   {HTTP_GET, "/search", api_search},
-	{HTTP_GET, "/suggest", api_suggest},	   {HTTP_GET, "/file", api_file_get},
-	{HTTP_GET, "/folder", api_folder},	   {HTTP_GET, "/tags", api_tags_list},
-	{HTTP_GET, "/neighbours", api_neighbours}, {HTTP_GET, "/graph", api_graph},
+	{HTTP_GET, "/status", api_status},
+	{HTTP_GET, "/search", api_search},
+	{HTTP_GET, "/suggest", api_suggest},
+	{HTTP_GET, "/file", api_file_get},
+	{HTTP_GET, "/folder", api_folder},
+	{HTTP_GET, "/tags", api_tags_list},
+	{HTTP_GET, "/neighbours", api_neighbours},
+	{HTTP_GET, "/graph", api_graph},
 	{HTTP_POST, "/file/tags", api_file_tags},
+	{HTTP_GET, "/content", api_content},
+	{HTTP_GET, "/thumbnail", api_thumbnail},
+	{HTTP_GET, "/sprite", api_sprite},
+	{HTTP_GET, "/archive", api_archive},
+	{HTTP_GET, "/events", api_events},
+	{HTTP_GET, "/export", api_export},
+	{HTTP_POST, "/tags/rename", api_tags_rename},
+	{HTTP_DELETE, "/tags", api_tags_delete},
+	{HTTP_POST, "/mkdir", api_mkdir},
+	{HTTP_POST, "/move", api_move},
+	{HTTP_DELETE, "/file", api_delete},
+	{HTTP_GET, "/upload", api_upload_get},
+	{HTTP_PUT, "/upload", api_upload_put},
+	{HTTP_DELETE, "/upload", api_upload_delete},
 };
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -154,6 +172,33 @@ json_t *api_href(const char *path)
 	json = json_stringn(out, (size_t)(to - out));
 	free(out);
 	return json;
+}
+
+static int api_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int api_decode(const char *text, size_t len, char *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (n + 1 >= max)
+			return -1;
+		if (text[i] == '%' && i + 2 < len && api_hex(text[i + 1]) >= 0 &&
+		    api_hex(text[i + 2]) >= 0) {
+			out[n++] = (char)(api_hex(text[i + 1]) * 16 + api_hex(text[i + 2]));
+			i += 2;
+		} else {
+			out[n++] = text[i] == '+' ? ' ' : text[i];
+		}
+	}
+	out[n] = '\0';
+	return (int)n;
 }
 
 bool api_number(struct http_request *r, const char *name, uint32_t def, uint32_t max, uint32_t *out)

@@ -426,10 +426,16 @@ static int serve(const char *dir)
 	if (!opts.once)
 		start_http();
 	start_parts();
+	if (events_create(&tagger) != 0)
+		die("out of memory");
+	if (faccessat(tagger.tree.root_fd, TREE_OWN "/trash", F_OK, 0) == 0)
+		trash_empty(&tagger.tree);
+	tags_start(&tagger);
 	scan_all(tagger.scan);
 	ready_done(opts.ready_fd);
 	control_run(tagger.control);
 	control_timer_free(progress_timer);
+	events_destroy(&tagger);
 	http_server_free(tagger.http_local);
 	http_server_free(tagger.http_public);
 	watch_destroy(tagger.watch);

@@ -6,6 +6,7 @@
 #define WEFT_TAGGER_TAGGER_H
 
 #include <jansson.h>
+#include <sys/stat.h>
 
 #include "control.h"
 #include "http.h"
@@ -57,6 +58,8 @@ void api_errno(struct http_request *r, int err, const char *what);
 json_t *api_text(const char *text, size_t len);
 /* Percent-encoded, exactly: what "path" in a query takes. */
 json_t *api_href(const char *path);
+/* Percent-decoding: the length without the NUL that ends it, or -1. */
+int api_decode(const char *text, size_t len, char *out, size_t max);
 /* A number in the query; def when there is none. False: answered. */
 bool api_number(struct http_request *r, const char *name, uint32_t def, uint32_t max,
 		uint32_t *out);
@@ -81,5 +84,54 @@ void api_tags_list(struct tagger *t, struct http_request *r);
 void api_neighbours(struct tagger *t, struct http_request *r);
 void api_graph(struct tagger *t, struct http_request *r);
 void api_file_tags(struct tagger *t, struct http_request *r);
+
+/* ---- api-files.c */
+struct api_place {
+	uint32_t folder;
+	int fd;		  /* of the folder, O_PATH; the caller closes it */
+	const char *name; /* in the path that was given */
+};
+/* Where a new file may be. 0, -EINVAL, -ENOENT, ... */
+int api_place(struct tagger *t, const char *path, struct api_place *out);
+/* Where a file is, which is looked at. name is valid until the next call. */
+int api_place_of(struct tagger *t, uint32_t file, struct api_place *out);
+/* A regular file, for reading: a descriptor or -errno. */
+int api_open(struct tagger *t, uint32_t file, struct stat *st);
+/* False: answered, as the index cannot be written. */
+bool api_may_change(struct tagger *t, struct http_request *r);
+void api_content(struct tagger *t, struct http_request *r);
+void api_mkdir(struct tagger *t, struct http_request *r);
+void api_move(struct tagger *t, struct http_request *r);
+void api_delete(struct tagger *t, struct http_request *r);
+
+/* ---- api-upload.c */
+void api_upload_get(struct tagger *t, struct http_request *r);
+void api_upload_put(struct tagger *t, struct http_request *r);
+void api_upload_delete(struct tagger *t, struct http_request *r);
+
+/* ---- api-events.c */
+int events_create(struct tagger *t);
+void events_destroy(struct tagger *t);
+void events_changed(void *arg, uint32_t file, enum index_change change);
+void api_events(struct tagger *t, struct http_request *r);
+
+/* ---- api-export.c, api-archive.c, api-picture.c */
+void api_export(struct tagger *t, struct http_request *r);
+void api_archive(struct tagger *t, struct http_request *r);
+void api_thumbnail(struct tagger *t, struct http_request *r);
+void api_sprite(struct tagger *t, struct http_request *r);
+
+/* ---- api-tags.c */
+/* Go on with renamings that a crash has cut off. */
+void tags_start(struct tagger *t);
+void api_tags_rename(struct tagger *t, struct http_request *r);
+void api_tags_delete(struct tagger *t, struct http_request *r);
+
+/* ---- trash.c */
+/* A folder of our own below the root, made when it is missing: a descriptor or -errno. */
+int tree_open_own(const struct tree *t, const char *name);
+/* Takes a folder out of the tree, in one step; it is deleted soon. */
+int trash_put(const struct tree *t, int dir_fd, const char *name);
+void trash_empty(const struct tree *t);
 
 #endif

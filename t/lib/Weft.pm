@@ -51,7 +51,7 @@ sub build_dir
 sub program
 {
 	my ($name) = @_;
-	for my $dir ('', 'nbdsrv/', 'volmgr/') {
+	for my $dir ('', 'nbdsrv/', 'volmgr/', 'tagger/') {
 		my $path = build_dir() . "/$dir$name";
 		return $path if -f $path && -x _;
 	}
@@ -86,7 +86,7 @@ sub need
 {
 	for my $name (@_) {
 		next if have($name);
-		skip_all("$name is not built in " . build_dir()) if $name =~ /\A(?:nbdsrv|volmgr|volctl)\z/;
+		skip_all("$name is not built in " . build_dir()) if $name =~ /\A(?:nbdsrv|volmgr|volctl|tagger)\z/;
 		skip_all("$name is not there; 'sudo t/packages check' installs what the tests need");
 	}
 	return;
@@ -316,13 +316,15 @@ sub daemon_exec
 	syswrite($ready, "pid=$$\n");
 	$SIG{PIPE} = 'DEFAULT';
 	push @argv, '--ready-fd', $fd if !$opt->{no_ready};
+	push @argv, @{ $opt->{positional} // [] };
 	{ no warnings 'exec'; exec { $argv[0] } @argv; }
 	syswrite(STDERR, "$argv[0]: $!\n");
 	POSIX::_exit(127);
 }
 
 # Starts a daemon and waits until it says on its ready descriptor that it serves. Options: name, argv,
-# log (file, appended), detach (it outlives us), timeout, no_ready (a foreign daemon: do not wait).
+# positional (arguments behind the options), log (file, appended), detach (it outlives us), timeout,
+# no_ready (a foreign daemon: do not wait).
 # Returns { name, pid, log, listen => [...], http => ..., socket => ... }.
 sub daemon_start
 {

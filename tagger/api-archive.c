@@ -1,0 +1,274 @@
+/*
+ * Several files and folders as one archive (tar or zip), made while the client takes it: nothing of
+ * it is kept. What cannot be read when its turn comes is left out. The one file of tagger itself
+ * that includes libarchive.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include "tagger/tagger.h"
+#include "banned.h"
+
+#define ARCHIVE_PIECE	  (128u << 10)
+#define ARCHIVE_FILES_MAX 1000000u
+#define ARCHIVE_TOPS_MAX  1000u
+
+struct bundle {
+	struct tagger *t;
+	struct http_request *r;
+	struct archive *a;
+	uint32_t *files; /* in the order of the archive */
+	uint32_t n, max, at;
+	int fd; /* of the file that is being put in, or -1 */
+	uint64_t left;
+	char *out; /* what the archive gave and the client has not */
+	size_t len, cap;
+	bool failed;
+	char piece[ARCHIVE_PIECE];
+};
+
+static void bundle_free(struct bundle *b)
+{
+	if (b->fd >= 0)
+		close(b->fd);
+	if (b->a != NULL) {
+		b->failed = true; /* what freeing writes goes nowhere */
+		archive_write_free(b->a);
+	}
+	free(b->files);
+	free(b->out);
+	free(b);
+}
+
+static la_ssize_t bundle_write(struct archive *a, void *arg, const void *data, size_t len)
+{
+	struct bundle *b = arg;
+	char *more;
+
+	if (b->failed)
+		return (la_ssize_t)len;
+	if (b->len + len > b->cap) {
+		more = realloc(b->out, b->len + len + ARCHIVE_PIECE);
+		if (more == NULL) {
+			b->failed = true;
+			return -1;
+		}
+		b->out = more;
+		b->cap = b->len + len + ARCHIVE_PIECE;
+	}
+	memcpy(b->out + b->len, data, len);
+	b->len += len;
+	return (la_ssize_t)len;
+}
+
+/* A file, or a folder and all below it. */
+static int bundle_add(struct bundle *b, uint32_t top)
+{
+	const struct index *ix = b->t->index;
+
+	for (uint32_t f = top; f != 0;) {
+		if (b->n == b->max) {
+			uint32_t max = b->max * 2 + 64;
+			uint32_t *more = max <= ARCHIVE_FILES_MAX * 2
+						 ? realloc(b->files, max * sizeof(*more))
+						 : NULL;
+
+			if (more == NULL)
+				return -ENOMEM;
+			b->files = more;
+			b->max = max;
+		}
+		b->files[b->n++] = f;
+		if (index_node(ix, f)->child != 0) {
+			f = index_node(ix, f)->child;
+			continue;
+		}
+		while (f != top && index_node(ix, f)->next == 0)
+			f = index_node(ix, f)->parent;
+		f = f == top ? 0 : index_node(ix, f)->next;
+	}
+	return 0;
+}
+
+static void bundle_header(struct bundle *b, uint32_t file, const char *path, uint64_t size)
+{
+	const struct node *n = index_node(b->t->index, file);
+	bool folder = n->kind == EXTRACT_KIND_FOLDER;
+	struct archive_entry *e = archive_entry_new();
+
+	archive_entry_set_pathname(e, path);
+	archive_entry_set_filetype(e, folder ? AE_IFDIR : AE_IFREG);
+	archive_entry_set_perm(e, folder ? 0755 : 0644);
+	archive_entry_set_size(e, folder ? 0 : (la_int64_t)size);
+	archive_entry_set_mtime(e, n->mtime_ns / 1000000000, 0);
+	if (archive_write_header(b->a, e) < ARCHIVE_WARN)
+		b->failed = true;
+	archive_entry_free(e);
+}
+
+/* The next file or folder. */
+static void bundle_next_file(struct bundle *b)
+{
+	static char path[INDEX_PATH_MAX];
+	uint32_t file = b->files[b->at++];
+	const struct node *n = index_node_find(b->t->index, file);
+	struct stat st;
+
+	if (n == NULL || file == INDEX_ROOT ||
+	    index_path(b->t->index, file, path, sizeof(path)) < 0)
+		return;
+	if (n->kind == EXTRACT_KIND_FOLDER) {
+		bundle_header(b, file, path, 0);
+		return;
+	}
+	if (n->kind == EXTRACT_KIND_LINK || n->kind == EXTRACT_KIND_SPECIAL)
+		return;
+	b->fd = api_open(b->t, file, &st);
+	if (b->fd < 0) {
+		b->fd = -1;
+		return;
+	}
+	b->left = (uint64_t)st.st_size;
+	bundle_header(b, file, path, b->left);
+}
+
+static void bundle_more(struct bundle *b)
+{
+	ssize_t n;
+
+	if (b->fd < 0) {
+		bundle_next_file(b);
+		return;
+	}
+	n = read(b->fd, b->piece, b->left < ARCHIVE_PIECE ? (size_t)b->left : ARCHIVE_PIECE);
+	if (n < 0 || (n == 0 && b->left > 0)) {
+		b->failed = true; /* its header has promised more */
+		return;
+	}
+	if (n > 0 && archive_write_data(b->a, b->piece, (size_t)n) < 0)
+		b->failed = true;
+	b->left -= (uint64_t)n;
+	if (b->left == 0) {
+		close(b->fd);
+		b->fd = -1;
+	}
+}
+
+static void bundle_gone(void *arg)
+{
+	struct bundle *b = arg;
+
+	http_stream_end(b->r);
+	bundle_free(b);
+}
+
+static void bundle_next(void *arg)
+{
+	struct bundle *b = arg;
+
+	while (!b->failed && b->len < ARCHIVE_PIECE && (b->fd >= 0 || b->at < b->n))
+		bundle_more(b);
+	if (!b->failed && b->len == 0 && b->a != NULL) {
+		if (archive_write_close(b->a) != ARCHIVE_OK)
+			b->failed = true;
+		archive_write_free(b->a);
+		b->a = NULL;
+	}
+	if (b->failed) {
+		http_stream_abort(b->r);
+		bundle_free(b);
+		return;
+	}
+	if (b->len == 0) {
+		http_stream_end(b->r);
+		bundle_free(b);
+		return;
+	}
+	http_stream_drained(b->r, bundle_next, b);
+	http_stream_write(b->r, b->out, b->len);
+	b->len = 0;
+}
+
+/* Each "path" of the query. */
+static int bundle_paths(struct bundle *b, const char *query)
+{
+	static char path[INDEX_PATH_MAX];
+	unsigned tops = 0;
+
+	for (const char *at = query; at != NULL && *at != '\0'; at = strchr(at, '&')) {
+		size_t len;
+		uint32_t file;
+		int n, err;
+
+		at += *at == '&';
+		if (strncmp(at, "path=", 5) != 0)
+			continue;
+		at += 5;
+		len = strcspn(at, "&");
+		n = api_decode(at, len, path, sizeof(path));
+		file = n >= 0 ? index_by_path(b->t->index, path, (size_t)n) : 0;
+		if (file == 0)
+			return -ENOENT;
+		if (++tops > ARCHIVE_TOPS_MAX)
+			return -EINVAL;
+		err = bundle_add(b, file);
+		if (err != 0)
+			return err;
+	}
+	return tops > 0 ? 0 : -EINVAL;
+}
+
+static bool bundle_open(struct bundle *b, bool zip)
+{
+	b->a = archive_write_new();
+	if (b->a == NULL)
+		return false;
+	if (zip) {
+		archive_write_set_format_zip(b->a);
+		archive_write_set_options(b->a, "zip:compression=store");
+	} else {
+		archive_write_set_format_pax_restricted(b->a);
+	}
+	archive_write_set_bytes_per_block(b->a, 0);
+	return archive_write_open2(b->a, b, NULL, bundle_write, NULL, NULL) == ARCHIVE_OK;
+}
+
+void api_archive(struct tagger *t, struct http_request *r)
+{
+	const char *format = http_query(r, "format");
+	bool zip = format != NULL && strcmp(format, "zip") == 0;
+	struct bundle *b = calloc(1, sizeof(*b));
+	int err = -ENOMEM;
+
+	if (b != NULL) {
+		b->t = t;
+		b->r = r;
+		b->fd = -1;
+		err = bundle_paths(b, http_query_text(r));
+	}
+	if (err == 0 && !bundle_open(b, zip))
+		err = -ENOMEM;
+	if (err != 0) {
+		if (b != NULL)
+			bundle_free(b);
+		api_errno(r, err, "The archive");
+		return;
+	}
+	http_header(r, "Content-Disposition",
+		    zip ? "attachment; filename=files.zip" : "attachment; filename=files.tar");
+	if (r->head) {
+		http_reply(r, 200, zip ? "application/zip" : "application/x-tar", "", 0);
+		bundle_free(b);
+		return;
+	}
+	http_stream_start(r, 200, zip ? "application/zip" : "application/x-tar", bundle_gone, b);
+	bundle_next(b);
+}
