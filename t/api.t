@@ -35,7 +35,7 @@ sub start_volmgr
 {
 	return daemon_start(name => 'volmgr', log => "$dir/volmgr.log", argv => [ program('volmgr'),
 		'--dir', "$dir/meta", '--secret', $secret, '--listen', 'tcp:127.0.0.1:0', '--socket',
-		"$dir/sock", '--http', 'tcp:127.0.0.1:0', '--www', src_dir() . '/www' ]);
+		"$dir/sock", '--http', 'tcp:127.0.0.1:0', '--www', build_dir() . '/www/page' ]);
 }
 
 # One request on the Unix socket: (status, what it says).
@@ -245,7 +245,7 @@ like($got->{content}, qr/Log in first.*volctl user add/, 'and the answer says wh
 is($http->delete("$base/api/v1/volumes/v")->{status}, 401, 'none can be deleted');
 $got = $http->get("$base/");
 is($got->{status}, 200, 'the web page is there');
-is($got->{headers}{'content-security-policy'}, "default-src 'self'", 'with a content security policy');
+like($got->{headers}{'content-security-policy'}, qr{\Adefault-src 'none'; script-src 'self';}, 'with a content security policy');
 is($http->get("$base/$_")->{status}, 404, "/$_ is not there") for '../HACKING', '%2e%2e/HACKING', 'x';
 is($http->get("$base/api/v1/%00")->{status}, 400, 'a path with a NUL is refused');
 

@@ -21,7 +21,7 @@ sub start
 	my (@more) = @_;
 	$volmgr = daemon_start(name => 'volmgr', log => "$dir/volmgr.log", argv => [ program('volmgr'), '--dir',
 		"$dir/meta", '--secret', $secret, '--listen', "unix:$dir/nbd", '--socket', "$dir/sock", '--http',
-		'tcp:127.0.0.1:0', '--www', src_dir() . '/www', @more ]);
+		'tcp:127.0.0.1:0', '--www', build_dir() . '/www/page', @more ]);
 	return 'http://' . ($volmgr->{http} =~ s/\Atcp://r);
 }
 

@@ -61,16 +61,31 @@ static void auth_set_cookie(struct http_request *r, const char *secret, int64_t 
 	http_header(r, "Set-Cookie", text);
 }
 
+/* "Firefox, Linux": enough to tell one's own sessions apart. */
+static void auth_browser(const char *agent, char label[LABEL_MAX + 1])
+{
+	/* those that name others as well come first */
+	static const char *const browsers[] = {"Firefox", "Edg", "OPR", "Chrome", "Safari", "curl"};
+	static const char *const systems[] = {"Android", "iPhone",   "iPad",
+					      "Windows", "Mac OS X", "Linux"};
+	const char *browser = NULL, *system = NULL;
+
+	for (size_t i = 0; agent != NULL && i < sizeof(browsers) / sizeof(browsers[0]); i++) {
+		if (browser == NULL && strstr(agent, browsers[i]) != NULL)
+			browser = browsers[i];
+		if (system == NULL && strstr(agent, systems[i]) != NULL)
+			system = systems[i];
+	}
+	snprintf(label, LABEL_MAX + 1, "%s%s%s", browser != NULL ? browser : "",
+		 browser != NULL && system != NULL ? ", " : "", system != NULL ? system : "");
+}
+
 int api_session_start(struct cluster *c, struct http_request *r, const struct person *p,
 		      char csrf[DIGEST_TEXT_MAX], struct refusal *refusal)
 {
-	const char *agent = http_request_header(r, "User-Agent");
 	char secret[TOKEN_TEXT_MAX], label[LABEL_MAX + 1];
 
-	snprintf(label, sizeof(label), "%s", agent != NULL ? agent : "");
-	for (char *q = label; *q != '\0'; q++)
-		if ((unsigned char)*q < ' ' || (unsigned char)*q > '~')
-			*q = '?';
+	auth_browser(http_request_header(r, "User-Agent"), label);
 	if (ticket_new(c, TICKET_SESSION, p->name, p->role, label, SESSION_S, secret, refusal) != 0)
 		return -1;
 	auth_csrf(secret, csrf);

@@ -151,6 +151,9 @@ void api_scrub_get(struct cluster *c, struct http_request *r, const char *name);
 void api_scrub_order(struct cluster *c, struct http_request *r, const char *name);
 
 /* ---- api-www.c */
+/* Reads the files of the page, once. */
+void api_www_load(const char *dir);
+void api_www_free(void);
 void api_www(struct cluster *c, struct http_request *r);
 
 #endif

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api.h"
 #include "conf.h"
 #include "http.h"
 #include "log.h"
@@ -513,6 +514,7 @@ static void start_http(void)
 	http_local = http_serve(base, socket_fd, api_handle_local, &cluster);
 	if (http_fd >= 0)
 		http_public = http_serve(base, http_fd, api_handle_public, &cluster);
+	api_www_load(opts.www);
 	if (opts.tls_cert != NULL) {
 		tls = http_tls_load(opts.tls_cert,
 				    opts.tls_key != NULL ? opts.tls_key : opts.tls_cert, &why);
@@ -586,7 +588,6 @@ static void init_cluster(void)
 {
 	pthread_mutex_init(&cluster.lock, NULL);
 	cluster.started_s = clock_ns() / NS_PER_S;
-	cluster.www = opts.www;
 	cluster.server_timeout_ms = opts.server_timeout_ms;
 	if (getrandom(&cluster.seed, sizeof(cluster.seed), 0) != sizeof(cluster.seed) ||
 	    cluster.seed == 0)
@@ -636,6 +637,7 @@ int main(int argc, char **argv)
 	hasher_stop();
 	cluster.meta->ops->close(cluster.meta);
 	people_free(&cluster);
+	api_www_free();
 	for (unsigned i = 0; i < cluster.nworkers; i++)
 		worker_free(cluster.workers[i]);
 	control_destroy(cluster.control);

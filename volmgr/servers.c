@@ -185,7 +185,8 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 	else
 		log_warn("server %s is %s: %s (%s)", s->name, server_states[state], why,
 			 s->address);
-	if (s->state != SERVER_CONNECTING || state != SERVER_UP)
+	if ((s->state == SERVER_UP) != (state == SERVER_UP) &&
+	    (s->state != SERVER_CONNECTING || state != SERVER_UP))
 		events_note(c, "", state == SERVER_UP ? "server.up" : "server.down", s->name, "%s",
 			    why);
 	s->state = state;

@@ -203,7 +203,6 @@ struct cluster {
 	struct worker *workers[WORKERS_MAX];
 	unsigned nworkers;
 	uint64_t started_s;			   /* CLOCK_MONOTONIC */
-	const char *www;			   /* folder of the web page */
 	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
 	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */

@@ -127,7 +127,7 @@ sub _argv
 		return (
 			program('volmgr'), '--dir', $self->_file('volmgr'), '--secret', $self->secret,
 			'--listen', $self->{address}{volmgr} // 'tcp:127.0.0.1:0', '--socket', $self->socket,
-			'--http', $self->{address}{http} // 'tcp:127.0.0.1:0', '--www', Weft::src_dir() . '/www',
+			'--http', $self->{address}{http} // 'tcp:127.0.0.1:0', '--www', Weft::build_dir() . '/www/page',
 			@threads, @more,
 		);
 	}

@@ -1,0 +1,47 @@
+#!/usr/bin/perl
+# The web page in Debian's chromium against a real cluster; what is tested is in t/web/test.js. The browser's
+# driver comes from npm, as t/web/package-lock.json says, into the build folder.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Copy qw(copy);
+use Test::More;
+use Weft;
+use Weft::Cluster;
+
+need(qw(nbdsrv volmgr volctl chromium node npm nbdcopy));
+my $modules = build_dir() . '/t-web';
+my $from = src_dir() . '/t/web';
+if (!-e "$modules/node_modules/.package-lock.json" || -M "$modules/package-lock.json" > -M "$from/package-lock.json") {
+	mkdir($modules);
+	copy("$from/$_", "$modules/$_") or die "$modules/$_: $!" for qw(package.json package-lock.json);
+	my $got = run({ dir => $modules, timeout => 120 }, tool('npm'), qw(ci --ignore-scripts --no-audit --no-fund));
+	skip_all("npm cannot fetch the browser's driver here") if $got->{status} != 0;
+}
+
+my $dir = temp_dir();
+my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 6, ec => '4+2', size => '256M', volume => 'demo');
+# the page's test stops and starts volmgr by another process, whose number only the file has
+at_end(sub { Weft::Cluster->load("$dir/c")->down });
+$cluster->up;
+spew("$dir/in", 'x' x (24 << 20));
+run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
+my $invitation = json_decode($cluster->volctl('--json', 'user', 'invite', '--role', 'admin'))->{secret};
+(my $http = $cluster->http) =~ s/\Atcp://;
+# stops and starts volmgr while the page is open, on the same address
+spew("$dir/volmgr", "#!/bin/sh\nexec '" . src_dir() . "/t/cluster' \"\$1\" --dir '$dir/c' volmgr\n");
+chmod(0755, "$dir/volmgr") or die $!;
+$ENV{WEFT_WEB_MODULES} = $modules;
+$ENV{WEFT_BUILD} = build_dir();
+$ENV{HOME} = $dir;
+my $got = run({ timeout => 150 }, tool('node'), "$from/test.js", "http://$http", $invitation, "$dir/volmgr");
+print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
+my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
+while (my ($result, $name) = splice(@results, 0, 2)) {
+	ok($result eq 'ok', $name);
+}
+diag($_) for $got->{out} =~ /^# (.*)$/mg;
+is($got->{status}, 0, 'the browser came to the end');
+like($got->{out}, qr/^1\.\.\d+$/m, 'and so did the test');
+done_testing();

@@ -1,0 +1,229 @@
+// The shell of the page: who is here, where to go, what is shown. A place is the part of the address after
+// the hash; each has a module that is loaded when it is first visited.
+import { el, icon, replace } from './dom.js';
+import { get, post, setCsrf, whenLoggedOut } from './api.js';
+import { forget, live } from './live.js';
+import { languageName, setLanguage, t, said } from './i18n.js';
+import { failure, loading, toast, tone } from './ui.js';
+
+const PLACES = [
+	{ name: 'overview', module: 'overview' },
+	{ name: 'volumes', module: 'volumes' },
+	{ name: 'servers', module: 'servers' },
+	{ name: 'files', module: 'files', when: (me) => me.tagger },
+	{ name: 'graph', module: 'graph', when: (me) => me.tagger },
+	{ name: 'events', module: 'events' },
+	{ name: 'people', module: 'people', icon: 'people' },
+	{ name: 'settings', module: 'settings' },
+	{ name: 'about', module: 'about' },
+];
+const MODULES = { volume: 'volume', server: 'server', new: 'create', join: 'login', login: 'login', register: 'login' };
+
+export const me = { name: '', role: 'none' };
+let leave = []; // what the shown page wants to be told when it goes
+let shown = 0;
+
+export const mayChange = () => me.role === 'admin';
+
+// ---- theme -------------------------------------------------------------------
+
+export function theme() {
+	return localStorage.getItem('weft-theme') ?? 'auto';
+}
+
+export function setTheme(name) {
+	localStorage.setItem('weft-theme', name);
+	applyTheme();
+	document.dispatchEvent(new Event('themechange'));
+}
+
+function applyTheme() {
+	const name = theme();
+	document.documentElement.style.colorScheme = name === 'auto' ? 'light dark' : name;
+}
+
+// ---- going places ------------------------------------------------------------------
+
+export function go(path) {
+	location.hash = `#/${path}`;
+}
+
+function where() {
+	const [path, search] = location.hash.replace(/^#\/?/, '').split('?');
+	return { words: path.split('/').filter(Boolean).map(decodeURIComponent), search: new URLSearchParams(search ?? '') };
+}
+
+// "volumes/new" and "volumes/NAME" have modules of their own.
+function moduleOf(words) {
+	if (words[0] === 'volumes' && words[1] === 'new')
+		return 'create';
+	if (words[0] === 'volumes' && words[1])
+		return 'volume';
+	if (words[0] === 'servers' && words[1])
+		return 'server';
+	return MODULES[words[0]] ?? PLACES.find((p) => p.name === words[0])?.module;
+}
+
+async function show() {
+	const { words, search } = where();
+	if (words.length === 0)
+		words.push('overview');
+	const outside = ['login', 'join', 'register'].includes(words[0]);
+	if (me.role === 'none' && !outside) {
+		sessionStorage.setItem('weft-then', location.hash);
+		location.replace('#/login');
+		return;
+	}
+	const mine = ++shown;
+	leave.forEach((fn) => fn());
+	leave = [];
+	const main = outside ? outsideShell() : insideShell(words[0]);
+	replace(main, loading());
+	const name = moduleOf(words);
+	try {
+		if (!name)
+			throw Object.assign(new Error(t('noSuchPage')), { hint: t('noSuchPageHint') });
+		const page = await import(`./page-${name}.js`);
+		if (mine !== shown)
+			return;
+		await page.default({ main, words, search, watch: (fn) => leave.push(fn), refresh: show });
+	} catch (error) {
+		if (mine === shown)
+			replace(main, failure(error, show));
+	}
+	if (mine !== shown)
+		return;
+	const heading = main.querySelector('h1');
+	document.title = heading ? `${heading.textContent} – weft` : 'weft';
+}
+
+// ---- the shell ---------------------------------------------------------------------------
+
+function navigation(current) {
+	return el('nav', { id: 'nav', 'aria-label': t('navigation') },
+		PLACES.filter((p) => !p.when || p.when(me)).map((p) => el('a', {
+			href: `#/${p.name}`, 'aria-current': p.name === current ? 'page' : null,
+			onclick: () => document.body.classList.remove('nav-open'),
+		}, icon(p.name), el('span', t(p.name)))));
+}
+
+function languageButton() {
+	const other = languageName() === 'zh' ? 'en' : 'zh';
+	return el('button.quiet', {
+		lang: other === 'zh' ? 'zh-CN' : 'en',
+		onclick: () => {
+			setLanguage(other);
+			document.getElementById('app').replaceChildren();
+			show();
+		},
+	}, other === 'zh' ? '中文' : 'English');
+}
+
+async function logOut() {
+	await post('/logout').catch(() => {});
+	forget();
+	setCsrf('');
+	Object.assign(me, { name: '', role: 'none' });
+	go('login');
+}
+
+function personMenu() {
+	if (!me.name)
+		return el('a.button', { href: '#/login' }, t('logIn'));
+	return el('div.person', el('a', { href: '#/people', title: said('roles', me.role) }, icon('user'), el('span', me.name)),
+		el('button.quiet', { onclick: logOut }, t('logOut')));
+}
+
+function stateLine() {
+	const line = el('a.state', { href: '#/overview' });
+	leave.push(live((event, connected) => {
+		if (connected === false)
+			recheck();
+		if (connected === false)
+			replace(line, el('span.dot.bad'), el('span', t('noConnection')));
+		else if (event)
+			replace(line, el(`span.dot.${tone(event.state)}`), el('span', said('states', event.state)));
+		document.body.classList.toggle('offline', connected === false);
+	}));
+	return line;
+}
+
+function insideShell(current) {
+	const app = document.getElementById('app');
+	const main = el('main', { id: 'main', tabindex: '-1' });
+	const menu = el('button.quiet.menu', {
+		'aria-label': t('menu'), 'aria-controls': 'nav', 'aria-expanded': 'false',
+		onclick: () => menu.setAttribute('aria-expanded', String(document.body.classList.toggle('nav-open'))),
+	}, icon('menu'));
+	document.body.classList.remove('nav-open');
+	replace(app,
+		el('header.top', menu, el('a.brand', { href: '#/overview' }, el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }), 'weft'),
+			stateLine(), el('span.space'), languageButton(), personMenu()),
+		el('div.frame', navigation(current), main));
+	document.querySelector('.skip').textContent = t('skip');
+	return main;
+}
+
+function outsideShell() {
+	const main = el('main', { id: 'main', tabindex: '-1' });
+	replace(document.getElementById('app'),
+		el('header.top', el('span.brand', el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }), 'weft'), el('span.space'), languageButton()),
+		el('div.outside', main));
+	document.querySelector('.skip').textContent = t('skip');
+	return main;
+}
+
+// The stream of events has ended: is volmgr away, or are we not welcome any more?
+async function recheck() {
+	try {
+		const now = await get('/me');
+		if (now.role === me.role && now.name === me.name)
+			return;
+		Object.assign(me, now);
+		setCsrf(now.csrf);
+		show();
+	} catch {
+		// still away
+	}
+}
+
+// ---- start -----------------------------------------------------------------------------------
+
+// After logging in: who is it, and back to where they wanted to go.
+export function welcome(answer) {
+	Object.assign(me, answer);
+	setCsrf(answer.csrf);
+	forget();
+	const then = sessionStorage.getItem('weft-then');
+	sessionStorage.removeItem('weft-then');
+	location.hash = then && !/login|join|register/.test(then) ? then : '#/overview';
+}
+
+whenLoggedOut(() => {
+	if (me.role === 'none')
+		return;
+	Object.assign(me, { name: '', role: 'none' });
+	forget();
+	toast(t('sessionEnded'), 'warn');
+	show();
+});
+
+addEventListener('hashchange', () => {
+	document.querySelectorAll('dialog[open]').forEach((d) => d.close());
+	show().then(() => document.getElementById('main')?.focus({ preventScroll: true }));
+	scrollTo(0, 0);
+});
+
+async function start() {
+	applyTheme();
+	try {
+		Object.assign(me, await get('/me'));
+		setCsrf(me.csrf);
+	} catch (error) {
+		replace(document.getElementById('app'), el('div.outside', el('main', { id: 'main' }, failure(error, start))));
+		return;
+	}
+	show();
+}
+
+start();

@@ -1,0 +1,130 @@
+// English.
+const n = (x, one, many) => (x === 1 ? one : many.replace('#', x));
+
+export default {
+	// places
+	overview: 'Overview', volumes: 'Volumes', servers: 'Servers', files: 'Files', graph: 'Graph', events: 'Events',
+	people: 'People', settings: 'Settings', about: 'About', navigation: 'Main', menu: 'Menu', skip: 'Skip to content',
+	noSuchPage: 'There is no such page.', noSuchPageHint: 'Choose one on the left.',
+
+	// everywhere
+	loading: 'Loading', tryAgain: 'Try again', cancel: 'Cancel', copy: 'Copy', copied: 'Copied', add: 'Add', remove: 'Remove',
+	delete: 'Delete', change: 'Change', create: 'Create', done: 'Done', end: 'End', more: 'More', all: 'All', older: 'Older', filter: 'Filter',
+	name: 'Name', state: 'State', size: 'Size', used: 'Used', free: 'Free', address: 'Address', host: 'Host', label: 'Label', role: 'Role',
+	actions: 'Actions', details: 'Details', data: 'Data', parity: 'Parity', stale: 'Stale', saved: 'Saved',
+	previous: 'Previous', next: 'Next', pages: 'Pages', asTable: 'As a table',
+	typeName: (name) => `Type the name ${name} to go on`,
+	usedOf: (a, b) => `${a} of ${b}`, freeOf: (a, b) => `${a} free of ${b}`, ofN: (a, b) => `${a} of ${b}`, fromToOf: (a, b, c) => `${a}–${b} of ${c}`,
+	offline: 'volmgr does not answer.', offlineHint: 'Is it running, and is the network there? The page goes on by itself when it is back.',
+	noConnection: 'No connection', strangeAnswer: (s) => `volmgr gave a strange answer (${s}).`,
+	nothingFits: 'Nothing fits', nothingFitsText: 'Try a shorter word.', noCharts: 'This installation is without the library for charts.',
+
+	// overview
+	fine: 'Everything is fine.', noServersYet: 'There are no servers yet.', noServersYetHint: 'Start nbdsrv on some disks, and add them here.',
+	noVolumesYetHint: 'Next: make a volume.', startHere: 'Start here', startHereText: 'A server is one disk. With six of them a volume can lose any two.',
+	serversAway: (a, b) => n(a, `1 of ${b} servers cannot be reached.`, `# of ${b} servers cannot be reached.`),
+	serversAwayHint: 'Start nbdsrv there, or look at the network. Nothing is lost; data that was missed is rebuilt.',
+	capacity: 'Space', rawTotal: 'raw', usable42: 'usable with 4+2', biggest: 'Largest volumes', recent: 'Last events', activity: 'Activity',
+	redundancy: 'Redundancy left', moreServers: (x) => n(x, '1 server', '# servers'), redundancyLess: (x) => n(x, '1 is away already', '# are away already'),
+	redundancyFull: 'may be lost at any time', throughput: 'Throughput', requests: 'Requests', latency: 'Latency (99 %)', latency99: 'Latency (99 %)',
+	reads: 'Reads', writes: 'Writes', readsWrites: (r, w) => `${r} reads, ${w} writes`, latencyBoth: (r, w) => `reads ${r}, writes ${w}`,
+	clients: 'Clients', clientsN: (x) => n(x, '1 client', '# clients'), serversUp: 'servers are up',
+	timeSpan: 'Time span', time: 'Time', span_hour: '30 min', span_day: '1 day',
+
+	// volumes
+	newVolume: 'New volume', findVolume: 'Find a volume', sortBy: 'Sort by', byName: 'By name', byBusy: 'Busiest first', byUsed: 'Fullest first',
+	bySize: 'Largest first', byState: 'Troubled first', profile: 'Shards', kPlusM: (k, m) => `${k} + ${m}`,
+	noVolumes: 'No volumes yet', noVolumesText: 'A volume is a disk for other machines. Its data is spread over several servers, so that some may fail.',
+	nameHint: 'Letters, digits, dots, hyphens; clients use this name.', sizeHint: 'As 10G or 1.5T. Space is taken only when it is written.',
+	noSize: 'Write a size as 10G, 512M or 1.5T.', dataShards: 'Data shards (k)', parityShards: 'Parity shards (m)', unit: 'Stripe unit',
+	unitHint: '64 KiB suits most. Smaller for small random writes, larger for large reads.', createVolume: 'Create volume', whatItMeans: 'What it means',
+	stripePicture: (k, m) => `A stripe: ${k} data shards and ${m} parity shards, each on another server`, serverN: (i) => `server ${i}`, missing: 'missing',
+	noLoss: 'No server may be lost: this is for what can be made again.',
+	mayLose: (m, all) => n(m, `Any one of the ${all} servers may be lost, with its data.`, `Any # of the ${all} servers may be lost at the same time, with their data.`),
+	mayLoseShort: (m) => n(m, 'one server may be lost', '# servers may be lost'),
+	hostMayGo: (h) => `A whole host of the ${h} may fail.`, hostMayNotGo: (x, h) => n(h, 'All servers are on one host: when it fails, the volume waits for it.', `A host may hold ${x} shards of the same data: more hosts would make this safer.`),
+	costs: (x) => `1 GiB of data takes ${x} GiB of disks.`, usableNow: (x) => `The free space here holds ${x}.`,
+	speedMirror: 'Whole copies: fast small writes, most space used.', speedUsual: 'Small writes touch one data and all parity shards; large ones are written at the speed of many disks.',
+	speedWide: 'Many shards save space and read fast; small writes and rebuilds touch more servers.',
+	tooFewServers: (need, have) => `This needs ${need} servers that are up, and there are ${have}.`,
+	thinTooBig: (size, usable) => `${size} is more than fits now (${usable}). It can be made; add servers before it is full.`,
+	volumeCreated: (x) => `Volume ${x} is there.`,
+
+	// a volume
+	volumeFailed: (why) => `This volume cannot be used: ${why}`, volumeNotReady: (s) => `This volume is ${s}: clients wait.`,
+	volumeEndangered: (a, m) => `${a} servers are away and ${m} may be: parts of it may have to wait for them.`,
+	volumeLess: (a, left) => `${n(a, '1 server is away', '# servers are away')}. ${left > 0 ? n(left, 'One more may be lost.', '# more may be lost.') : 'No other may be lost now.'}`.replace('#', a),
+	volumeFine: (m) => (m === 0 ? 'Everything is there.' : n(m, 'Everything is there: any server may be lost.', 'Everything is there: any # servers may be lost.')),
+	extents: 'Extents', extent: 'Extent', shards: 'Shards', minShards: 'Writes need', degradedReads: 'Degraded reads', crcErrors: 'Checksum failures', waiting: 'Waiting requests',
+	attachTitle: 'Attach', attachHere: 'This machine', attachNear: 'It is served on the machine of volmgr only. Start volmgr with --listen tcp:0.0.0.0:10809 for other machines.',
+	attachHereText: 'On the machine that volmgr runs on:', mkfsHint: 'Make the file system once only; it deletes what is there.', detachText: 'To detach:',
+	attachLinux: 'On another Linux machine:', attachQemu: 'As a disk of a virtual machine:', attachWindows: 'With WNBD (the Windows driver of Ceph), as administrator:',
+	attachWindowsHint: 'Then make it online and format it in Disk Management.', attachTools: 'With programs that speak NBD:',
+	resize: 'Resize', resizeTitle: (x) => `Resize ${x}`, resizeText: (x) => `It has ${x} now. Growing is safe while it is in use; afterwards let the file system grow too (resize2fs, xfs_growfs).`,
+	newSize: 'New size', shrink: 'Make it smaller: what lies behind the new end is lost', resized: (x) => `${x} has its new size.`,
+	deleteTitle: (x) => `Delete ${x}?`, deleteText: (x) => `The volume and the ${x} written on it are gone then. This cannot be undone.`,
+	deleteClients: (x) => n(x, 'A client is using it.', '# clients are using it.'), deleted: (x) => `${x} is deleted.`,
+	extentsTitle: 'Where it is', extentsText: (x) => `Each extent (a column) lies on ${x} servers (rows).`, noExtents: 'Nothing has been written yet.',
+	extentsFrom: (a, b) => `Extents ${a}–${b}`, mapWords: (x, s, stale) => `${x} extents on ${s} servers; ${stale} shards are stale`,
+	cellEmpty: (x, s) => `Extent ${x} has no shard on ${s}`, cellShard: (x, s, i, slot, stale) => `Extent ${x}, shard ${i} on ${s}, slot ${slot}${stale ? ', stale' : ''}`,
+
+	// servers
+	addServer: 'Add server', addServerText: 'Start nbdsrv on the machine with the disk, with the cluster\'s secret:', addressHint: 'HOST:PORT, or unix:/path on this machine.',
+	serverNameHint: 'Empty: server-1, server-2, …', hostHint: 'Shards are spread over hosts. Empty: from the address.', serverAdded: (x) => `${x} is added.`,
+	noServers: 'No servers yet', noServersText: 'A server is one disk, or one folder of it, that nbdsrv looks after.', sizeUnknown: 'size not known yet',
+	errorsN: (x) => n(x, '1 error', '# errors'), rebuilding: (p) => `being rebuilt, ${p} %`,
+	wrongStore: 'Another store answers under this address.', serverAway: (s) => `This server is ${s}.`, serverAwayHint: (a) => `Start nbdsrv there (${a}), or look at the network.`,
+	serverErrors: 'Its disk has shown errors. What was read was checked and given from other servers; think of a new disk.', serverFine: 'It is up and has shown no errors.',
+	badBlocksText: (b, r) => `${b} damaged blocks were found, ${r} repaired.`, repairedBlocks: 'Repaired blocks',
+	space: 'Space', flushes: 'Flushes', ioErrors: 'Disk errors', log: 'Log', store: 'Store',
+	removeServerTitle: (x) => `Remove ${x}?`, removeServerText: 'It is taken out of the cluster. Its files stay on its disk.',
+	removeServerHolds: (x) => n(x, 'It holds 1 shard: volmgr will refuse.', 'It holds # shards: volmgr will refuse while volumes need them.'), serverRemoved: (x) => `${x} is removed.`,
+
+	// events
+	noEvents: 'No events yet', noEventsText: 'What people do and what happens to servers is noted here.', byWhom: (x) => `by ${x}`, byItself: 'by itself',
+
+	// logging in
+	logIn: 'Log in', logOut: 'Log out', password: 'Password', register: 'Register', join: 'Welcome', joinText: 'You were invited. Choose a name and a password.',
+	joinSubmit: 'Begin', personNameHint: 'Letters, digits, dots, hyphens.', passwordHint: 'At least 8 characters; several words are good.',
+	registerText: 'Choose a name and a password.', registerApproval: 'Choose a name and a password. An admin has to approve.', registered: 'Thank you. You can log in when an admin has approved.',
+	haveAccount: 'I have an account', nobodyYet: 'Nobody can log in yet', nobodyYetText: 'On the machine of volmgr, this prints a link that makes you the first admin:',
+	sessionEnded: 'You are logged out.',
+
+	// people
+	account: 'Your account', youAre: (x, r) => `You are ${x} (${r}).`, changePassword: 'Change password', oldPassword: 'Old password', newPassword: 'New password', passwordChanged: 'The password is changed.',
+	sessions: 'Where you are logged in', thisOne: 'this one', seenAgo: (x) => `last used ${x}`, noLabel: 'unnamed', tokens: 'Tokens for scripts', newToken: 'New token', noTokens: 'None.',
+	tokenText: 'A script sends it as "Authorization: Bearer …".', days: 'Days until it ends', tokenMade: 'Your token', tokenOnce: 'It is shown only now: copy it.', endsAt: (x) => `ends ${x}`,
+	everybody: 'Everybody', invite: 'Invite', inviteText: 'Makes a link. Whoever opens it first chooses a name and a password. It ends after a week.', inviteLabelHint: 'For whom it is, so that you remember.',
+	inviteMade: 'The link', inviteOnce: 'It is shown only now: copy it and pass it on.', rolesHint: 'Admins may do everything, users have files, readers only look.', invitations: 'Open invitations',
+	setPassword: 'New password', setPasswordFor: (x) => `New password for ${x}`, roleOf: (x) => `Role of ${x}`, waits: 'waits', approve: 'Approve', active: 'active', lastLogin: 'Last login', never: 'never', you: 'you',
+	removePersonTitle: (x) => `Remove ${x}?`, removePersonText: 'Sessions and tokens end at once.', noPeople: 'Nobody yet', noPeopleText: 'Invite somebody.', guestText: 'You look as a guest. Log in to do more.',
+
+	// settings
+	thisBrowser: 'This browser', language: 'Language', appearance: 'Appearance', asSystem: 'As the system', light: 'Light', dark: 'Dark', forAll: 'For everybody',
+	registration: 'Registration', registration_off: 'Nobody can register', registration_approval: 'With approval by an admin', registration_open: 'Everybody can', registrationHint: 'Invitations work in any case.',
+	guests: 'Guests may look', guestsHint: 'Who is not logged in sees everything, and changes nothing.', metrics: 'Metrics without a token', metricsHint: 'Prometheus can read /metrics without logging in.',
+
+	// about
+	version: 'Version', runningFor: 'Running for', cluster: 'Cluster', erasureCode: 'Erasure code', nbdAddresses: 'NBD addresses', webAddress: 'Web address',
+	forScripts: 'For scripts', forScriptsText: 'Everything here is done by an API that scripts can use too.', manApi: 'describes the API.', manVolctl: 'is the command line.', manMetrics: 'is for Prometheus.',
+	licences: 'With thanks to', licencesText: 'This page uses:',
+
+	// words of the API
+	states: { ok: 'fine', degraded: 'degraded', failed: 'failed', 'low on space': 'low on space', up: 'up', down: 'down', connecting: 'connecting', 'wrong store': 'wrong store',
+		ready: 'ready', starting: 'starting', opening: 'opening', deleting: 'being deleted' },
+	sentences: { 'low on space': 'Less than a tenth of the space is free.' },
+	roles: { admin: 'admin', user: 'user', 'read-only': 'reader', none: 'guest' },
+	refusals: {},
+	eventTexts: {
+		'volmgr.started': () => 'volmgr was started',
+		'server.added': (x) => `Server ${x} was added`, 'server.removed': (x) => `Server ${x} was removed`,
+		'server.up': (x) => `Server ${x} is up again`, 'server.down': (x) => `Server ${x} is away`,
+		'volume.created': (x, d) => `Volume ${x} was made (${d})`, 'volume.changed': (x, d) => `Volume ${x} was changed (${d})`, 'volume.deleted': (x) => `Volume ${x} was deleted`,
+		'scrub.ordered': () => 'A scrub was ordered',
+		login: (x) => `${x} logged in`, 'login.failed': (x) => `Wrong password for ${x}`,
+		'person.registered': (x) => `${x} joined`, 'person.added': (x) => `${x} was added`, 'person.approved': (x) => `${x} was approved`,
+		'person.role': (x, d) => `${x} has the role ${d} now`, 'person.password': (x) => `The password of ${x} was changed`, 'person.removed': (x) => `${x} was removed`,
+		'token.added': (x) => `A token was made: ${x}`, 'token.removed': (x) => `A token was removed: ${x}`, 'session.removed': () => 'A session was ended',
+		'invitation.added': () => 'An invitation was made', 'invitation.removed': () => 'An invitation was withdrawn', 'settings.changed': () => 'Settings were changed',
+	},
+};
