@@ -692,6 +692,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "cannot begin\n");
 		return 2;
 	}
+	printf("begun\n"); /* from now on its server may break */
+	fflush(stdout);
 	r = run();
 	printf("reads %llu writes %llu zeroes %llu trims %llu flushes %llu breaks %u full %u "
 	       "wrong %u errors %u%s\n",
