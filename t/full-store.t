@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use POSIX ();
 use Test::More;
 use Weft;
 use Weft::Cluster;
@@ -84,4 +85,18 @@ ok(fine(io('big', 'read -P 0x77 1000M 16M')), 'and are read');
 ok(fine(io('big', map { "read -P 0 ${_}M 1M" } @gone[ 0 .. 3 ])), 'what was trimmed reads as zeros');
 ok(all_there(@kept), 'the rest is untouched');
 ok(fine(io('small', 'write -P 0x12 0 4M', 'read -P 0x12 0 4M')), 'the other volume can be written');
+# a volume that waits: its writes go on as soon as another one gives its space up
+$cluster->create_volume('patient', size => '64M');
+like($cluster->volctl('volume', 'set', 'patient', '--when-full', 'wait'), qr/full: wait/, 'a volume may wait for space');
+io('big', map { sprintf('write -P 3 %dM 1M', $_) } 0 .. $last);
+my $pid = fork() // die "fork: $!";
+if (!$pid) {
+	my $patient = io('patient', 'write -P 0x55 0 32M', 'flush');
+	POSIX::_exit(fine($patient) ? 0 : 1);
+}
+wait_until('the write to wait', 60, sub { $cluster->get('/volumes/patient')->{stat}{waiting} > 0 });
+ok(waitpid($pid, POSIX::WNOHANG()) == 0, 'its write waits while the stores are full');
+$cluster->volctl('volume', 'delete', 'big', '--yes');
+ok(pid_wait($pid, 60), 'and ends when there is room');
+ok(fine(io('patient', 'read -P 0x55 0 32M')), 'it is what was written');
 done_testing();

@@ -137,9 +137,38 @@ int api_parse_server(const void *body, size_t len, struct api_server *out, struc
 	return err;
 }
 
+static int parse_choice(json_t *o, const char *key, const char *no, const char *yes, bool *out,
+			struct refusal *r)
+{
+	char text[16];
+
+	*out = false;
+	if (api_parse_text(o, key, text, sizeof(text), r) != 0)
+		return -1;
+	*out = strcmp(text, yes) == 0;
+	if (text[0] == '\0' || *out || strcmp(text, no) == 0)
+		return 0;
+	refuse(r, 400, "bad_request", "\"%s\" must be %s or %s.", key, no, yes);
+	return -1;
+}
+
+/* Those that are missing become the defaults. */
+static int parse_settings(json_t *o, struct volume_settings *out, struct refusal *r)
+{
+	uint64_t min;
+
+	if (api_parse_uint(o, "min", 0, WEFT_SHARDS_MAX, &min, r) != 0 ||
+	    parse_choice(o, "below_min", "wait", "fail", &out->below_min_fail, r) != 0 ||
+	    parse_choice(o, "when_full", "error", "wait", &out->when_full_wait, r) != 0)
+		return -1;
+	out->min = (unsigned)min;
+	return 0;
+}
+
 int api_parse_volume(const void *body, size_t len, struct volume_spec *out, struct refusal *r)
 {
-	static const char *const known[] = {"name", "size", "k", "m", "unit", NULL};
+	static const char *const known[] = {"name", "size",	 "k",	      "m", "unit",
+					    "min",  "below_min", "when_full", NULL};
 	json_t *o = parse_object(body, len, r);
 	uint64_t k, m, unit;
 	int err = -1;
@@ -151,7 +180,8 @@ int api_parse_volume(const void *body, size_t len, struct volume_spec *out, stru
 	    api_parse_uint(o, "size", 0, INT64_MAX, &out->size, r) == 0 &&
 	    api_parse_uint(o, "k", K_DEFAULT, 1000, &k, r) == 0 &&
 	    api_parse_uint(o, "m", M_DEFAULT, 1000, &m, r) == 0 &&
-	    api_parse_uint(o, "unit", UNIT_DEFAULT, UINT32_MAX, &unit, r) == 0) {
+	    api_parse_uint(o, "unit", UNIT_DEFAULT, UINT32_MAX, &unit, r) == 0 &&
+	    parse_settings(o, &out->settings, r) == 0) {
 		out->k = (unsigned)k;
 		out->m = (unsigned)m;
 		out->unit = (uint32_t)unit;
@@ -161,24 +191,27 @@ int api_parse_volume(const void *body, size_t len, struct volume_spec *out, stru
 	return err;
 }
 
-int api_parse_resize(const void *body, size_t len, struct api_resize *out, struct refusal *r)
+int api_parse_change(const void *body, size_t len, struct volume_change *out, struct refusal *r)
 {
-	static const char *const known[] = {"size", "shrink", NULL};
-	json_t *o = parse_object(body, len, r), *shrink;
+	static const char *const known[] = {"size",	 "shrink",    "min",
+					    "below_min", "when_full", NULL};
+	json_t *o = parse_object(body, len, r);
 	int err = -1;
 
+	memset(out, 0, sizeof(*out));
 	if (o == NULL)
 		return -1;
-	shrink = json_object_get(o, "shrink");
-	out->shrink = json_is_true(shrink);
-	if (parse_known(o, r, known) != 0)
-		err = -1;
-	else if (shrink != NULL && !json_is_boolean(shrink))
-		err = parse_refuse(r, "\"shrink\" must be true or false.");
-	else if (json_object_get(o, "size") == NULL)
-		err = parse_refuse(r, "\"size\" is missing.");
-	else
-		err = api_parse_uint(o, "size", 0, INT64_MAX, &out->size, r);
+	out->has_size = json_object_get(o, "size") != NULL;
+	out->has_min = json_object_get(o, "min") != NULL;
+	out->has_below_min = json_object_get(o, "below_min") != NULL;
+	out->has_when_full = json_object_get(o, "when_full") != NULL;
+	if (parse_known(o, r, known) == 0 &&
+	    api_parse_uint(o, "size", 0, INT64_MAX, &out->size, r) == 0 &&
+	    api_parse_bool(o, "shrink", &out->shrink, r) == 0 &&
+	    parse_settings(o, &out->settings, r) == 0)
+		err = out->has_size || out->has_min || out->has_below_min || out->has_when_full
+			      ? 0
+			      : parse_refuse(r, "There is nothing to change.");
 	json_decref(o);
 	return err;
 }

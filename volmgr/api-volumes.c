@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "stripe/plan.h"
 #include "stats.h"
 #include "banned.h"
 
@@ -29,6 +30,7 @@ static json_t *volume_json(struct cluster *c, void *item)
 {
 	struct vol *v = item;
 	json_t *o;
+	struct volume_settings s = v->settings;
 	struct volume_stat st;
 	uint64_t size, used;
 	unsigned clients;
@@ -48,6 +50,12 @@ static json_t *volume_json(struct cluster *c, void *item)
 		      "extents", (json_int_t)st.extents, "clients", (int)clients, "epoch",
 		      (json_int_t)v->epoch, "thread",
 		      v->worker != NULL ? (int)v->worker->index : -1, "stat", stat_json(&st));
+	if (o != NULL)
+		json_object_update_new(
+			o, json_pack("{s:i, s:s, s:s}", "min",
+				     (int)(s.min != 0 ? s.min : plan_min_good(v->k, v->m)),
+				     "below_min", s.below_min_fail ? "fail" : "wait", "when_full",
+				     s.when_full_wait ? "wait" : "error"));
 	if (o != NULL && v->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
 	return o;
@@ -187,13 +195,13 @@ static void volume_resized(void *arg, const struct refusal *refusal)
 
 void api_volume_resize(struct cluster *c, struct http_request *r, const char *name)
 {
-	struct api_resize in;
+	struct volume_change in;
 	struct refusal refusal;
 
-	if (api_parse_resize(r->body, r->body_len, &in, &refusal) != 0)
+	if (api_parse_change(r->body, r->body_len, &in, &refusal) != 0)
 		api_refuse(r, &refusal);
 	else
-		volumes_resize(c, name, in.size, in.shrink, volume_resized, api_later(c, r, name));
+		volumes_change(c, name, &in, volume_resized, api_later(c, r, name));
 }
 
 static void volume_deleted(void *arg, const struct refusal *refusal)

@@ -37,13 +37,9 @@ struct api_server {
 	char name[NAME_MAX_BYTES + 1]; /* empty: choose one */
 	char host[NAME_MAX_BYTES + 1]; /* empty: from the address */
 };
-struct api_resize {
-	uint64_t size;
-	bool shrink;
-};
 int api_parse_server(const void *body, size_t len, struct api_server *out, struct refusal *r);
 int api_parse_volume(const void *body, size_t len, struct volume_spec *out, struct refusal *r);
-int api_parse_resize(const void *body, size_t len, struct api_resize *out, struct refusal *r);
+int api_parse_change(const void *body, size_t len, struct volume_change *out, struct refusal *r);
 /* Of an object, for those who parse by themselves: NULL with a refusal when it has other members.
  */
 json_t *api_parse_object(const void *body, size_t len, const char *const *known, struct refusal *r);

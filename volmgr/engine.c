@@ -129,6 +129,9 @@ void engine_open_run(struct task *t)
 		.code = v->code,
 		.unit_bytes = v->unit,
 		.epoch = v->epoch,
+		.min = v->settings.min, /* nor these */
+		.below_min_fail = v->settings.below_min_fail,
+		.when_full_wait = v->settings.when_full_wait,
 		.unflushed_max = UNFLUSHED_MAX,
 		.flush_ms = FLUSH_MS,
 		.grace_ms = GRACE_MS,
@@ -188,6 +191,18 @@ void engine_resize_run(struct task *t)
 	if (rs->size < old)
 		engine_set_size(rs->vol, rs->size);
 	volume_resize(rs->vol->engine, rs->size, engine_resized, rs);
+}
+
+void engine_set_run(struct task *t)
+{
+	struct engine_set *set = (struct engine_set *)t;
+	struct volume *e = set->vol->engine;
+
+	if (e != NULL) {
+		volume_set_min(e, set->settings.min, set->settings.below_min_fail);
+		volume_set_when_full(e, set->settings.when_full_wait);
+	}
+	task_finish(t, 0);
 }
 
 static void engine_ended(void *arg, int err)

@@ -111,34 +111,39 @@ int record_server_parse(const void *value, size_t len, struct server *s)
 
 char *record_volume(const struct vol *v, uint64_t size, uint32_t epoch, bool deleting)
 {
-	return record_dump(json_pack("{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b}", "id",
-				     (json_int_t)v->id, "name", v->name, "size", (json_int_t)size,
-				     "k", (int)v->k, "m", (int)v->m, "unit", (int)v->unit, "code",
-				     ec_code_name(v->code), "epoch", (json_int_t)epoch, "deleting",
-				     deleting));
+	return record_dump(
+		json_pack("{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s:i, s:b, s:b}", "id",
+			  (json_int_t)v->id, "name", v->name, "size", (json_int_t)size, "k",
+			  (int)v->k, "m", (int)v->m, "unit", (int)v->unit, "code",
+			  ec_code_name(v->code), "epoch", (json_int_t)epoch, "deleting", deleting,
+			  "min", (int)v->settings.min, "below_min_fail", v->settings.below_min_fail,
+			  "when_full_wait", v->settings.when_full_wait));
 }
 
 int record_volume_parse(const void *value, size_t len, struct vol *v, bool *deleting)
 {
 	json_t *o = json_loadb(value, len, 0, NULL);
 	json_int_t id, size, epoch;
-	int k, m, unit, code, del, err = -EUCLEAN;
+	int k, m, unit, code, del, min = 0, below = 0, full = 0, err = -EUCLEAN;
 	const char *name, *code_name;
 	struct volume_spec spec = {.k = 0};
 	struct refusal r;
 
-	if (o == NULL || json_unpack(o, "{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b}", "id", &id,
-				     "name", &name, "size", &size, "k", &k, "m", &m, "unit", &unit,
-				     "code", &code_name, "epoch", &epoch, "deleting", &del) != 0)
+	if (o == NULL ||
+	    json_unpack(o, "{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s?i, s?b, s?b}", "id",
+			&id, "name", &name, "size", &size, "k", &k, "m", &m, "unit", &unit, "code",
+			&code_name, "epoch", &epoch, "deleting", &del, "min", &min,
+			"below_min_fail", &below, "when_full_wait", &full) != 0)
 		goto out;
 	code = ec_code_from_name(code_name);
 	if (id < 1 || epoch < 1 || epoch >= UINT32_MAX || code < 0 || size < 0 || k < 0 || m < 0 ||
-	    unit < 0 || record_name(spec.name, name) != 0)
+	    min < 0 || unit < 0 || record_name(spec.name, name) != 0)
 		goto out;
 	spec.size = (uint64_t)size;
 	spec.k = (unsigned)k;
 	spec.m = (unsigned)m;
 	spec.unit = (uint32_t)unit;
+	spec.settings = (struct volume_settings){(unsigned)min, below != 0, full != 0};
 	if (volume_spec_check(&spec, &r) != 0)
 		goto out;
 	snprintf(v->name, sizeof(v->name), "%s", spec.name);
@@ -147,6 +152,7 @@ int record_volume_parse(const void *value, size_t len, struct vol *v, bool *dele
 	v->k = spec.k;
 	v->m = spec.m;
 	v->unit = spec.unit;
+	v->settings = spec.settings;
 	v->code = (enum ec_code)code;
 	v->epoch = (uint32_t)epoch;
 	*deleting = del != 0;

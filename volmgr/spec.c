@@ -31,6 +31,20 @@ static int spec_size(uint64_t size, struct refusal *r)
 	return -1;
 }
 
+int volume_settings_check(const struct volume_settings *s, unsigned k, unsigned m,
+			  struct refusal *r)
+{
+	if (s->min == 0 || (s->min >= k && s->min <= k + m))
+		return 0;
+	refuse(r, 400, "bad_min", "A write cannot need %u good shards of %u+%u.", s->min, k, m);
+	refuse_hint(
+		r,
+		"From %u (a write may then live on exactly as many shards as it takes to read it) "
+		"to %u.",
+		k, k + m);
+	return -1;
+}
+
 int volume_spec_check(const struct volume_spec *spec, struct refusal *r)
 {
 	if (spec_name(spec->name, r) != 0 || spec_size(spec->size, r) != 0)
@@ -47,5 +61,5 @@ int volume_spec_check(const struct volume_spec *spec, struct refusal *r)
 		refuse_hint(r, "Units are powers of two from 4K to 256K. Leave it out for 64K.");
 		return -1;
 	}
-	return 0;
+	return volume_settings_check(&spec->settings, spec->k, spec->m, r);
 }

@@ -47,6 +47,52 @@ static bool parse_ec(const char *text, uint64_t *k, uint64_t *m)
 	return false;
 }
 
+/* Members for the settings that were given. */
+static bool add_settings(const struct volctl *v, json_t *body)
+{
+	uint64_t min;
+
+	if (v->min != NULL) {
+		if (conf_number(v->min, 1, EC_NUMBER_MAX, &min) != 0) {
+			volctl_error(NULL, "--min %s is no number of shards", v->min);
+			return false;
+		}
+		json_object_set_new(body, "min", json_integer((json_int_t)min));
+	}
+	if (v->below_min != NULL)
+		json_object_set_new(body, "below_min", json_string(v->below_min));
+	if (v->when_full != NULL)
+		json_object_set_new(body, "when_full", json_string(v->when_full));
+	return true;
+}
+
+int cmd_volume_set(const struct volctl *v)
+{
+	json_t *body, *reply;
+	int err;
+
+	if (!volctl_name_valid("volume", v->arg[0]))
+		return EXIT_USAGE;
+	body = json_object();
+	if (!add_settings(v, body) || json_object_size(body) == 0) {
+		if (json_object_size(body) == 0)
+			volctl_error("--min, --below-min or --when-full",
+				     "there is nothing to set");
+		json_decref(body);
+		return EXIT_USAGE;
+	}
+	err = volctl_call(v, "PATCH", body, &reply, "/volumes/%s", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	printf("Volume %s: a write needs %u good shards (below: %s); when servers are full: %s.\n",
+	       v->arg[0], (unsigned)jnum(reply, "min"), jstr(reply, "below_min"),
+	       jstr(reply, "when_full"));
+	json_decref(reply);
+	return EXIT_OK;
+}
+
 int cmd_volume_create(const struct volctl *v)
 {
 	uint64_t size, unit = 0, k = EC_DEFAULT_K, m = EC_DEFAULT_M;
@@ -66,6 +112,10 @@ int cmd_volume_create(const struct volctl *v)
 			 (json_int_t)k, "m", (json_int_t)m);
 	if (v->unit != NULL)
 		json_object_set_new(body, "unit", json_integer((json_int_t)unit));
+	if (!add_settings(v, body)) {
+		json_decref(body);
+		return EXIT_USAGE;
+	}
 	err = volctl_call(v, "POST", body, &reply, "/volumes");
 	if (err != EXIT_OK)
 		return err;
@@ -171,6 +221,9 @@ int cmd_volume_show(const struct volctl *v)
 	       (unsigned)jnum(vol, "k"), (unsigned)jnum(vol, "m"), (unsigned)jnum(vol, "m"),
 	       jnum(vol, "m") == 1 ? "" : "s");
 	printf("  unit           %s, code %s\n", jsize(vol, "unit"), jstr(vol, "code"));
+	printf("  writes         need %u good shards, below that they %s; when servers are full: "
+	       "%s\n",
+	       (unsigned)jnum(vol, "min"), jstr(vol, "below_min"), jstr(vol, "when_full"));
 	printf("  clients        %u\n", client_count(vol));
 	printf("  attached here  %s\n", device != NULL ? device : "no");
 	counters = json_object_get(vol, "stat");

@@ -20,7 +20,7 @@
 #define NAME_MAX_BYTES	  63
 #define OPTIONS_MAX	  20
 #define DEFAULT_SOCKET	  "/run/weft/volmgr.sock"
-#define SUMMARY_MAX_BYTES 4096
+#define SUMMARY_MAX_BYTES 16384
 
 /* options that every command has beside its own; they come after those of the table */
 enum { OPT_SOCKET = OPTIONS_MAX, OPT_JSON, OPT_HELP };

@@ -29,6 +29,7 @@ struct volctl {
 	int nargs;
 	/* options of commands; NULL or false where not given */
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
+	const char *min, *below_min, *when_full;
 	bool yes, shrink, force;
 };
 
@@ -77,6 +78,7 @@ void server_table_print(const json_t *servers);
 int cmd_volume_create(const struct volctl *v);
 int cmd_volume_list(const struct volctl *v);
 int cmd_volume_show(const struct volctl *v);
+int cmd_volume_set(const struct volctl *v);
 int cmd_volume_resize(const struct volctl *v);
 int cmd_volume_delete(const struct volctl *v);
 int cmd_volume_map(const struct volctl *v);

@@ -95,6 +95,13 @@ struct vol_scrub {
 
 /* ---- a volume ------------------------------------------------------------------------------ */
 
+/* What may be changed while it is in use. */
+struct volume_settings {
+	unsigned min; /* good shards that a write needs; 0: the default, k + 1 or k */
+	bool below_min_fail;
+	bool when_full_wait;
+};
+
 enum vol_state { VOL_OPENING, VOL_STARTING, VOL_READY, VOL_FAILED, VOL_DELETING };
 
 struct vol {
@@ -110,6 +117,7 @@ struct vol {
 	/* guarded by cluster.lock */
 	enum vol_state state;
 	uint64_t size; /* engine.c changes it, on the worker */
+	struct volume_settings settings;
 	unsigned clients;
 	struct volume_stat stat; /* as of the last engine_collect() */
 	struct io_stat io_seen;	 /* likewise */
@@ -327,6 +335,13 @@ void engine_stop_run(struct task *t);
 /* After it: give the slots back, and free the engine. */
 void engine_discard_run(struct task *t);
 
+struct engine_set {
+	struct task task;
+	struct vol *vol;
+	struct volume_settings settings;
+};
+void engine_set_run(struct task *t);
+
 #define MAP_PAGE_MAX 1000
 struct engine_map {
 	struct task task;
@@ -392,6 +407,7 @@ struct volume_spec {
 	uint64_t size;
 	unsigned k, m;
 	uint32_t unit;
+	struct volume_settings settings;
 };
 int volumes_load(struct cluster *c, const char **why);
 struct vol *volume_by_name(struct cluster *c, const char *name);
@@ -400,7 +416,16 @@ const char *vol_state_name(enum vol_state s);
 int volume_spec_check(const struct volume_spec *spec, struct refusal *r);
 void volumes_create(struct cluster *c, const struct volume_spec *spec,
 		    void (*cb)(void *arg, const struct refusal *r), void *arg);
-void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shrink,
+int volume_settings_check(const struct volume_settings *s, unsigned k, unsigned m,
+			  struct refusal *r);
+/* What PATCH may say; members that are not given stay as they are. */
+struct volume_change {
+	uint64_t size;
+	bool has_size, shrink;
+	struct volume_settings settings;
+	bool has_min, has_below_min, has_when_full;
+};
+void volumes_change(struct cluster *c, const char *name, const struct volume_change *change,
 		    void (*cb)(void *arg, const struct refusal *r), void *arg);
 void volumes_delete(struct cluster *c, const char *name,
 		    void (*cb)(void *arg, const struct refusal *r), void *arg);

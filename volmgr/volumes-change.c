@@ -171,6 +171,7 @@ void volumes_create(struct cluster *c, const struct volume_spec *spec, volumes_c
 	v->k = spec->k;
 	v->m = spec->m;
 	v->unit = spec->unit;
+	v->settings = spec->settings;
 	v->code = spec->m == 0 ? EC_NONE : ec_best_code();
 	v->epoch = 1;
 	err = volume_create_put(c, v);
@@ -260,8 +261,8 @@ static int volume_resize_check(struct cluster *c, const char *name, uint64_t siz
 	return 0;
 }
 
-void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shrink, volumes_cb cb,
-		    void *arg)
+static void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shrink,
+			   volumes_cb cb, void *arg)
 {
 	struct vol *v = volume_by_name(c, name);
 	struct engine_resize *rs;
@@ -289,6 +290,78 @@ void volumes_resize(struct cluster *c, const char *name, uint64_t size, bool shr
 	rs->task.done = volume_resized;
 	v->busy = true;
 	worker_task(v->worker, &rs->task);
+}
+
+/* ---- settings ------------------------------------------------------------------------------ */
+
+static void volume_set_done(struct task *t)
+{
+	free(t);
+}
+
+static int volume_set(struct vol *v, const struct volume_settings *settings, struct refusal *r)
+{
+	struct volume_settings old = v->settings;
+	struct engine_set *set;
+	int err;
+
+	v->settings = *settings;
+	err = volume_put(v, v->size, false);
+	if (err != 0) {
+		v->settings = old;
+		refuse_metadata(r, err);
+		return -1;
+	}
+	set = mem_must(sizeof(*set));
+	set->vol = v;
+	set->settings = *settings;
+	set->task.run = engine_set_run;
+	set->task.done = volume_set_done;
+	worker_task(v->worker, &set->task);
+	return 0;
+}
+
+void volumes_change(struct cluster *c, const char *name, const struct volume_change *change,
+		    volumes_cb cb, void *arg)
+{
+	struct vol *v = volume_by_name(c, name);
+	struct volume_settings settings;
+	struct refusal r;
+
+	if (v == NULL) {
+		refuse_unknown(&r, "volume", name);
+		cb(arg, &r);
+		return;
+	}
+	settings = v->settings;
+	if (change->has_min)
+		settings.min = change->settings.min;
+	if (change->has_below_min)
+		settings.below_min_fail = change->settings.below_min_fail;
+	if (change->has_when_full)
+		settings.when_full_wait = change->settings.when_full_wait;
+	if (volume_settings_check(&settings, v->k, v->m, &r) != 0 ||
+	    (change->has_size &&
+	     volume_resize_check(c, name, change->size, change->shrink, &r) != 0)) {
+		cb(arg, &r);
+		return;
+	}
+	if (v->busy || v->state != VOL_READY || c->stopping) {
+		refuse(&r, 409, "volume_busy", "Volume %s is %s now.", v->name,
+		       v->busy ? "being changed" : vol_state_name(v->state));
+		refuse_hint(&r, "Try again when it is ready: volctl volume show %s", v->name);
+		cb(arg, &r);
+		return;
+	}
+	if ((change->has_min || change->has_below_min || change->has_when_full) &&
+	    volume_set(v, &settings, &r) != 0) {
+		cb(arg, &r);
+		return;
+	}
+	if (change->has_size)
+		volumes_resize(c, name, change->size, change->shrink, cb, arg);
+	else
+		cb(arg, NULL);
 }
 
 /* ---- delete -------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ static void fuzz_bodies(const uint8_t *data, size_t len)
 {
 	struct volume_spec spec;
 	struct api_server server;
-	struct api_resize resize;
+	struct volume_change change;
 	struct refusal r;
 
 	if (api_parse_volume(data, len, &spec, &r) == 0)
@@ -30,7 +30,7 @@ static void fuzz_bodies(const uint8_t *data, size_t len)
 		assert(server.address[0] != '\0');
 	else
 		check_refusal(&r);
-	if (api_parse_resize(data, len, &resize, &r) != 0)
+	if (api_parse_change(data, len, &change, &r) != 0)
 		check_refusal(&r);
 }
 

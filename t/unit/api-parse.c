@@ -78,7 +78,9 @@ static void test_others(void)
 	struct api_server s;
 	const char *scrub = "{\"action\":\"stop\",\"volume\":\"v\"}", *what = "{\"action\":\"go\"}";
 	struct api_scrub sc;
-	struct api_resize rs;
+	const char *set = "{\"min\":4,\"below_min\":\"fail\",\"when_full\":\"wait\"}";
+	const char *odd = "{\"when_full\":\"stop\"}";
+	struct volume_change rs;
 	uint64_t n;
 
 	is_int(api_parse_server(server, strlen(server), &s, &no), 0, "a server is taken");
@@ -86,10 +88,16 @@ static void test_others(void)
 	   "as it was said");
 	is_int(api_parse_server(empty, strlen(empty), &s, &no), -1,
 	       "one without address is refused");
-	is_int(api_parse_resize(resize, strlen(resize), &rs, &no), 0, "a resize is taken");
-	ok(rs.size == 4096 && rs.shrink, "as it was said");
-	is_int(api_parse_resize(empty, strlen(empty), &rs, &no), -1, "one without size is refused");
-	is_int(api_parse_resize(word, strlen(word), &rs, &no), -1, "shrink must be true or false");
+	is_int(api_parse_change(resize, strlen(resize), &rs, &no), 0, "a resize is taken");
+	ok(rs.has_size && rs.size == 4096 && rs.shrink && !rs.has_min, "as it was said");
+	is_int(api_parse_change(empty, strlen(empty), &rs, &no), -1,
+	       "a change of nothing is refused");
+	is_int(api_parse_change(set, strlen(set), &rs, &no), 0, "settings are taken");
+	ok(!rs.has_size && rs.has_min && rs.settings.min == 4 && rs.settings.below_min_fail &&
+		   rs.settings.when_full_wait,
+	   "as they were said");
+	is_int(api_parse_change(odd, strlen(odd), &rs, &no), -1, "other words are refused");
+	is_int(api_parse_change(word, strlen(word), &rs, &no), -1, "shrink must be true or false");
 	is_int(api_parse_scrub(scrub, strlen(scrub), &sc, &no), 0, "an order to scrub is taken");
 	ok(!sc.start && strcmp(sc.volume, "v") == 0, "as it was said");
 	is_int(api_parse_scrub(what, strlen(what), &sc, &no), -1, "another action is refused");

@@ -212,6 +212,38 @@ static void scratch_limit(bool crash)
 	end(w, "scratch memory at its limit");
 }
 
+/* Servers have no room: what a volume that waits does, and one that does not. */
+static void full_servers(bool wait)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct world_geometry g = {4, 2, 64 << 10, 6, 20 << 20};
+	struct world_req *r, *far;
+
+	world_init(w, &g, 5);
+	w->config.when_full_wait = wait;
+	world_open(w);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	for (unsigned n = 0; n < w->cluster.n; n++)
+		w->cluster.servers[n].full = true;
+	r = world_submit(w, NBD_CMD_WRITE, 0, 4096, 100000);
+	far = world_submit(w, NBD_CMD_WRITE, 0, 17 << 20, 100000);
+	world_settle(w, 5000);
+	is_int(r->done, !wait, "a write to full servers waits, or not");
+	is_int(far->done, !wait, "so does one that needs new slots");
+	if (!wait)
+		is_int(r->error == ENOSPC && far->error == ENOSPC, true,
+		       "it says that there is no space");
+	is_int(world_do(w, NBD_CMD_TRIM, 0, 512 << 10, 512 << 10), 0, "a discard works");
+	if (wait)
+		ok(!r->done, "while the write still waits");
+	for (unsigned n = 0; n < w->cluster.n; n++)
+		w->cluster.servers[n].full = false;
+	world_settle(w, 3000);
+	ok(r->done && far->done, "with room again they have ended");
+	is_int(w->errors, wait ? 0 : 2, "well, or not");
+	end(w, wait ? "full servers are waited for" : "full servers are an error");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -224,5 +256,7 @@ int main(int argc, char **argv)
 	payload_limit();
 	scratch_limit(false);
 	scratch_limit(true);
+	full_servers(false);
+	full_servers(true);
 	return done_testing();
 }

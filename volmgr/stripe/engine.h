@@ -36,6 +36,7 @@
 #define EXTENT_PAGE	 1024	     /* entries of one page of the extent table */
 #define PLACE_ATTEMPTS	 2
 #define RETRY_MS	 1    /* when the payload pool is at its limit */
+#define FULL_RETRY_MS	 1000 /* when servers are full and writes wait for that */
 #define PUT_RETRY_MS	 1000 /* when the metadata refused a write */
 #define START_WAIT_MS	 3000 /* for servers that are not up when the volume starts */
 #define SYNC_POLL_MS	 10   /* when servers answer slowly at the start */
@@ -171,6 +172,7 @@ struct stripe {
 	struct mend *mend; /* has the turn */
 	struct copy *copy; /* of a rebuild */
 	bool mended;	   /* by then: what is bad still stays so */
+	uint64_t full_ns;  /* a server was full: not before that */
 	struct tx *tx;
 	uint32_t bad; /* shards with a checksum or I/O error met here: not read by txs */
 	enum stripe_place place;
@@ -378,7 +380,7 @@ struct volume {
 	uint64_t short_ns;	  /* since when too few servers are up for a whole extent; 0: no */
 	bool placings_changed;	  /* they look at their servers again */
 	struct io_task task;
-	struct io_timer retry_timer, flush_timer, put_timer, start_timer, grace_timer;
+	struct io_timer retry_timer, flush_timer, put_timer, start_timer, grace_timer, full_timer;
 
 	struct server *servers[PEER_MAX];
 	unsigned nservers;

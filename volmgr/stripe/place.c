@@ -31,6 +31,7 @@ struct placing {
 	unsigned pending;
 	bool chosen;	 /* its servers; else it waits for more to come up */
 	bool labelling;	 /* else: waits for its servers to be fenced */
+	bool told;	 /* that there is no room, and it waits for some */
 	uint32_t absent; /* shards that get no slot for now */
 	int error;	 /* the first of its LABELs */
 	struct label_call calls[];
@@ -163,12 +164,27 @@ static void placing_undo(struct placing *p)
 	}
 }
 
+/* There is no room: wait for some, if the volume is one that does. */
+static bool placing_full(struct placing *p)
+{
+	if (!p->v->config.when_full_wait || p->v->state != VOLUME_RUNNING)
+		return false;
+	if (!p->told)
+		log_warn("volume %s: extent %llu waits for room on the servers", p->v->name,
+			 (unsigned long long)p->x->number);
+	p->told = true;
+	placing_later(p);
+	return true;
+}
+
 static void placing_again(struct placing *p, int error)
 {
 	if (++p->attempt < PLACE_ATTEMPTS && p->v->state == VOLUME_RUNNING) {
 		placing_try(p);
 		return;
 	}
+	if (error == ENOSPC && placing_full(p))
+		return;
 	log_error("volume %s: extent %llu cannot be placed: %s", p->v->name,
 		  (unsigned long long)p->x->number, strerror(error));
 	placing_end(p, ENOSPC);
@@ -354,6 +370,8 @@ static void placing_try(struct placing *p)
 					      volume_now(v) + v->config.grace_ms * NS_PER_MS);
 		return;
 	}
+	if (err != 0 && placing_full(p))
+		return;
 	if (err != 0) {
 		log_error("volume %s: no %u servers with room for extent %llu", v->name, v->shards,
 			  (unsigned long long)p->x->number);

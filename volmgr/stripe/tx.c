@@ -199,6 +199,16 @@ static enum tx_plan tx_plan(struct tx *tx)
 
 static void tx_run(struct tx *tx);
 
+/* Its servers had no room a moment ago, and the volume waits for that. */
+static bool tx_full(struct volume *v, struct stripe *st)
+{
+	if (st->full_ns <= volume_now(v))
+		return false;
+	v->config.env->ops->timer_set(v->config.env, &v->full_timer,
+				      volume_now(v) + FULL_RETRY_MS * NS_PER_MS);
+	return true;
+}
+
 /* Take the queue of a stripe that has no tx, and start one. */
 void tx_start(struct volume *v, struct stripe *st)
 {
@@ -206,7 +216,7 @@ void tx_start(struct volume *v, struct stripe *st)
 	struct wpart *parts;
 	struct tx *tx;
 
-	if (x->marking) {
+	if (x->marking || tx_full(v, st)) {
 		stripe_stall(v, st);
 		return;
 	}
@@ -316,6 +326,12 @@ static void tx_note_error(struct tx *tx, unsigned shard, int error)
 	}
 	if (error == (int)WEFT_ESTALE)
 		server_recheck(s);
+	if (error == ENOSPC && v->config.when_full_wait && v->state == VOLUME_RUNNING &&
+	    tx->mend == NULL) {
+		tx->st->full_ns = volume_now(v) + FULL_RETRY_MS * NS_PER_MS;
+		tx->again = true;
+		return;
+	}
 	if (tx->error == 0)
 		tx->error = error;
 }

@@ -355,6 +355,12 @@ static void volume_task(struct io_task *t)
 		volume_check_stop(v);
 }
 
+/* Servers were full, and writes waited: they look again. */
+static void full_fire(struct io_timer *t)
+{
+	volume_unstall((struct volume *)((char *)t - offsetof(struct volume, full_timer)));
+}
+
 static void retry_fire(struct io_timer *t)
 {
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, retry_timer));
@@ -458,6 +464,7 @@ struct volume *volume_create(const struct volume_config *config)
 	snprintf(v->name, sizeof(v->name), "%s", config->name);
 	v->config.name = v->name;
 	init_lists(v);
+	v->full_timer.fire = full_fire;
 	v->next_tx = epoch_first_tx(config->epoch);
 	v->ec = ec_create(config->code, config->k, config->m);
 	v->rebuild.round = 1;
@@ -487,6 +494,7 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->scrub.timer);
+	env->ops->timer_cancel(env, &v->full_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
 	env->ops->timer_cancel(env, &v->rebuild.timer);
 	volume_release(v);
@@ -501,6 +509,11 @@ void volume_set_min(struct volume *v, unsigned min, bool below_min_fail)
 	v->config.below_min_fail = below_min_fail;
 	if (v->state != VOLUME_NEW)
 		volume_unstall(v);
+}
+
+void volume_set_when_full(struct volume *v, bool wait)
+{
+	v->config.when_full_wait = wait;
 }
 
 struct resize {

@@ -69,6 +69,7 @@ struct volume_config {
 	uint64_t unflushed_max; /* bytes acknowledged but not flushed, then we flush by ourselves */
 	uint32_t flush_ms;	/* and after this time */
 	unsigned min;		/* good shards that a write needs: k..k + m; 0: plan_min_good() */
+	bool when_full_wait;	/* writes wait when servers are full; else they fail with ENOSPC */
 	bool below_min_fail;	/* writes fail with EIO when there are fewer; else they wait */
 	uint32_t grace_ms;	/* a server may be away so long before a write leaves it out */
 	const struct volume_ops *ops;
@@ -99,6 +100,7 @@ void volume_peer_changed(struct volume *v, struct peer *p);
 
 /* What may change while the volume runs: as in volume_config. */
 void volume_set_min(struct volume *v, unsigned min, bool below_min_fail);
+void volume_set_when_full(struct volume *v, bool wait);
 
 /* Grow, or shrink: then what lies behind the new end is given back. The metadata is the caller's.
  */
@@ -144,6 +146,30 @@ struct volume_scrub {
 int volume_scrub_start(struct volume *v, uint64_t from);
 void volume_scrub_stop(struct volume *v);
 void volume_scrub_state(const struct volume *v, struct volume_scrub *state);
+
+/*
+ * On one server: write the notes (labels of WEFT_EXTENT_NAME, WEFT_EXTENT_SETTINGS), and when they
+ * are durable give back those of the slots that cannot be in use. notes and slots stay valid until
+ * done(err 0 or -errno, how many slots), which may come from inside the call. -EAGAIN: the server
+ * has to be fenced first, or went away: again, a little later.
+ */
+struct volume_note {
+	uint64_t extent;
+	uint32_t generation;
+	char text[64];
+};
+struct volume_slot {
+	uint64_t extent;
+	uint32_t generation, slot, slot_gen;
+};
+struct volume_tidy {
+	const struct volume_note *notes;
+	unsigned nnotes;
+	const struct volume_slot *slots;
+	unsigned nslots;
+};
+void volume_tidy(struct volume *v, uint32_t server, const struct volume_tidy *order,
+		 void (*done)(void *arg, int err, unsigned freed), void *arg);
 
 /* What a server gave back that was not what it had been given, in blocks of 4 KiB. */
 struct volume_server_counts {
