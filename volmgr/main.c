@@ -26,6 +26,7 @@
 #include "ready.h"
 #include "records.h"
 #include "secret.h"
+#include "tidy.h"
 #include "stats.h"
 #include "volmgr.h"
 #include "banned.h"
@@ -319,6 +320,7 @@ static void stop_signal(void *arg, int signo)
 	pthread_mutex_unlock(&cluster.lock);
 	health_stop();
 	scrub_end();
+	tidy_end();
 	stats_stop(&cluster);
 	stop_timer = control_timer_start(cluster.control, STOP_TIMEOUT_MS, 0, stop_late, NULL);
 	t = mem_must(sizeof(*t));
@@ -627,6 +629,7 @@ int main(int argc, char **argv)
 	start_cluster();
 	health_start(&cluster);
 	scrub_start(&cluster, opts.scrub_days * 24 * 3600);
+	tidy_start(&cluster);
 	stats_start(&cluster);
 	start_http();
 	start_front();

@@ -63,6 +63,12 @@ char *key_scrub(char *buf, uint64_t volume)
 	return buf;
 }
 
+char *key_deleted(char *buf, uint64_t volume)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/deleted/%016" PRIx64, volume);
+	return buf;
+}
+
 static char *record_dump(json_t *o)
 {
 	char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -250,6 +256,28 @@ int record_scrub_parse(const void *value, size_t len, struct vol_scrub *s)
 	}
 	json_decref(o);
 	return err;
+}
+
+char *record_deleted(const struct vol *v)
+{
+	return record_dump(json_pack("{s:s, s:I}", "name", v->name, "epoch", (json_int_t)v->epoch));
+}
+
+int record_deleted_parse(const char *key, const void *value, size_t len, uint64_t *volume,
+			 uint32_t *epoch)
+{
+	const char *number = strrchr(key, '/');
+	json_t *o = json_loadb(value, len, 0, NULL);
+	json_int_t e = json_integer_value(json_object_get(o, "epoch"));
+	char *end;
+
+	json_decref(o);
+	if (number == NULL || e < 1 || e > UINT32_MAX)
+		return -EUCLEAN;
+	errno = 0;
+	*volume = strtoull(number + 1, &end, 16);
+	*epoch = (uint32_t)e;
+	return errno == 0 && *end == '\0' && end == number + 17 && *volume > 0 ? 0 : -EUCLEAN;
 }
 
 size_t record_extent(const struct extent_record *r, unsigned shards, uint8_t *buf)

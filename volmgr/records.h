@@ -15,6 +15,7 @@ char *key_volume(char *buf, const char *name);
 char *key_extent(char *buf, uint64_t volume, uint64_t extent);
 char *key_extents(char *buf, uint64_t volume); /* the prefix */
 char *key_scrub(char *buf, uint64_t volume);
+char *key_deleted(char *buf, uint64_t volume);
 
 /* JSON text, malloc'd. */
 char *record_server(const struct server *s);
@@ -28,6 +29,11 @@ int record_volume_parse(const void *value, size_t len, struct vol *v, bool *dele
 struct volume_scrub scrub_total(const struct vol_scrub *s);
 char *record_scrub(const struct vol_scrub *s);
 int record_scrub_parse(const void *value, size_t len, struct vol_scrub *s);
+
+/* What stays of a deleted volume: servers that are away may have slots of it. */
+char *record_deleted(const struct vol *v);
+int record_deleted_parse(const char *key, const void *value, size_t len, uint64_t *volume,
+			 uint32_t *epoch);
 
 /* An extent's map entry, packed. */
 #define RECORD_EXTENT_MAX (16 + 12 * WEFT_SHARDS_MAX)

@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "records.h"
+#include "tidy.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -137,7 +138,7 @@ static void scrub_visited(struct task *t)
 		s->running = false; /* the tick tries again when it is ready */
 	}
 	free(visit);
-	if (v->forgotten)
+	if (v->forgotten && !tidy_uses(v))
 		free(v);
 }
 

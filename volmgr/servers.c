@@ -193,6 +193,7 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 	snprintf(s->why, sizeof(s->why), "%s", why);
 	if (state == SERVER_UP)
 		health_now(c);
+	s->tidy |= state == SERVER_UP;
 }
 
 /* ---- placing ------------------------------------------------------------------------------- */

@@ -166,6 +166,7 @@ struct server {
 	uint64_t stat_ns;    /* when it said so */
 	struct watch *watch; /* stats.c */
 	bool removing;
+	bool tidy; /* its slots are to be looked at; see tidy.c */
 };
 
 /* ---- a data thread ------------------------------------------------------------------------- */

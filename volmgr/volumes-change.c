@@ -12,6 +12,7 @@
 #include "log.h"
 #include "records.h"
 #include "stats.h"
+#include "tidy.h"
 #include "volumes.h"
 #include "banned.h"
 
@@ -224,6 +225,7 @@ static void volume_resized(struct task *t)
 		return;
 	}
 	log_info("volume %s has %llu bytes now", v->name, (unsigned long long)rs->size);
+	tidy_all(v->cluster);
 	volume_resize_end(rs, NULL);
 }
 
@@ -318,6 +320,7 @@ static int volume_set(struct vol *v, const struct volume_settings *settings, str
 	set->task.run = engine_set_run;
 	set->task.done = volume_set_done;
 	worker_task(v->worker, &set->task);
+	tidy_all(v->cluster);
 	return 0;
 }
 
@@ -402,6 +405,12 @@ static int volume_delete_records(struct vol *v)
 			return err;
 		}
 		if (page.count < DELETE_BATCH_MAX) {
+			char *value = record_deleted(v);
+
+			if (value != NULL)
+				meta_batch_put(page.b, key_deleted(key, v->id), value,
+					       strlen(value));
+			free(value);
 			meta_batch_delete(page.b, key_scrub(key, v->id));
 			meta_batch_delete(page.b, key_volume(key, v->name));
 		}
@@ -427,7 +436,7 @@ static void volume_forget(struct vol *v)
 	v->forgotten = true;
 	watch_free(v->watch);
 	v->watch = NULL;
-	if (!v->scrub.visited)
+	if (!v->scrub.visited && !tidy_uses(v))
 		free(v);
 }
 
@@ -454,6 +463,8 @@ static void volume_discarded(struct task *t)
 		return;
 	}
 	log_info("volume %s was deleted", v->name);
+	tidy_add_deleted(v->id, v->epoch);
+	tidy_all(v->cluster);
 	volume_forget(v);
 	volume_delete_end(end, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "records.h"
+#include "tidy.h"
 #include "volumes.h"
 #include "banned.h"
 
@@ -134,6 +135,7 @@ static void vol_started(struct control_message *m)
 		volume_delete_go_on(v);
 	else {
 		log_info("volume %s is ready", v->name);
+		tidy_all(v->cluster);
 		vol_set_state(v, VOL_READY);
 		vol_tell_ready(v);
 	}
