@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "recover.h"
 #include "banned.h"
 
 static int parse_refuse(struct refusal *r, const char *message)
@@ -212,6 +213,38 @@ int api_parse_change(const void *body, size_t len, struct volume_change *out, st
 		err = out->has_size || out->has_min || out->has_below_min || out->has_when_full
 			      ? 0
 			      : parse_refuse(r, "There is nothing to change.");
+	json_decref(o);
+	return err;
+}
+
+static int parse_addresses(const json_t *list, struct recover *out, struct refusal *r)
+{
+	size_t n = json_array_size(list);
+
+	if (list != NULL && (!json_is_array(list) || n > SERVERS_MAX))
+		return parse_refuse(r, "\"servers\" must be a list of addresses.");
+	out->addresses = mem_must((n + 1) * sizeof(*out->addresses));
+	for (size_t i = 0; i < n; i++) {
+		const char *s = json_string_value(json_array_get(list, i));
+
+		if (s == NULL || strlen(s) >= ADDR_TEXT_MAX)
+			return parse_refuse(r, "\"servers\" must be a list of addresses.");
+		snprintf(out->addresses[out->naddresses++], ADDR_TEXT_MAX, "%s", s);
+	}
+	return 0;
+}
+
+int api_parse_recover(const void *body, size_t len, struct recover *out, struct refusal *r)
+{
+	static const char *const known[] = {"servers", "force", "dry_run", NULL};
+	json_t *o = parse_object(body, len, r);
+	int err = -1;
+
+	if (o == NULL)
+		return -1;
+	if (parse_known(o, r, known) == 0 && api_parse_bool(o, "force", &out->force, r) == 0 &&
+	    api_parse_bool(o, "dry_run", &out->dry_run, r) == 0)
+		err = parse_addresses(json_object_get(o, "servers"), out, r);
 	json_decref(o);
 	return err;
 }

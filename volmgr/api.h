@@ -54,6 +54,9 @@ struct api_scrub {
 	char volume[NAME_MAX_BYTES + 1]; /* empty: all */
 	bool start;
 };
+struct recover;
+/* addresses is the caller's to free. */
+int api_parse_recover(const void *body, size_t len, struct recover *out, struct refusal *r);
 int api_parse_scrub(const void *body, size_t len, struct api_scrub *out, struct refusal *r);
 /* A whole number in a query; text NULL: the default. */
 int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refusal *r);
@@ -143,6 +146,7 @@ void api_invitation_remove(struct cluster *c, struct http_request *r, const char
 void api_settings_get(struct cluster *c, struct http_request *r, const char *name);
 void api_settings_change(struct cluster *c, struct http_request *r, const char *name);
 void api_events_list(struct cluster *c, struct http_request *r, const char *name);
+void api_recover(struct cluster *c, struct http_request *r, const char *name);
 void api_scrub_get(struct cluster *c, struct http_request *r, const char *name);
 void api_scrub_order(struct cluster *c, struct http_request *r, const char *name);
 

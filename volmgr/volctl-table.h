@@ -30,7 +30,7 @@ struct volctl_command {
 	const char *words;     /* "volume create" */
 	const char *args;      /* as the usage line shows them, options too */
 	const char *summary;   /* one line */
-	int nargs;	       /* exactly so many; -1: one, or none */
+	int nargs;	       /* exactly so many; -N: at most N */
 	enum volctl_kind kind; /* of the first argument */
 	const char *options;   /* names, separated by a blank on each side, or NULL */
 	int (*run)(const struct volctl *v);

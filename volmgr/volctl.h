@@ -19,7 +19,7 @@ enum {
 	EXIT_UNREACHABLE = 3, /* nothing answers on volmgr's socket */
 };
 
-#define VOLCTL_WORDS_MAX 8 /* words of a command and its arguments */
+#define VOLCTL_WORDS_MAX 64 /* words of a command and its arguments */
 
 /* What the command line said. */
 struct volctl {
@@ -30,7 +30,7 @@ struct volctl {
 	/* options of commands; NULL or false where not given */
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
-	bool yes, shrink, force;
+	bool yes, shrink, force, dry_run;
 };
 
 /* ---- volctl.c: the table of commands ---- */
@@ -90,6 +90,8 @@ int cmd_user_list(const struct volctl *v);
 int cmd_user_set(const struct volctl *v);
 int cmd_user_passwd(const struct volctl *v);
 int cmd_user_remove(const struct volctl *v);
+/* volctl-recover.c */
+int cmd_recover(const struct volctl *v);
 /* volctl-scrub.c */
 int cmd_scrub_start(const struct volctl *v);
 int cmd_scrub_stop(const struct volctl *v);
