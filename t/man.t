@@ -10,7 +10,7 @@ use Weft;
 
 my $man = Weft::src_dir() . '/man';
 my @pages = map { s{.*/}{}r } glob("$man/*.[1-8]");
-is_deeply(\@pages, [qw(nbdsrv.8 volctl.8 volmgr.8 weft-format.5 weft-protocol.7 weft.conf.5)],
+is_deeply(\@pages, [qw(nbdsrv.8 volctl.8 volmgr.8 weft-format.5 weft-protocol.7 weft-recovery.7 weft.conf.5)],
 	'all pages are there');
 
 # Options that stand at the head of an item in the OPTIONS section.
@@ -77,7 +77,7 @@ for my $name (qw(nbdsrv volmgr volctl)) {
 	$keys =~ s/;.*//s;
 	my %keys = map { s/\\//gr => 1 } $keys =~ /^\.BR? ([a-z\\-]+)/mg;
 	my %want = map { s/^--//r => 1 } @{ page_options(slurp("$man/$name.8") =~ s/^\.SS Options of commands.*?(?=^\.SH )//msr) };
-	delete @want{qw(help version config ready-fd json format size force)};
+	delete @want{qw(help version config ready-fd json format size force check)};
 	is(join(' ', sort keys %keys), join(' ', sort keys %want), "weft.conf.5: the keys of [$name]");
 }
 

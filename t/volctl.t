@@ -101,7 +101,7 @@ sub completes
 	is(join(' ', split(/\n/, volctl('complete', @words)->{out})), $want, "completion: $name");
 	return;
 }
-completes('status cluster server volume user scrub', 'first words', '');
+completes('status cluster server volume user check recover scrub', 'first words', '');
 completes('attach', 'second words', 'volume', 'att');
 completes('v1', 'names of volumes', 'volume', 'show', '');
 completes('s1', 'names of servers', 'server', 'remove', 's');

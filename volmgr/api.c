@@ -61,6 +61,7 @@ static const struct api_route routes[] = {
 	{HTTP_PATCH, "volumes", true, NULL, api_volume_resize, ROLE_ADMIN, "volume.changed"},
 	{HTTP_DELETE, "volumes", true, NULL, api_volume_delete, ROLE_ADMIN, "volume.deleted"},
 	{HTTP_GET, "volumes", true, "map", api_volume_map, ROLE_READ, NULL},
+	{HTTP_POST, "check", false, NULL, api_check, ROLE_ADMIN, NULL},
 	{HTTP_POST, "recover", false, NULL, api_recover, ROLE_ADMIN, "cluster.recovered"},
 	{HTTP_GET, "scrub", false, NULL, api_scrub_get, ROLE_READ, NULL},
 	{HTTP_POST, "scrub", false, NULL, api_scrub_order, ROLE_ADMIN, "scrub.ordered"},

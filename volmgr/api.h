@@ -146,6 +146,7 @@ void api_invitation_remove(struct cluster *c, struct http_request *r, const char
 void api_settings_get(struct cluster *c, struct http_request *r, const char *name);
 void api_settings_change(struct cluster *c, struct http_request *r, const char *name);
 void api_events_list(struct cluster *c, struct http_request *r, const char *name);
+void api_check(struct cluster *c, struct http_request *r, const char *name);
 void api_recover(struct cluster *c, struct http_request *r, const char *name);
 void api_scrub_get(struct cluster *c, struct http_request *r, const char *name);
 void api_scrub_order(struct cluster *c, struct http_request *r, const char *name);

@@ -22,6 +22,7 @@
 #include "conf.h"
 #include "http.h"
 #include "log.h"
+#include "offline.h"
 #include "people.h"
 #include "ready.h"
 #include "records.h"
@@ -48,6 +49,7 @@ struct main_options {
 	unsigned spin_us;
 	uint64_t scrub_days;
 	uint64_t server_timeout_ms;
+	bool check; /* compare, and serve nothing */
 	int ready_fd;
 	enum log_level level;
 };
@@ -156,6 +158,12 @@ static int opt_server_timeout(void *ctx, const char *value, const char **why)
 			  "give a number of milliseconds from 100 to 600000");
 }
 
+static int opt_check(void *ctx, const char *value, const char **why)
+{
+	opts.check = true;
+	return 0;
+}
+
 static int opt_scrub_interval(void *ctx, const char *value, const char **why)
 {
 	return opt_number(value, 0, SCRUB_DAYS_MAX, &opts.scrub_days, why,
@@ -208,6 +216,8 @@ static const struct conf_option options[] = {
 	 opt_spin},
 	{"server-timeout", "MS", "a server that is silent for so long counts as gone (2000)", false,
 	 opt_server_timeout},
+	{"check", NULL, "compare metadata with what servers have, and serve nothing", true,
+	 opt_check},
 	{"scrub-interval", "DAYS", "scrub each volume this often (14); 0: only on demand", false,
 	 opt_scrub_interval},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
@@ -600,6 +610,33 @@ static void init_cluster(void)
 			 "times faster");
 }
 
+/* volmgr --check. */
+static int main_check(void)
+{
+	const char *why = NULL;
+	int status;
+
+	if (access(opts.dir, F_OK) < 0)
+		die("%s: %s", opts.dir, strerror(errno));
+	start_secret();
+	start_meta();
+	if (control_create(&cluster.control) != 0)
+		die("out of memory");
+	start_workers();
+	if (servers_load(&cluster, &why) != 0)
+		die("%s: %s", opts.dir, why);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		servers_connect(&cluster, cluster.workers[i]);
+	status = offline_check(&cluster);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		worker_join(cluster.workers[i]);
+	cluster.meta->ops->close(cluster.meta);
+	for (unsigned i = 0; i < cluster.nworkers; i++)
+		worker_free(cluster.workers[i]);
+	control_destroy(cluster.control);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	int first;
@@ -617,6 +654,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
 	init_cluster();
+	if (opts.check)
+		return main_check();
 	start_secret();
 	start_meta();
 	start_sockets();

@@ -356,16 +356,22 @@ static void tidy_deleted(const struct survey_server *s)
 	}
 }
 
+bool tidy_keeps_notes(const struct cluster *c, uint32_t server)
+{
+	for (unsigned i = 0; i < c->nservers && i < NOTE_SERVERS_MAX; i++)
+		if (c->servers[i]->number == server)
+			return true;
+	return false;
+}
+
 static void tidy_surveyed(struct task *t)
 {
 	struct survey *survey = (struct survey *)t;
 	struct cluster *c = tidy.cluster;
 	const struct survey_server *s = &survey->servers[0];
-	bool keep = false;
+	bool keep = tidy_keeps_notes(c, s->number);
 
 	tidy.surveying = false;
-	for (unsigned i = 0; i < c->nservers && i < NOTE_SERVERS_MAX; i++)
-		keep |= c->servers[i]->number == s->number;
 	if (s->err == 0 && !c->stopping) {
 		for (unsigned i = 0; i < c->nvols; i++)
 			if (c->vols[i]->state == VOL_READY && deleted_find(c->vols[i]->id) == NULL)

@@ -30,7 +30,8 @@ struct volctl {
 	/* options of commands; NULL or false where not given */
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
-	bool yes, shrink, force, dry_run;
+	const char *dir;
+	bool yes, shrink, force, dry_run, offline;
 };
 
 /* ---- volctl.c: the table of commands ---- */
@@ -90,6 +91,8 @@ int cmd_user_list(const struct volctl *v);
 int cmd_user_set(const struct volctl *v);
 int cmd_user_passwd(const struct volctl *v);
 int cmd_user_remove(const struct volctl *v);
+/* volctl-check.c */
+int cmd_check(const struct volctl *v);
 /* volctl-recover.c */
 int cmd_recover(const struct volctl *v);
 /* volctl-scrub.c */

@@ -1,0 +1,143 @@
+#!/usr/bin/perl
+# volmgr's metadata is lost: volctl recover rebuilds it from the servers. Every volume is there again with
+# its size, settings and bytes, a shard that had missed writes is not trusted, and volctl check says
+# that metadata and servers agree, before and after, online and offline. Slots that nobody uses are
+# given back by themselves.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Digest::SHA;
+use File::Path qw(remove_tree);
+use Test::More;
+use Weft;
+use Weft::Cluster;
+
+need(qw(nbdsrv volmgr volctl nbdcopy qemu-io));
+my $dir = temp_dir();
+my $mib = 1 << 20;
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '50M', volume => 'one');
+at_end(sub { $cluster->kill });
+$cluster->up;
+$cluster->create_volume('two', ec => '2+1', size => '16M', unit => '16K');
+$cluster->volctl(qw(volume set two --min 3 --below-min fail --when-full wait));
+$cluster->create_volume('empty', ec => '3+0', size => '12M');
+$cluster->create_volume('gone', size => '32M');
+
+sub agree
+{
+	my ($what) = @_;
+	my $last;
+	my $good = eval {
+		wait_until('agreement', 30, sub {
+			$last = $cluster->volctl_run('check');
+			return $last->{status} == 0;
+		});
+	};
+	return ok($good, $what) || diag($last->{out} . $last->{err});
+}
+
+sub volume_sum
+{
+	my ($volume) = @_;
+	unlink("$dir/out");
+	run_ok(tool('nbdcopy'), $cluster->uri($volume), "$dir/out");
+	return Digest::SHA->new(256)->addfile("$dir/out", 'b')->hexdigest;
+}
+
+sub fill
+{
+	my ($volume, $bytes) = @_;
+	open(my $random, '<:raw', '/dev/urandom') or die $!;
+	read($random, my $image, $bytes) == $bytes or die 'random';
+	spew("$dir/image", $image);
+	run_ok(tool('nbdcopy'), '--flush', "$dir/image", $cluster->uri($volume));
+	return;
+}
+
+sub write_pattern
+{
+	my ($volume, $pattern, $at, $len) = @_;
+	run_ok(tool('qemu-io'), '-f', 'raw', '-t', 'none', '-c', "write -P $pattern $at $len", '-c', 'flush',
+		$cluster->uri($volume));
+	return;
+}
+
+sub shards
+{
+	my $n = 0;
+	$n += $_->{slots_used} for @{ $cluster->get('/servers')->{servers} };
+	return $n;
+}
+
+my @addresses;
+fill('one', 50 * $mib);
+fill('two', 8 * $mib);
+fill('gone', 16 * $mib);
+$cluster->volctl(qw(volume resize one 60M));
+agree('metadata and servers agree');
+
+# a volume is deleted, and one loses its data, while a server is away; another misses a write
+$cluster->kill('server-3');
+write_pattern('one', 0x3c, 0, 4 * $mib);
+$cluster->volctl(qw(volume delete gone --yes));
+my $stale = grep { $_->{stale} }
+    map { @{ $_->{shards} } } @{ json_decode($cluster->volctl(qw(--json volume map one)))->{extents} };
+cmp_ok($stale, '>', 0, "a server that is away has missed writes ($stale shards)");
+$cluster->kill('volmgr');
+$cluster->start('server-3');
+$cluster->start('volmgr');
+agree('the slots of a deleted volume are given back by themselves');
+
+my %sum = map { $_ => volume_sum($_) } qw(one two empty);
+my %show = map { $_ => json_decode($cluster->volctl(qw(--json volume show), $_)) } qw(one two empty);
+my @addr = map { $_->{address} } @{ $cluster->get('/servers')->{servers} };
+
+# online and offline
+is($cluster->volctl_run('check', '--offline', '--dir', "$dir/c/volmgr", '--secret', $cluster->secret)->{status}, 1,
+	'a check is not offline while volmgr runs');
+$cluster->stop('volmgr');
+my $offline = $cluster->volctl_run('check', '--offline', '--dir', "$dir/c/volmgr", '--secret', $cluster->secret);
+is($offline->{status}, 0, 'without volmgr they agree too') or diag("$offline->{out}$offline->{err}");
+like($offline->{out}, qr/agree: [1-9]/, 'and something was compared');
+
+# all of it is lost
+remove_tree("$dir/c/volmgr");
+$cluster->start('volmgr');
+is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'nothing is left');
+my $got = $cluster->volctl_run('recover');
+is($got->{status}, 1, 'without servers nothing can be recovered');
+like($got->{err}, qr/no servers/, 'and volctl says so');
+$got = $cluster->volctl_run('recover', @addr[ 0 .. 3 ]);
+is($got->{status}, 1, 'nor without some of them');
+like($got->{out}, qr/Missing/, 'since shards are missing') or diag($got->{out} . $got->{err});
+is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'nothing was written then');
+$got = $cluster->volctl_run('recover', '--dry-run', @addr);
+is($got->{status}, 0, 'a dry run') or diag("$got->{out}$got->{err}");
+like($got->{out}, qr/nothing was written/, 'writes nothing');
+$got = $cluster->volctl_run('recover', @addr);
+is($got->{status}, 0, 'with all of them it is recovered') or diag("$got->{out}$got->{err}");
+like($got->{out}, qr/Volume one: 62914560 bytes, 4\+2/, 'it says what it found');
+unlike($got->{out}, qr/Missing|gone/, 'nothing is missing, and nothing comes back that was deleted');
+for my $volume (qw(one two empty)) {
+	wait_until("volume $volume", 30, sub {
+		grep { $_->{name} eq $volume && $_->{state} eq 'ready' } @{ $cluster->get('/volumes')->{volumes} };
+	});
+	my $now = json_decode($cluster->volctl(qw(--json volume show), $volume));
+	is_deeply([ @$now{qw(id size k m unit code min below_min when_full extents)} ],
+		[ @{ $show{$volume} }{qw(id size k m unit code min below_min when_full extents)} ],
+		"volume $volume has its number, size and settings");
+	is(volume_sum($volume), $sum{$volume}, "volume $volume has its bytes");
+}
+is($cluster->volctl_run('recover', @addr)->{status}, 1, 'what is not lost is not recovered');
+write_pattern('one', 0x44, 20 * $mib, 12 * $mib);
+agree('metadata and servers agree again');
+wait_until('the scrub', 60, sub {
+	!grep { $_->{state} ne 'done' } @{ $cluster->get('/scrub')->{scrubs} };
+});
+my %scrub = map { $_->{volume} => $_ } @{ $cluster->get('/scrub')->{scrubs} };
+is($scrub{one}{misfit_blocks}, 0, 'and parity fits');
+$cluster->create_volume('new', size => '16M');
+cmp_ok(json_decode($cluster->volctl(qw(--json volume show new)))->{id}, '>', $show{empty}{id},
+	'a new volume gets a number that was not used before');
+done_testing();
