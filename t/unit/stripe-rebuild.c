@@ -114,6 +114,30 @@ static void comes_back(const struct world_geometry *g, bool crash)
 	is_int(end(w), 0, "and everything is whole in the end");
 }
 
+/*
+ * What was flushed with the shard, and never committed, is listed by all but the new slot when
+ * volmgr dies just after the rebuild.
+ */
+static void flushed_before(void)
+{
+	struct world *w = begin(&g42, 6);
+	struct fake_server *s;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 200000); /* little: much is committed at once */
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	s = &w->cluster.servers[w->map[0].shard[g42.k].server - 1];
+	fake_server_break(s, false);
+	world_do(w, NBD_CMD_WRITE, 0, 4096, 100000);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	fake_server_return(s);
+	world_settle(w, 0);
+	is_int(stale_shards(w), 0, "a shard is rebuilt before anything was committed by time");
+	world_kill(w);
+	world_open(w);
+	world_settle(w, 0);
+	is_int(end(w), 0, "what was flushed before is still there after a kill");
+}
+
 /* Extents made while a server is away have no slot there. */
 static void without_slot(void)
 {
@@ -280,6 +304,7 @@ int main(int argc, char **argv)
 	comes_back(&g42, true);
 	comes_back(&g12, true);
 	without_slot();
+	flushed_before();
 	double_failure();
 	for (uint64_t n = 0; n < 6; n++)
 		doubt(seed * 100 + n);

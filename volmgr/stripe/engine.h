@@ -276,6 +276,7 @@ struct server {
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
 	uint64_t max_tx;    /* highest number prepared there */
 	uint64_t commit_sent;
+	uint64_t settled;	/* committed there, durably, as far as settle.c knows */
 	uint64_t held;		/* bytes prepared since a flush with COMMITs began */
 	uint64_t mend_after_ns; /* no repairs there before that */
 	uint64_t rebuilt;	/* shards */
@@ -316,6 +317,16 @@ struct flush {
 	size_t count; /* unflushed txs that the round covers */
 	uint64_t bytes;
 	uint64_t watermark; /* every tx up to here is decided */
+};
+
+enum settle_step { SETTLE_IDLE, SETTLE_DECIDE, SETTLE_FLUSHING, SETTLE_COMMIT, SETTLE_COMMITTING };
+
+struct settle {
+	enum settle_step step;
+	struct settle_ask *waiting, *running;
+	uint64_t upto; /* these numbers */
+	unsigned pending;
+	int error; /* positive */
 };
 
 struct scrub {
@@ -395,6 +406,7 @@ struct volume {
 	struct flush flush;
 	struct scrub scrub;
 	struct rebuilds rebuild;
+	struct settle settle;
 	struct move *moves; /* shards whose new place is on its way to the metadata */
 
 	void (*ready)(void *arg, int err);
@@ -528,6 +540,14 @@ void mend_start(struct volume *v, struct stripe *st);
 void mend_written(struct mend *m, int error);
 int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode);
 void repair_want(struct volume *v, struct stripe *st, uint32_t shards);
+
+/* settle.c */
+/*
+ * done: everything that was prepared before is decided, flushed, and committed durably on every
+ * server that is up; or why not. Not from inside the call, but when there is no memory.
+ */
+void settle_request(struct volume *v, void (*done)(void *arg, int err), void *arg);
+void settle_run(struct volume *v);
 
 /* rebuild.c */
 /* Begin and go on with what can be rebuilt now. */

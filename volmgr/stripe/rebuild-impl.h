@@ -21,8 +21,8 @@ enum rebuild_step {
 	REBUILD_SLOTS,	/* DISCARD, LABEL */
 	REBUILD_RECORD, /* the new slots go into the metadata */
 	REBUILD_COPY,
-	REBUILD_FLUSH, /* complete; what it was made from becomes durable */
-	REBUILD_CLEAR, /* the marks leave the metadata */
+	REBUILD_SETTLE, /* complete; what it was made from becomes durable */
+	REBUILD_CLEAR,	/* the marks leave the metadata */
 	REBUILD_END,
 };
 

@@ -4,8 +4,8 @@
  * work is halved with each that ends, down to a few; when nobody does, it grows again. An extent
  * with too few good shards for writes is not throttled: clients wait for just that.
  *
- * Only after the flush that follows the last stripe, and when the record without the mark is
- * durable, is a shard read. See rebuild.h.
+ * Only when everything was settled after the last stripe (settle.c), and when the record without
+ * the mark is durable, is a shard read. See rebuild.h.
  */
 #include "config.h"
 
@@ -38,7 +38,7 @@ uint32_t rebuild_has(const struct extent *x, uint32_t stripe)
 
 uint32_t rebuild_complete(const struct extent *x)
 {
-	return !x->rebuild->failed && x->rebuild->step >= REBUILD_FLUSH ? x->rebuild->shards : 0;
+	return !x->rebuild->failed && x->rebuild->step >= REBUILD_SETTLE ? x->rebuild->shards : 0;
 }
 
 void rebuild_count(struct volume *v, int shards)
@@ -179,13 +179,13 @@ void rebuilds_free(struct volume *v)
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
-static void job_flushed(void *arg, int err)
+static void job_settled(void *arg, int err)
 {
 	struct rebuild *job = arg;
 
 	job->inflight--;
 	if (err != 0) {
-		rebuild_fail(job, job->shards, "flushing", -err);
+		rebuild_fail(job, job->shards, "settling", -err);
 	} else if (!job->failed) {
 		job->step = REBUILD_CLEAR;
 		job->x->clear |= job->shards;
@@ -198,17 +198,12 @@ static void job_flushed(void *arg, int err)
 static void job_copied(struct rebuild *job)
 {
 	struct volume *v = job->v;
-	struct op *op = op_own(v, NBD_CMD_FLUSH, 0, 0, job_flushed, job);
 
-	if (op == NULL) {
-		rebuild_fail(job, job->shards, "memory", ENOMEM);
-		return;
-	}
-	job->step = REBUILD_FLUSH;
+	job->step = REBUILD_SETTLE;
 	v->rebuild.copying--;
 	job->inflight++;
 	volume_unstall(v);
-	flush_request(op);
+	settle_request(v, job_settled, job);
 }
 
 void rebuild_recorded(struct volume *v, struct extent *x)

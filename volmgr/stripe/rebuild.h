@@ -5,8 +5,9 @@
  * without writes that had been acknowledged, or the shard was moved to another server. As soon as
  * the server is there, the engine rebuilds it by itself, the extents with the fewest good shards
  * first: the old slot, if there is one, is discarded, a new one is labelled and recorded; stripe by
- * stripe k good shards are read, the lost unit computed and prepared there; everything is flushed;
- * then the mark is taken from the record, and only when that is durable the shard is read.
+ * stripe k good shards are read, the lost unit computed and prepared there; everything is flushed
+ * and committed; then the mark is taken from the record, and only when that is durable the shard is
+ * read.
  *
  * A new slot, because PREPAREs of the time before may still be under way in a connection that broke
  * or in a server that hung: in a slot that is gone they do no harm. Units of zeros are not written.

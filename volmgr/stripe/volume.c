@@ -350,6 +350,7 @@ static void volume_task(struct io_task *t)
 		stripe_advance(v, st);
 	}
 	rebuild_run(v);
+	settle_run(v);
 	flush_start(v);
 	if (v->stopped != NULL)
 		volume_check_stop(v);
