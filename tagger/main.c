@@ -263,12 +263,10 @@ static void overflow(void *arg)
 	scan_overflow(tagger.scan);
 }
 
-static void folder_known(void *arg, uint32_t folder)
+static void folder_known(void *arg, uint32_t folder, int fd)
 {
-	static char path[INDEX_PATH_MAX];
-
-	if (tagger.watch != NULL && index_path(tagger.index, folder, path, sizeof(path)) >= 0)
-		watch_folder(tagger.watch, index_node(tagger.index, folder)->ident, path);
+	if (tagger.watch != NULL)
+		watch_folder(tagger.watch, index_node(tagger.index, folder)->ident, fd);
 }
 
 static void start_index(const char *dir)

@@ -71,36 +71,72 @@ static bool scan_other_name(struct scan *s, uint32_t file)
 	return !(index_node(s->ix, file)->note & NODE_LOST);
 }
 
-/* At the place that the index says? */
-static bool scan_still_there(struct scan *s, uint32_t file)
+/* At the place that the index says? 1, 0, or -EAGAIN: even its folder is not there. */
+static int scan_still_there(struct scan *s, uint32_t file)
 {
+	const struct node *n = index_node(s->ix, file);
 	struct tree_entry e;
 	const char *name;
-	bool there;
-	int fd;
+	int fd, there;
 
 	if (index_path(s->ix, file, s->path, sizeof(s->path)) < 0)
-		return true; /* cannot be known */
+		return 1; /* cannot be known */
 	fd = tree_open_parent(s->tree, s->path, &name);
 	if (fd < 0)
-		return fd != -ENOENT && fd != -ENOTDIR;
-	there = tree_look(s->tree, fd, name, &e) == 0 &&
-		memcmp(e.seen.ident, index_node(s->ix, file)->ident, 16) == 0;
+		return fd == -ENOENT || fd == -ENOTDIR ? -EAGAIN : 1;
+	there = tree_look(s->tree, fd, "", &e) == 0 &&
+				memcmp(e.seen.ident, index_node(s->ix, n->parent)->ident, 16) == 0
+			? 0
+			: -EAGAIN;
+	if (there == 0)
+		there = tree_look(s->tree, fd, name, &e) == 0 &&
+			memcmp(e.seen.ident, n->ident, 16) == 0;
 	close(fd);
 	return there;
+}
+
+/* A folder that events told of while it was on its way: all that is known to be in it is looked at,
+ * and what is not known is walked. */
+static void scan_folder_again(struct scan *s, uint32_t folder)
+{
+	struct index *ix = s->ix;
+	char name[RECORD_NAME_MAX + 1];
+
+	scan_watch_folder(s, folder);
+	for (uint32_t c = index_node(ix, folder)->child, next; c != 0; c = next) {
+		next = index_node(ix, c)->next;
+		snprintf(name, sizeof(name), "%s", index_name(ix, c));
+		scan_place(s, folder, name);
+		if (next != 0 && index_node(ix, next)->parent != folder)
+			break; /* it was moved away: the walk sees the rest */
+	}
+	scan_queue_folder(s, folder);
 }
 
 static void scan_lost_end(struct scan *s, const struct scan_lost *l)
 {
 	struct node *n = index_node_find(s->ix, l->file);
+	int there;
 
-	if (n == NULL || memcmp(n->ident, l->ident, 16) != 0 || !(n->note & NODE_LOST))
-		return; /* gone or found meanwhile */
-	if (scan_still_there(s, l->file)) {
+	if (n == NULL || memcmp(n->ident, l->ident, 16) != 0)
+		return;
+	if (l->folder) {
+		if (n->note & NODE_LOST)
+			return;
+		scan_folder_again(s, l->file);
+		return;
+	}
+	if (!(n->note & NODE_LOST))
+		return; /* found meanwhile */
+	there = scan_still_there(s, l->file);
+	if (there == 1) {
 		n->note &= (uint8_t)~NODE_LOST;
 		return;
 	}
-	if (n->flags & RECORD_LINKED && scan_other_name(s, l->file))
+	if (scan_other_name(s, l->file))
+		return;
+	if (there == -EAGAIN && l->rounds < SCAN_ROUNDS_MAX &&
+	    scan_later(s, l->file, false, (uint8_t)(l->rounds + 1)))
 		return;
 	if (!s->ix->stuck && index_remove(s->ix, l->file) != 0)
 		scan_stuck(s);
@@ -126,27 +162,37 @@ static void scan_lost_due(void *arg)
 	scan_wake(s);
 }
 
+bool scan_later(struct scan *s, uint32_t file, bool folder, uint8_t rounds)
+{
+	struct scan_lost *l;
+
+	if (s->nlost == s->lost_max) {
+		uint32_t max = s->lost_max * 2 + 64;
+		struct scan_lost *more = realloc(s->lost, max * sizeof(*more));
+
+		if (more == NULL)
+			return false;
+		s->lost = more;
+		s->lost_max = max;
+	}
+	l = &s->lost[s->nlost++];
+	*l = (struct scan_lost){
+		.file = file, .folder = folder, .rounds = rounds, .since_ms = scan_now_ms()};
+	memcpy(l->ident, index_node(s->ix, file)->ident, 16);
+	if (s->lost_timer == NULL)
+		s->lost_timer =
+			control_timer_start(s->c.control, SCAN_LOST_MS / 2, 1, scan_lost_due, s);
+	return true;
+}
+
 void scan_set_lost(struct scan *s, uint32_t file)
 {
 	struct node *n = index_node(s->ix, file);
 
 	if (n->note & NODE_LOST || file == INDEX_ROOT)
 		return;
-	if (s->nlost == s->lost_max) {
-		uint32_t max = s->lost_max * 2 + 64;
-		struct scan_lost *more = realloc(s->lost, max * sizeof(*more));
-
-		if (more == NULL)
-			return;
-		s->lost = more;
-		s->lost_max = max;
-	}
-	n->note |= NODE_LOST;
-	s->lost[s->nlost] = (struct scan_lost){.file = file, .since_ms = scan_now_ms()};
-	memcpy(s->lost[s->nlost++].ident, n->ident, 16);
-	if (s->lost_timer == NULL)
-		s->lost_timer =
-			control_timer_start(s->c.control, SCAN_LOST_MS / 2, 1, scan_lost_due, s);
+	if (scan_later(s, file, false, 0))
+		n->note |= NODE_LOST;
 }
 
 /* After a walk: what it did not meet is gone, unless it could not look there. */
@@ -193,8 +239,7 @@ static int scan_new(struct scan *s, uint32_t folder, const char *name, size_t le
 		return err;
 	index_node(ix, file)->seen = s->pass;
 	if (e->seen.kind == EXTRACT_KIND_FOLDER) {
-		if (s->c.folder != NULL)
-			s->c.folder(s->c.arg, file);
+		scan_watch_folder(s, file);
 		scan_queue_folder(s, file);
 	} else if (e->seen.kind == EXTRACT_KIND_UNKNOWN) {
 		scan_queue(s, file, 0);
@@ -212,7 +257,7 @@ static int scan_moved(struct scan *s, uint32_t file, uint32_t folder, const char
 	int err;
 
 	if (e->seen.linked && !(n->note & NODE_LOST) &&
-	    (n->seen == s->pass || scan_still_there(s, file)))
+	    (n->seen == s->pass || scan_still_there(s, file) == 1))
 		return -EEXIST;
 	err = index_move(s->ix, file, folder, name, len);
 	if (err == 0 && scan_list_push(&s->derive, file))
@@ -228,8 +273,7 @@ static void scan_known(struct scan *s, uint32_t file, const struct tree_entry *e
 
 	if (n->kind == EXTRACT_KIND_FOLDER) {
 		if (s->walking && n->seen != s->pass) {
-			if (s->c.folder != NULL)
-				s->c.folder(s->c.arg, file);
+			scan_watch_folder(s, file);
 			scan_queue_folder(s, file);
 		}
 		n->seen = s->pass;
@@ -284,6 +328,43 @@ void scan_entry(struct scan *s, uint32_t folder, const char *name, size_t len,
 	}
 }
 
+/* A folder, by the path that the index has or, when it was moved meanwhile, by its handle. */
+static int scan_open_folder(struct scan *s, uint32_t folder)
+{
+	const struct node *n = index_node(s->ix, folder);
+	struct index_record rec;
+	struct tree_entry e;
+	int fd = -ENAMETOOLONG;
+
+	if (index_path(s->ix, folder, s->path, sizeof(s->path)) >= 0)
+		fd = tree_openat(s->tree, s->path, O_PATH | O_DIRECTORY, 0);
+	if (fd >= 0) {
+		if (tree_look(s->tree, fd, "", &e) == 0 && memcmp(e.seen.ident, n->ident, 16) == 0)
+			return fd;
+		close(fd);
+	}
+	if (index_get(s->ix, folder, &rec) != 0)
+		return -ENOENT;
+	fd = tree_open_handle(s->tree, rec.r.handle_type, rec.r.handle.at, rec.r.handle.len);
+	index_record_free(&rec);
+	return fd;
+}
+
+void scan_watch_folder(struct scan *s, uint32_t folder)
+{
+	int fd;
+
+	if (s->c.folder == NULL)
+		return;
+	fd = scan_open_folder(s, folder);
+	if (fd >= 0) {
+		s->c.folder(s->c.arg, folder, fd);
+		close(fd);
+	} else if (fd != -ESTALE && fd != -ENOENT) {
+		(void)scan_later(s, folder, true, 0);
+	}
+}
+
 void scan_place(struct scan *s, uint32_t folder, const char *name)
 {
 	struct index *ix = s->ix;
@@ -300,21 +381,20 @@ void scan_place(struct scan *s, uint32_t folder, const char *name)
 		scan_stuck(s);
 		return;
 	}
-	if (index_path(ix, folder, s->path, sizeof(s->path)) < 0)
+	fd = scan_open_folder(s, folder);
+	if (fd < 0) {
+		/* on its way elsewhere; when it is gone, its own name tells */
+		if (fd != -ESTALE)
+			(void)scan_later(s, folder, true, 0);
 		return;
-	fd = tree_openat(s->tree, s->path, O_PATH | O_DIRECTORY, 0);
-	if (fd < 0)
-		return; /* its own name tells */
-	err = tree_look(s->tree, fd, "", &e);
-	if (err == 0 && memcmp(e.seen.ident, n->ident, 16) == 0) {
-		err = tree_look(s->tree, fd, name, &e);
-		if (err == 0) {
-			scan_entry(s, folder, name, strlen(name), &e);
-		} else if (err == -ENOENT) {
-			other = index_by_place(ix, folder, name, strlen(name));
-			if (other != 0)
-				scan_set_lost(s, other);
-		}
+	}
+	err = tree_look(s->tree, fd, name, &e);
+	if (err == 0) {
+		scan_entry(s, folder, name, strlen(name), &e);
+	} else if (err == -ENOENT) {
+		other = index_by_place(ix, folder, name, strlen(name));
+		if (other != 0)
+			scan_set_lost(s, other);
 	}
 	close(fd);
 	scan_wake(s);

@@ -10,6 +10,7 @@
 
 #define SCAN_DEPTH	48u /* files given to the pool at a time */
 #define SCAN_STEP_MAX	64u /* records derived anew in one turn of the loop */
+#define SCAN_ROUNDS_MAX 8u  /* of looking for a lost file whose folder is not where it should be */
 #define SCAN_RATE_SLOTS 16u /* of SCAN_RATE_MS */
 #define SCAN_RATE_MS	1000
 
@@ -20,6 +21,8 @@ struct scan_list { /* of file numbers; a ring */
 
 struct scan_lost {
 	uint32_t file;
+	bool folder; /* not lost: what is in it is to be looked at again */
+	uint8_t rounds;
 	uint8_t ident[16];
 	uint64_t since_ms;
 };
@@ -69,6 +72,9 @@ void scan_rate(struct scan *s);
 void scan_entry(struct scan *s, uint32_t folder, const char *name, size_t len,
 		const struct tree_entry *e);
 void scan_set_lost(struct scan *s, uint32_t file);
+/* Look again in a while. False: no memory. */
+bool scan_later(struct scan *s, uint32_t file, bool folder, uint8_t rounds);
+void scan_watch_folder(struct scan *s, uint32_t folder);
 void scan_queue(struct scan *s, uint32_t file, uint8_t note);
 void scan_queue_folder(struct scan *s, uint32_t folder);
 void scan_sweep(struct scan *s);

@@ -84,8 +84,7 @@ static void scan_walk_begin(struct scan *s)
 	s->progress.seen = 0;
 	s->progress.walks++;
 	index_node(s->ix, INDEX_ROOT)->seen = s->pass;
-	if (s->c.folder != NULL)
-		s->c.folder(s->c.arg, INDEX_ROOT);
+	scan_watch_folder(s, INDEX_ROOT);
 	scan_queue_folder(s, INDEX_ROOT);
 }
 
@@ -111,6 +110,11 @@ static void scan_folder_read(struct scan *s, const struct walk_batch *b, struct 
 	if (b->err == 0)
 		return;
 	n->note |= NODE_CLOSED;
+	if (b->err == -ENOENT || b->err == -ESTALE) {
+		/* moved meanwhile, or gone */
+		(void)scan_later(s, b->folder, true, 0);
+		return;
+	}
 	if (index_path(s->ix, b->folder, s->path, sizeof(s->path)) >= 0)
 		log_info("%s/%s cannot be read: %s", s->tree->dir, s->path, strerror(-b->err));
 }

@@ -27,8 +27,8 @@ struct scan_config {
 	struct pool *pool; /* NULL: nothing is read */
 	/* nothing is left to walk or read; may come several times */
 	void (*idle)(void *arg);
-	/* a folder is in the index, and its path may be watched */
-	void (*folder)(void *arg, uint32_t folder);
+	/* a folder is in the index, and may be watched; fd: O_PATH, closed afterwards */
+	void (*folder)(void *arg, uint32_t folder, int fd);
 	void *arg;
 };
 

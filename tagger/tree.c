@@ -202,16 +202,12 @@ void tree_close(struct tree *t)
 	*t = (struct tree){.root_fd = -1};
 }
 
-int tree_path_of_handle(const struct tree *t, int type, const void *handle, size_t len, char *out,
-			size_t max)
+int tree_open_handle(const struct tree *t, int type, const void *handle, size_t len)
 {
 	union {
 		struct file_handle h;
 		char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
 	} u;
-	char link[64];
-	size_t root = strlen(t->dir);
-	ssize_t n;
 	int fd;
 
 	if (len == 0 || len > MAX_HANDLE_SZ)
@@ -220,8 +216,19 @@ int tree_path_of_handle(const struct tree *t, int type, const void *handle, size
 	u.h.handle_bytes = (unsigned)len;
 	memcpy(u.h.f_handle, handle, len);
 	fd = open_by_handle_at(t->root_fd, &u.h, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int tree_path_of_handle(const struct tree *t, int type, const void *handle, size_t len, char *out,
+			size_t max)
+{
+	int fd = tree_open_handle(t, type, handle, len);
+	size_t root = strlen(t->dir);
+	char link[64];
+	ssize_t n;
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, out, max - 1);
 	close(fd);

@@ -45,6 +45,8 @@ int tree_open_parent(const struct tree *t, const char *path, const char **name);
 int tree_look(struct tree *t, int dir_fd, const char *name, struct tree_entry *out);
 /* The ident of a handle, as tree_look() makes it. */
 void tree_handle_ident(int type, const void *handle, size_t len, uint8_t ident[16]);
+/* O_PATH, wherever it is by now; -ESTALE: it is no more; -EPERM: the kernel does not let us. */
+int tree_open_handle(const struct tree *t, int type, const void *handle, size_t len);
 /* A path of the file with this handle, or -errno (also where the kernel does not let us). */
 int tree_path_of_handle(const struct tree *t, int type, const void *handle, size_t len, char *out,
 			size_t max);

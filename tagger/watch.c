@@ -222,15 +222,12 @@ static void watch_full(struct watch *w, int err)
 						w->c.overflow, w->c.arg);
 }
 
-void watch_folder(struct watch *w, const uint8_t ident[16], const char *path)
+void watch_folder(struct watch *w, const uint8_t ident[16], int fd)
 {
 	char proc[64];
-	int fd, err = 0;
+	int err = 0;
 
 	if (w->fd < 0 || !w->each)
-		return;
-	fd = tree_openat(w->c.tree, path, O_PATH | O_DIRECTORY, 0);
-	if (fd < 0)
 		return;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	if (w->inotify)
@@ -238,7 +235,6 @@ void watch_folder(struct watch *w, const uint8_t ident[16], const char *path)
 	else if (fanotify_mark(w->fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, watch_mask(w), AT_FDCWD,
 			       proc) < 0)
 		err = -errno;
-	close(fd);
 	if (err != 0 && err != -ENOENT)
 		watch_full(w, err);
 }

@@ -31,8 +31,8 @@ struct watch_config {
 
 int watch_create(const struct watch_config *config, struct watch **out);
 void watch_destroy(struct watch *w);
-/* A folder that is to be watched; path as in index_path(). Does nothing when all are watched. */
-void watch_folder(struct watch *w, const uint8_t ident[16], const char *path);
+/* A folder that is to be watched; fd: O_PATH. Does nothing when all are watched. */
+void watch_folder(struct watch *w, const uint8_t ident[16], int fd);
 /* "fanotify on the file system", for people. */
 const char *watch_name(const struct watch *w);
 
