@@ -102,6 +102,13 @@ is($offline->{status}, 0, 'without volmgr they agree too') or diag("$offline->{o
 like($offline->{out}, qr/agree: [1-9]/, 'and something was compared');
 
 # all of it is lost
+$cluster->start('volmgr');
+wait_until('the volume', 30, sub { $cluster->get('/volumes/one')->{state} eq 'ready' });
+$cluster->kill('server-4');
+write_pattern('one', 0x5d, 8 * $mib, 4 * $mib);
+$sum{one} = volume_sum('one');
+$cluster->kill('volmgr');
+$cluster->start('server-4');
 remove_tree("$dir/c/volmgr");
 $cluster->start('volmgr');
 is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'nothing is left');
@@ -118,6 +125,7 @@ like($got->{out}, qr/nothing was written/, 'writes nothing');
 $got = $cluster->volctl_run('recover', @addr);
 is($got->{status}, 0, 'with all of them it is recovered') or diag("$got->{out}$got->{err}");
 like($got->{out}, qr/Volume one: 62914560 bytes, 4\+2/, 'it says what it found');
+like($got->{out}, qr/Volume one: [1-9][0-9]* shards missed writes/, 'and that shards are stale, which only servers knew');
 unlike($got->{out}, qr/Missing|gone/, 'nothing is missing, and nothing comes back that was deleted');
 for my $volume (qw(one two empty)) {
 	wait_until("volume $volume", 30, sub {
