@@ -291,20 +291,50 @@ static void job_slot(struct tidy_job **j, const struct survey_label *l)
 
 /* ---- what is to be done -------------------------------------------------------------------- */
 
+/* The labels of one volume on a server. */
+struct labels {
+	const struct survey_label *first;
+	size_t n;
+};
+
+static int by_volume(const void *a, const void *b)
+{
+	const struct survey_label *l = a, *r = b;
+
+	return (l->volume > r->volume) - (l->volume < r->volume);
+}
+
+/* They are in order of volumes. */
+static struct labels labels_of(const struct survey_server *s, uint64_t volume)
+{
+	size_t lo = 0, hi = s->nlabels, end;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (s->labels[mid].volume < volume)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (end = lo; end < s->nlabels && s->labels[end].volume == volume; end++)
+		;
+	return (struct labels){s->labels + lo, end - lo};
+}
+
 /* The newest note of a kind is right: keep it. Otherwise write one that is newer. */
-static void tidy_note(struct tidy_job **j, const struct survey_server *s, uint64_t kind,
-		      const char *text, bool keep)
+static void tidy_note(struct tidy_job **j, struct labels s, uint64_t kind, const char *text,
+		      bool keep)
 {
 	struct vol *v = (*j)->vol;
 	const struct survey_label *best = NULL;
 	uint32_t generation = (v->epoch & GENERATION_MASK) << GENERATION_SHIFT;
 	bool right;
 
-	for (size_t i = 0; i < s->nlabels; i++) {
-		const struct survey_label *l = &s->labels[i];
+	for (size_t i = 0; i < s.n; i++) {
+		const struct survey_label *l = &s.first[i];
 
-		if (l->volume == v->id && l->extent == kind &&
-		    (best == NULL || l->generation > best->generation))
+		if (l->extent == kind && (best == NULL || l->generation > best->generation))
 			best = l;
 	}
 	right = best != NULL && strcmp(best->name, text) == 0;
@@ -317,10 +347,10 @@ static void tidy_note(struct tidy_job **j, const struct survey_server *s, uint64
 		n->generation = generation;
 		snprintf(n->text, sizeof(n->text), "%s", text);
 	}
-	for (size_t i = 0; i < s->nlabels; i++) {
-		const struct survey_label *l = &s->labels[i];
+	for (size_t i = 0; i < s.n; i++) {
+		const struct survey_label *l = &s.first[i];
 
-		if (l->volume == v->id && l->extent == kind && !(keep && right && l == best))
+		if (l->extent == kind && !(keep && right && l == best))
 			job_slot(j, l);
 	}
 }
@@ -329,15 +359,16 @@ static void tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
 {
 	uint32_t floor = (v->epoch & GENERATION_MASK) << GENERATION_SHIFT;
 	struct tidy_job *j = job_new(v, v->id, s->number);
+	struct labels mine = labels_of(s, v->id);
 	char text[NOTE_TEXT_MAX];
 
-	tidy_note(&j, s, WEFT_EXTENT_NAME, v->name, keep);
+	tidy_note(&j, mine, WEFT_EXTENT_NAME, v->name, keep);
 	note_settings(v, text);
-	tidy_note(&j, s, WEFT_EXTENT_SETTINGS, text, keep);
-	for (size_t i = 0; i < s->nlabels; i++) {
-		const struct survey_label *l = &s->labels[i];
+	tidy_note(&j, mine, WEFT_EXTENT_SETTINGS, text, keep);
+	for (size_t i = 0; i < mine.n; i++) {
+		const struct survey_label *l = &mine.first[i];
 
-		if (l->volume == v->id && l->extent < WEFT_EXTENT_SETTINGS && l->generation < floor)
+		if (l->extent < WEFT_EXTENT_SETTINGS && l->generation < floor)
 			job_slot(&j, l); /* the engine knows whether it is in use */
 	}
 	job_add(j);
@@ -346,12 +377,15 @@ static void tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
 static void tidy_deleted(const struct survey_server *s)
 {
 	for (unsigned d = 0; d < ndeleted; d++) {
-		struct tidy_job *j = job_new(NULL, deleted[d].volume, s->number);
+		struct labels mine = labels_of(s, deleted[d].volume);
+		struct tidy_job *j;
 
+		if (mine.n == 0)
+			continue;
+		j = job_new(NULL, deleted[d].volume, s->number);
 		j->epoch = deleted[d].epoch;
-		for (size_t i = 0; i < s->nlabels; i++)
-			if (s->labels[i].volume == deleted[d].volume)
-				job_slot(&j, &s->labels[i]);
+		for (size_t i = 0; i < mine.n; i++)
+			job_slot(&j, &mine.first[i]);
 		job_add(j);
 	}
 }
@@ -368,11 +402,13 @@ static void tidy_surveyed(struct task *t)
 {
 	struct survey *survey = (struct survey *)t;
 	struct cluster *c = tidy.cluster;
-	const struct survey_server *s = &survey->servers[0];
+	struct survey_server *s = &survey->servers[0];
 	bool keep = tidy_keeps_notes(c, s->number);
 
 	tidy.surveying = false;
 	if (s->err == 0 && !c->stopping) {
+		if (s->nlabels > 0)
+			qsort(s->labels, s->nlabels, sizeof(*s->labels), by_volume);
 		for (unsigned i = 0; i < c->nvols; i++)
 			if (c->vols[i]->state == VOL_READY && deleted_find(c->vols[i]->id) == NULL)
 				tidy_volume(c->vols[i], s, keep);
