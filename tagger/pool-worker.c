@@ -199,6 +199,8 @@ static bool answer_add(struct pool_worker *w, const uint8_t *data, size_t len)
 
 	if (w->answer_len + len > max)
 		return false;
+	if (len == 0)
+		return true;
 	if (w->answer_len + len > w->answer_cap) {
 		size_t cap = w->answer_len + len + WORK_PAYLOAD_MAX;
 		uint8_t *grown = realloc(w->answer, cap);

@@ -11,17 +11,23 @@
 
 #include <magic.h>
 
+#include "hash.h"
 #include "tagger/worker/segment.h"
 #include "tagger/worker/worker.h"
 
 #include "banned.h"
 
-#define TEXT_SHOWN   1024u
+#define TEXT_SHOWN   768u
 #define BINARY_SHOWN (256u << 10)
 #define TEXT_CHECKED (64u << 10)
+#define KNOWN	     512u /* answers that are kept: many files begin alike */
 
 struct sniff {
 	magic_t magic;
+	struct {
+		uint64_t hash; /* of what was shown; 0: none */
+		struct sniffed answer;
+	} known[KNOWN];
 };
 
 struct sniff *sniff_create(void)
@@ -143,9 +149,25 @@ static void sniff_split(const char *answer, struct sniffed *out)
 			 strlen(charset + strlen("; charset=")));
 }
 
+static void sniff_ask(struct sniff *s, const uint8_t *bytes, size_t len, struct sniffed *out)
+{
+	uint64_t hash = hash_u64(bytes, len);
+	size_t at = hash % KNOWN;
+	const char *answer;
+
+	if (hash != 0 && s->known[at].hash == hash) {
+		*out = s->known[at].answer;
+		return;
+	}
+	answer = magic_buffer(s->magic, bytes, len);
+	sniff_split(answer != NULL ? answer : "application/octet-stream", out);
+	s->known[at].hash = hash;
+	s->known[at].answer = *out;
+}
+
 void sniff_content(struct sniff *s, const struct input *in, struct sniffed *out)
 {
-	const char *mime, *encoding, *answer;
+	const char *mime, *encoding;
 	size_t shown;
 
 	memset(out, 0, sizeof(*out));
@@ -166,8 +188,7 @@ void sniff_content(struct sniff *s, const struct input *in, struct sniffed *out)
 	shown = encoding != NULL ? TEXT_SHOWN : BINARY_SHOWN;
 	if (shown > in->head_len)
 		shown = in->head_len;
-	answer = magic_buffer(s->magic, in->head, shown);
-	sniff_split(answer != NULL ? answer : "application/octet-stream", out);
+	sniff_ask(s, in->head, shown, out);
 	/* what libmagic saw may end in the middle of a character */
 	if (strcmp(out->encoding, "binary") == 0)
 		out->encoding[0] = '\0';

@@ -21,7 +21,7 @@
 #define WORDS_ARENA_MAX	   (512u << 10)
 #define WORDS_GRAMS_MAX	   16384u /* different phrases that are counted */
 #define WORDS_WORD_MAX	   40u	  /* bytes; longer ones are no words */
-#define WORDS_PHRASES_MAX  64u	  /* that come out */
+#define WORDS_PHRASES_MAX  48u	  /* that come out */
 #define WORDS_PHRASE_BYTES 64u
 #define WORDS_MINHASH	   16u
 
