@@ -46,6 +46,24 @@ static void date_add(struct work *w, const char *text, size_t len)
 		out_fact_number(w->out, EXTRACT_FACT_DATE, (double)timegm(&tm));
 }
 
+/* The marks at the edge of a comment are no part of what is shown. */
+static void comment_take(struct work *w, const char *text, size_t len)
+{
+	size_t at = 0;
+
+	words_feed(w->words, text, len, ZONE_BODY);
+	while (at < len) {
+		const char *nl = memchr(text + at, '\n', len - at);
+		size_t end = nl != NULL ? (size_t)(nl - text) : len;
+
+		while (at < end && strchr("/*#;%!- \t\r", text[at]) != NULL && text[at] != '\0')
+			at++;
+		if (at < end)
+			out_excerpt(w->out, text + at, end - at);
+		at = end + 1;
+	}
+}
+
 static void part_take(void *arg, enum mark_part part, const char *text, size_t len)
 {
 	struct work *w = arg;
@@ -61,7 +79,7 @@ static void part_take(void *arg, enum mark_part part, const char *text, size_t l
 		words_feed(w->words, text, len, ZONE_CODE);
 		break;
 	case MARK_COMMENT:
-		work_text(w, text, len, ZONE_BODY);
+		comment_take(w, text, len);
 		break;
 	case MARK_DEFINITION:
 		words_feed(w->words, text, len, ZONE_HEADING);

@@ -20,6 +20,7 @@
 #define GRAM_WORDS_MAX 4u
 #define GRAM_SLOTS     (WORDS_GRAMS_MAX * 2)
 #define CANDIDATES_MAX 256u
+#define CHOICES_MAX    128u /* of which the phrases are chosen */
 #define ZONES_STRONG   (1u << ZONE_TITLE | 1u << ZONE_HEADING | 1u << ZONE_KEYWORDS)
 
 struct candidate {
@@ -285,34 +286,72 @@ static bool phrase_write(const struct words *w, const char *language, const stru
 			return false;
 		p->identifier = p->identifier || t->identifier;
 	}
-	p->weight = c->score;
-	p->zone = zone_best(c->zones);
 	return true;
 }
 
-static bool phrase_known(const struct words_result *out, const struct words_phrase *p)
+/* A candidate as it would come out. */
+struct choice {
+	struct candidate c;
+	float weight; /* of all its forms */
+	bool gone;    /* too long, or another form stands for it */
+	struct words_phrase phrase;
+};
+
+static int choice_cmp(const void *a, const void *b)
 {
-	for (size_t i = 0; i < out->n_phrases; i++)
-		if (strcmp(out->phrases[i].stem, p->stem) == 0)
-			return true;
-	return false;
+	return candidate_cmp(&((const struct choice *)a)->c, &((const struct choice *)b)->c);
+}
+
+/* Forms of one word or phrase, "queue" and "queues", count together; the best one stands for all.
+ */
+static void choices_merge(struct choice *all, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		struct choice *x = &all[i];
+
+		for (size_t j = 0; j < i && !x->gone; j++) {
+			struct choice *y = &all[j];
+
+			if (y->gone || strcmp(x->phrase.stem, y->phrase.stem) != 0)
+				continue;
+			y->c.score *= log2f(1 + y->weight + x->weight) / log2f(1 + y->weight);
+			y->weight += x->weight;
+			y->c.count += x->c.count;
+			y->c.zones |= x->c.zones;
+			x->gone = true;
+		}
+	}
 }
 
 static void phrases_choose(struct words *w, struct candidate *all, size_t n,
 			   struct words_result *out)
 {
-	struct candidate chosen[WORDS_PHRASES_MAX];
+	static struct choice choices[CHOICES_MAX];
+	const struct candidate *chosen[WORDS_PHRASES_MAX];
 
 	qsort(all, n, sizeof(*all), candidate_cmp);
+	if (n > CHOICES_MAX)
+		n = CHOICES_MAX;
+	for (size_t i = 0; i < n; i++) {
+		choices[i].c = all[i];
+		choices[i].weight =
+			all[i].n == 1 ? term_at(w, all[i].place)->weight : (float)all[i].count;
+		choices[i].gone = !phrase_write(w, out->language, &all[i], &choices[i].phrase);
+	}
+	choices_merge(choices, n);
+	qsort(choices, n, sizeof(choices[0]), choice_cmp);
 	for (size_t i = 0; i < n && out->n_phrases < WORDS_PHRASES_MAX; i++) {
-		struct words_phrase *p = &out->phrases[out->n_phrases];
-		bool covered = false;
+		const struct candidate *c = &choices[i].c;
+		bool covered = choices[i].gone;
 
 		for (size_t j = 0; j < out->n_phrases && !covered; j++)
-			covered = candidate_covers(w, &chosen[j], &all[i]);
-		if (covered || !phrase_write(w, out->language, &all[i], p) || phrase_known(out, p))
+			covered = candidate_covers(w, chosen[j], c);
+		if (covered)
 			continue;
-		chosen[out->n_phrases++] = all[i];
+		chosen[out->n_phrases] = c;
+		out->phrases[out->n_phrases] = choices[i].phrase;
+		out->phrases[out->n_phrases].weight = c->score;
+		out->phrases[out->n_phrases++].zone = zone_best(c->zones);
 	}
 	for (size_t i = out->n_phrases; i-- > 0;)
 		out->phrases[i].weight /= out->phrases[0].weight;
