@@ -10,7 +10,7 @@ use Weft;
 
 my $man = Weft::src_dir() . '/man';
 my @pages = map { s{.*/}{}r } glob("$man/*.[1-8]");
-is_deeply(\@pages, [qw(nbdsrv.8 volctl.8 volmgr.8 weft-format.5 weft-protocol.7 weft-recovery.7 weft.conf.5)],
+is_deeply(\@pages, [qw(nbdsrv.8 tagger.8 volctl.8 volmgr.8 weft-format.5 weft-index.5 weft-protocol.7 weft-recovery.7 weft.conf.5)],
 	'all pages are there');
 
 # Options that stand at the head of an item in the OPTIONS section.
@@ -48,7 +48,7 @@ for my $page (@pages) {
 	for my $name ($text =~ /^\.BR ([\w.\\-]+) \((?:5|7|8)\),?$/mg) {
 		$name =~ s/\\//g;
 		ok(-e (glob("$man/$name.[578]"))[0] // '', "$page: refers to $name, which exists")
-		    if $name =~ /^(?:weft|vol(?:ctl|mgr)$|nbdsrv$)/;
+		    if $name =~ /^(?:weft|vol(?:ctl|mgr)$|nbdsrv$|tagger$)/;
 	}
 	SKIP: {
 		skip('mandoc is not here', 1) if !tool('mandoc');
@@ -61,7 +61,7 @@ for my $page (@pages) {
 	}
 }
 
-for my $name (qw(nbdsrv volmgr volctl)) {
+for my $name (qw(nbdsrv volmgr volctl tagger)) {
 	SKIP: {
 		my $program = program($name);
 		skip("$name is not built", 1) if !$program;
@@ -72,12 +72,12 @@ for my $name (qw(nbdsrv volmgr volctl)) {
 
 # and the keys of the config file are the options that may stand in it
 my $conf = slurp("$man/weft.conf.5");
-for my $name (qw(nbdsrv volmgr volctl)) {
+for my $name (qw(nbdsrv volmgr volctl tagger)) {
 	my ($keys) = $conf =~ /^\.SS Keys of \[$name\]\n(.*?)^\.S[SH] /ms;
 	$keys =~ s/;.*//s;
 	my %keys = map { s/\\//gr => 1 } $keys =~ /^\.BR? ([a-z\\-]+)/mg;
 	my %want = map { s/^--//r => 1 } @{ page_options(slurp("$man/$name.8") =~ s/^\.SS Options of commands.*?(?=^\.SH )//msr) };
-	delete @want{qw(help version config ready-fd json format size force check)};
+	delete @want{qw(help version config ready-fd once limit json format size force check)};
 	is(join(' ', sort keys %keys), join(' ', sort keys %want), "weft.conf.5: the keys of [$name]");
 }
 

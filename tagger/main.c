@@ -28,7 +28,7 @@
 static struct main_options {
 	const char *index, *socket, *listen, *token_file, *cache, *workers_dir;
 	unsigned workers;
-	bool once, speech, no_ocr, json;
+	bool once, speech, no_ocr, no_prefetch, json;
 	enum watch_how how;
 	uint64_t limit;
 	int ready_fd;
@@ -107,6 +107,12 @@ static int opt_no_ocr(void *ctx, const char *value, const char **why)
 	return 0;
 }
 
+static int opt_no_prefetch(void *ctx, const char *value, const char **why)
+{
+	opts.no_prefetch = true;
+	return 0;
+}
+
 static int opt_json(void *ctx, const char *value, const char **why)
 {
 	opts.json = true;
@@ -175,6 +181,8 @@ static const struct conf_option options[] = {
 	{"workers-dir", "DIR", "where the programs of the workers are", false, opt_workers_dir},
 	{"no-ocr", NULL, "do not look for text in pictures", false, opt_no_ocr},
 	{"speech", NULL, "look for words in speech, which is slow", false, opt_speech},
+	{"no-prefetch", NULL, "do not read files ahead that will be wanted", false,
+	 opt_no_prefetch},
 	{"limit", "N", "most lines that a command prints (20)", true, opt_limit},
 	{"json", NULL, "print the answer of a command as it is", true, opt_json},
 	{"ready-fd", "N", "write addresses to this file descriptor when serving", true,
@@ -267,6 +275,7 @@ static void folder_known(void *arg, uint32_t folder, int fd)
 {
 	if (tagger.watch != NULL)
 		watch_folder(tagger.watch, index_node(tagger.index, folder)->ident, fd);
+	prefetch_folder(tagger.prefetch, index_node(tagger.index, folder)->ident, fd);
 }
 
 static void start_index(const char *dir)
@@ -395,6 +404,8 @@ static void start_parts(void)
 	if (err == 0)
 		err = pool_create(&pool, &tagger.pool);
 	scan.pool = tagger.pool;
+	if (err == 0 && !opts.once && !opts.no_prefetch && opts.how <= WATCH_FANOTIFY)
+		(void)prefetch_create(&tagger, &tagger.prefetch); /* without it all works, slower */
 	if (err == 0)
 		err = scan_create(&scan, &tagger.scan);
 	if (err != 0)
@@ -437,6 +448,7 @@ static int serve(const char *dir)
 	http_server_free(tagger.http_local);
 	http_server_free(tagger.http_public);
 	watch_destroy(tagger.watch);
+	prefetch_destroy(tagger.prefetch);
 	pool_destroy(tagger.pool);
 	scan_destroy(tagger.scan);
 	index_close(tagger.index);

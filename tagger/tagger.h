@@ -127,6 +127,13 @@ void tags_start(struct tagger *t);
 void api_tags_rename(struct tagger *t, struct http_request *r);
 void api_tags_delete(struct tagger *t, struct http_request *r);
 
+/* ---- prefetch.c */
+/* -EOPNOTSUPP where fanotify does not say who opens. */
+int prefetch_create(struct tagger *t, struct prefetch **out);
+void prefetch_destroy(struct prefetch *p);
+void prefetch_folder(struct prefetch *p, const uint8_t ident[16], int fd);
+json_t *prefetch_json(const struct prefetch *p);
+
 /* ---- trash.c */
 /* A folder of our own below the root, made when it is missing: a descriptor or -errno. */
 int tree_open_own(const struct tree *t, const char *name);

@@ -101,7 +101,7 @@ static bool watch_read_fanotify(struct watch *w)
 			break;
 		if (m.mask & FAN_Q_OVERFLOW)
 			overflow = true;
-		else if (!w->c.opens || m.pid != getpid())
+		else if (!w->c.opens || (m.pid != getpid() && m.pid != 0))
 			watch_info(w, at + m.metadata_len, at + m.event_len);
 		if (m.fd >= 0)
 			close(m.fd);
@@ -283,6 +283,10 @@ int watch_create(const struct watch_config *config, struct watch **out)
 	w->name = "walks from time to time";
 	if (config->how <= WATCH_FANOTIFY)
 		err = watch_try_fanotify(w);
+	if (err != 0 && config->opens) {
+		free(w);
+		return err;
+	}
 	if (err != 0 && config->how <= WATCH_INOTIFY) {
 		w->fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 		w->inotify = w->each = w->fd >= 0;
