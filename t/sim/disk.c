@@ -140,6 +140,8 @@ struct sim_disk *sim_disk_new(struct proc *p, int fd, const uint8_t *image,
 	assert(sd->d.map_len <= info->meta_bytes);
 	sd->d.submitted = disk_submitted;
 	sd->d.spoil_used = true;
+	sd->d.lie_from = info->data_offset;
+	sd->d.lie_to = info->data_offset + info->data_bytes;
 	sd->event = (struct event){.fn = disk_event, .proc = p};
 	return sd;
 }
@@ -186,4 +188,14 @@ void sim_disk_died(struct sim_disk *sd, bool power)
 void sim_disk_slow(struct sim_disk *sd, bool slow)
 {
 	sd->slow = slow;
+}
+
+void sim_disk_lie(struct sim_disk *sd, unsigned per_mille)
+{
+	sd->d.lies = per_mille;
+}
+
+bool sim_disk_rot(struct sim_disk *sd)
+{
+	return fake_disk_rot(&sd->d, sd->d.lie_from, sd->d.lie_to);
 }

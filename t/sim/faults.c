@@ -10,11 +10,14 @@
 #include "nbd/proto.h"
 #include "sim.h"
 
-#define ROUND_NS  (60 * NS_PER_S)  /* of load and faults */
+#define ROUND_NS  (60 * NS_PER_S) /* of load and faults */
+#define WELL_NS	  NS_PER_S
 #define SETTLE_NS (120 * NS_PER_S) /* with everything whole again */
 
 enum kind {
 	RESET,	     /* a connection breaks */
+	ROT,	     /* data of the rotten server changes */
+	SLOW,	     /* a disk is slow for a while */
 	PARTITION,   /* volmgr and a server, or the client, do not hear each other */
 	FREEZE,	     /* a server does not answer for a while */
 	SERVER_KILL, /* a flaky server is killed, or loses power */
@@ -32,16 +35,17 @@ struct faults {
 	bool has[KINDS];
 	bool on;
 	uint64_t period_ns;
-	unsigned left, heavy_left; /* faults of this round; of those the kills */
-	uint32_t flaky;		   /* servers that may lose their memory while volmgr lives */
-	uint32_t away;		   /* servers that stay away for good */
-	unsigned io_left;	   /* I/Os until the cut; 0: none */
-	struct proc *io_proc;	   /* whose */
-	bool loose;		   /* what was not flushed may be lost */
-	uint64_t lost_moment;	   /* when a server lost its memory */
-	uint64_t error_until_ns;   /* requests may fail so long */
-	unsigned mgr;		   /* the one that is to run */
-	struct event next, cut, mgr_back, thaw, mgr_thaw, unfull;
+	unsigned left, heavy_left;	     /* faults of this round; of those the kills */
+	uint64_t unwell_ns[SIM_SERVERS_MAX]; /* not heard of until then, or shortly before */
+	uint32_t rotten;		     /* a server whose disk must not be believed */
+	uint32_t away;			     /* servers that stay away for good */
+	unsigned io_left;		     /* I/Os until the cut; 0: none */
+	struct proc *io_proc;		     /* whose */
+	bool loose;			     /* what was not flushed may be lost */
+	uint64_t lost_moment;		     /* when a server lost its memory */
+	uint64_t error_until_ns;	     /* requests may fail so long */
+	unsigned mgr;			     /* the one that is to run */
+	struct event next, cut, mgr_back, thaw, mgr_thaw, unfull, fast;
 	struct event server_back[SIM_SERVERS_MAX];
 };
 
@@ -131,38 +135,72 @@ void faults_mgr_ready(struct faults *f, struct mgr *m)
 
 /* ---- faults -------------------------------------------------------------------------------- */
 
-static bool is_flaky(const struct faults *f, unsigned i)
+/* Servers that volmgr may be going on without, or about to. */
+static uint32_t unwell(struct faults *f)
 {
-	return (f->flaky >> i & 1) != 0;
+	uint32_t servers = f->rotten;
+
+	for (unsigned i = 0; i < f->sim->g.servers; i++) {
+		const struct proc *p = server_proc(f->sim->servers[i]);
+
+		if (!proc_alive(p) || p->frozen || f->unwell_ns[i] > f->sim->now_ns ||
+		    !mgr_hears(mgr_of(f), i + 1))
+			servers |= 1u << i;
+	}
+	return servers;
 }
 
-static unsigned any_flaky(struct faults *f)
+/* A server that may lose its memory now: no extent misses more than m shards then. */
+static int any_loser(struct faults *f)
+{
+	unsigned n = f->sim->g.servers, from = sim_below(f->sim, n);
+
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t lost = unwell(f) | 1u << (from + i) % n;
+
+		if (proc_alive(server_proc(f->sim->servers[(from + i) % n])) &&
+		    (!proc_alive(mgr_proc(mgr_of(f))) ||
+		     meta_lost_most(f->sim->meta, lost << 1) <= f->sim->g.m))
+			return (int)((from + i) % n);
+	}
+	return -1;
+}
+
+void faults_server_heard(struct faults *f, uint32_t server)
+{
+	f->unwell_ns[server - 1] = f->sim->now_ns + WELL_NS;
+}
+
+/* A server that may be away for a while; when some disk rots, not too many at once. */
+static struct proc *any_server(struct faults *f)
 {
 	unsigned i = sim_below(f->sim, f->sim->g.servers);
 
-	while (!is_flaky(f, i))
-		i = (i + 1) % f->sim->g.servers;
-	return i;
+	if (f->rotten != 0 &&
+	    meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m)
+		return NULL;
+	return server_proc(f->sim->servers[i]);
 }
 
-static struct proc *any_server(struct faults *f)
-{
-	return server_proc(f->sim->servers[sim_below(f->sim, f->sim->g.servers)]);
-}
-
-/* How long a server may not be heard of: not so long that it is left out, if it must not be. */
+/* How long a server is not heard of. */
 static uint64_t silence(struct faults *f, const struct proc *p)
 {
-	unsigned i = server_of(f, p);
-	uint64_t most = is_flaky(f, i) ? 8000 : 1000;
+	uint64_t ns = (1 + sim_below(f->sim, sim_below(f->sim, 2) == 0 ? 50 : 8000)) * NS_PER_MS;
+	uint64_t *until = &f->unwell_ns[server_of(f, p)];
 
-	return (1 + sim_below(f->sim, sim_below(f->sim, 2) == 0 ? 50 : (uint32_t)most)) * NS_PER_MS;
+	if (*until < f->sim->now_ns + ns + WELL_NS)
+		*until = f->sim->now_ns + ns + WELL_NS;
+	return ns;
 }
 
 static void do_reset(struct faults *f)
 {
-	net_reset_some(sim_below(f->sim, 4) == 0 ? client_proc(f->sim->client)
-						 : mgr_proc(mgr_of(f)));
+	struct proc *p = any_server(f);
+
+	if (sim_below(f->sim, 4) == 0)
+		p = client_proc(f->sim->client);
+	if (p != NULL)
+		net_reset_some(p);
 }
 
 static void do_partition(struct faults *f)
@@ -171,7 +209,7 @@ static void do_partition(struct faults *f)
 
 	if (sim_below(f->sim, 5) == 0)
 		net_partition(client_proc(f->sim->client), m, sim_below(f->sim, 2000) * NS_PER_MS);
-	else
+	else if (p != NULL)
 		net_partition(m, p, silence(f, p));
 }
 
@@ -186,7 +224,7 @@ static void do_freeze(struct faults *f)
 {
 	struct proc *p = any_server(f);
 
-	if (f->thaw.queued || !proc_alive(p))
+	if (f->thaw.queued || p == NULL || !proc_alive(p))
 		return;
 	proc_freeze(p);
 	sim_at(f->sim, &f->thaw, silence(f, p));
@@ -194,25 +232,34 @@ static void do_freeze(struct faults *f)
 
 static void do_server_kill(struct faults *f)
 {
-	if (f->flaky == 0)
+	int i = any_loser(f);
+
+	if (i < 0)
 		return;
-	server_dies(f, any_flaky(f), sim_below(f->sim, 2) == 0,
+	server_dies(f, (unsigned)i, sim_below(f->sim, 2) == 0,
 		    sim_below(f->sim, 2) == 0 ? 1000000 : sim_below(f->sim, 6000) * NS_PER_MS);
 }
 
 static void do_io_cut(struct faults *f)
 {
-	if (f->flaky == 0 || f->io_left != 0)
+	int i = any_loser(f);
+
+	if (i < 0 || f->io_left != 0)
 		return;
-	f->io_proc = server_proc(f->sim->servers[any_flaky(f)]);
+	f->io_proc = server_proc(f->sim->servers[i]);
 	f->io_left = 1 + sim_below(f->sim, 30);
 }
 
 static void on_cut(struct event *e)
 {
 	struct faults *f = sim_now->faults;
+	unsigned i = server_of(f, f->io_proc);
 
-	server_dies(f, server_of(f, f->io_proc), true, sim_below(f->sim, 3000) * NS_PER_MS);
+	/* much may have happened meanwhile */
+	if (proc_alive(mgr_proc(mgr_of(f))) &&
+	    meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m)
+		return;
+	server_dies(f, i, true, sim_below(f->sim, 3000) * NS_PER_MS);
 	(void)e;
 }
 
@@ -272,7 +319,34 @@ static void do_all_power(struct faults *f)
 	for (unsigned i = 0; i < f->sim->g.servers; i++)
 		if (all || sim_below(f->sim, 2) == 0)
 			server_dies(f, i, sim_below(f->sim, 4) != 0,
-				    sim_below(f->sim, is_flaky(f, i) ? 6000 : 1000) * NS_PER_MS);
+				    sim_below(f->sim, sim_below(f->sim, 4) == 0 ? 6000 : 1000) *
+					    NS_PER_MS);
+}
+
+static void do_rot(struct faults *f)
+{
+	for (unsigned i = 0; i < f->sim->g.servers; i++)
+		if ((f->rotten >> i & 1) != 0)
+			server_rot(f->sim->servers[i]);
+}
+
+static void on_fast(struct event *e)
+{
+	for (unsigned i = 0; i < sim_now->g.servers; i++)
+		server_set_slow(sim_now->servers[i], false);
+	(void)e;
+}
+
+static void do_slow(struct faults *f)
+{
+	struct proc *p = any_server(f);
+	uint64_t ns;
+
+	if (f->fast.queued || p == NULL)
+		return;
+	ns = silence(f, p);
+	server_set_slow(f->sim->servers[server_of(f, p)], true);
+	sim_at(f->sim, &f->fast, ns);
 }
 
 static void on_unfull(struct event *e)
@@ -291,11 +365,18 @@ static void do_full(struct faults *f)
 }
 
 static void (*const faults[KINDS])(struct faults *f) = {
-	[RESET] = do_reset,	    [PARTITION] = do_partition,
-	[FREEZE] = do_freeze,	    [SERVER_KILL] = do_server_kill,
-	[IO_CUT] = do_io_cut,	    [MGR_KILL] = do_mgr_kill,
-	[MGR_STOP] = do_mgr_stop,   [MGR_REPLACE] = do_mgr_replace,
-	[ALL_POWER] = do_all_power, [FULL] = do_full,
+	[RESET] = do_reset,
+	[PARTITION] = do_partition,
+	[FREEZE] = do_freeze,
+	[SERVER_KILL] = do_server_kill,
+	[IO_CUT] = do_io_cut,
+	[MGR_KILL] = do_mgr_kill,
+	[MGR_STOP] = do_mgr_stop,
+	[MGR_REPLACE] = do_mgr_replace,
+	[ALL_POWER] = do_all_power,
+	[FULL] = do_full,
+	[ROT] = do_rot,
+	[SLOW] = do_slow,
 };
 
 static void on_next(struct event *e)
@@ -328,22 +409,22 @@ struct faults *faults_new(struct sim *s)
 {
 	static const uint64_t periods[] = {3 * NS_PER_MS, 30 * NS_PER_MS, 300 * NS_PER_MS};
 	struct faults *f = world_alloc(sizeof(*f));
-	unsigned n = s->g.m < 2 ? s->g.m : s->g.m - 1;
 
 	f->sim = s;
 	for (unsigned i = 0; i < KINDS; i++)
 		f->has[i] = sim_below(s, 3) == 0;
 	f->period_ns = periods[sim_below(s, 3)];
-	if (s->g.m >= 2 && sim_below(s, 4) == 0)
-		n = s->g.m;
-	while ((unsigned)__builtin_popcount(f->flaky) < n)
-		f->flaky |= 1u << sim_below(s, s->g.servers);
+	if (s->g.m == 0)
+		f->has[ROT] = false;
+	if (f->has[ROT])
+		f->rotten = 1u << sim_below(s, s->g.servers);
 	f->next.fn = on_next;
 	f->cut.fn = on_cut;
 	f->mgr_back.fn = on_mgr_back;
 	f->thaw.fn = on_thaw;
 	f->mgr_thaw.fn = on_mgr_thaw;
 	f->unfull.fn = on_unfull;
+	f->fast.fn = on_fast;
 	for (unsigned i = 0; i < s->g.servers; i++)
 		f->server_back[i].fn = on_server_back;
 	return f;
@@ -391,6 +472,7 @@ static void heal(struct faults *f)
 	f->io_left = 0;
 	on_thaw(NULL);
 	on_unfull(NULL);
+	on_fast(NULL);
 	net_heal(s);
 	for (unsigned i = 0; i < s->g.servers; i++)
 		if ((f->away >> i & 1) == 0 && !proc_alive(server_proc(s->servers[i])))
@@ -464,7 +546,7 @@ static void last_loss(struct faults *f)
 		uint32_t more = f->away | 1u << sim_below(s, s->g.servers);
 
 		if ((unsigned)__builtin_popcount(more) <= s->g.m &&
-		    meta_lost_most(s->meta, more << 1) <= s->g.m)
+		    meta_lost_most(s->meta, (more | f->rotten) << 1) <= s->g.m)
 			f->away = more & all;
 	}
 	sim_note(s, "last loss", "faults", f->away, 0);
@@ -486,6 +568,9 @@ void faults_story(struct faults *f)
 	if (!sim_run(s, all_serve, 10 * NS_PER_S))
 		sim_fail(s, "servers do not start");
 	mgr_begin(f);
+	for (unsigned i = 0; i < s->g.servers; i++)
+		if ((f->rotten >> i & 1) != 0 && sim_below(s, 2) == 0)
+			server_lie(s->servers[i], 20 + sim_below(s, 200));
 	if (!sim_run(s, runs, 10 * NS_PER_S))
 		sim_fail(s, "volmgr does not start");
 	for (unsigned n = 1 + sim_below(s, 2); n > 0; n--)

@@ -68,6 +68,8 @@ static void peer_tell(struct sim_peer *sp, bool up)
 		return;
 	sim_note(m->proc.sim, up ? "peer up" : "peer down", m->proc.name, sp->peer.server, 0);
 	sp->peer.up = up;
+	if (up)
+		faults_server_heard(m->proc.sim->faults, sp->peer.server);
 	if (m->volume != NULL)
 		volume_peer_changed(m->volume, &sp->peer);
 }
@@ -305,6 +307,11 @@ struct proc *mgr_proc(struct mgr *m)
 bool mgr_ready(const struct mgr *m)
 {
 	return proc_alive(&m->proc) && m->ready;
+}
+
+bool mgr_hears(const struct mgr *m, uint32_t server)
+{
+	return proc_alive(&m->proc) && m->peers[server - 1].peer.up;
 }
 
 bool mgr_stopping(const struct mgr *m)

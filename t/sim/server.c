@@ -149,6 +149,24 @@ void server_set_full(struct server *sv, bool full)
 	sv->full = full;
 }
 
+void server_set_slow(struct server *sv, bool slow)
+{
+	sim_disk_slow(sv->disk, slow);
+}
+
+void server_rot(struct server *sv)
+{
+	bool found = sim_disk_rot(sv->disk);
+
+	sim_note(sv->proc.sim, "rots", sv->proc.name, found, 0);
+}
+
+void server_lie(struct server *sv, unsigned per_mille)
+{
+	sim_note(sv->proc.sim, "lies", sv->proc.name, per_mille, 0);
+	sim_disk_lie(sv->disk, per_mille);
+}
+
 void server_start(struct server *sv)
 {
 	struct store_config config = {

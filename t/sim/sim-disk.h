@@ -18,5 +18,9 @@ void *sim_disk_map(struct sim_disk *sd);
 /* Its process died, by a power cut or without one. */
 void sim_disk_died(struct sim_disk *sd, bool power);
 void sim_disk_slow(struct sim_disk *sd, bool slow);
+/* So many of a thousand writes of data are lost, or go elsewhere. */
+void sim_disk_lie(struct sim_disk *sd, unsigned per_mille);
+/* A byte of data rots. False: there is none. */
+bool sim_disk_rot(struct sim_disk *sd);
 
 #endif

@@ -169,6 +169,9 @@ void server_kill(struct server *sv, bool power);
 void server_accept(struct proc *p, struct stream *stream);
 bool server_serves(const struct server *sv);
 void server_set_full(struct server *sv, bool full);
+void server_set_slow(struct server *sv, bool slow);
+void server_rot(struct server *sv); /* a byte of its data */
+void server_lie(struct server *sv, unsigned per_mille);
 
 /* ---- mgr.c: what volmgr does around session and stripe engine ------------------------------ */
 
@@ -179,6 +182,7 @@ void mgr_start(struct mgr *m); /* with the next epoch */
 void mgr_kill(struct mgr *m);
 void mgr_stop(struct mgr *m); /* in order, then dead */
 bool mgr_ready(const struct mgr *m);
+bool mgr_hears(const struct mgr *m, uint32_t server);
 bool mgr_stopping(const struct mgr *m);
 void mgr_accept(struct proc *p, struct stream *stream);
 
@@ -273,6 +277,8 @@ void faults_free(struct faults *f);
 void faults_story(struct faults *f);
 /* volmgr says that it runs. */
 void faults_mgr_ready(struct faults *f, struct mgr *m);
+/* volmgr and this server hear each other again. */
+void faults_server_heard(struct faults *f, uint32_t server);
 /* It has stopped in order. */
 void faults_mgr_ended(struct faults *f, struct mgr *m);
 /* An I/O of this process: the moment of a power cut? */

@@ -71,7 +71,9 @@ struct fake_disk {
 	uint64_t reads, writes, syncs, discards;
 	uint64_t discarded; /* bytes */
 	bool cannot_discard;
-	bool spoil_used;	     /* a discard spoils only what was ever written */
+	bool spoil_used; /* a discard spoils only what was ever written */
+	unsigned lies;	 /* per mille of writes from lie_from on that are lost, or go astray */
+	uint64_t lie_from, lie_to;
 	uint64_t full_from, full_to; /* writes there find no space */
 };
 
@@ -331,10 +333,25 @@ static void fake_snapshot_to_platter(struct fake_disk *d, const struct fake_rang
 	}
 }
 
+/* Where a write to this place really goes; UINT64_MAX: nowhere. */
+static uint64_t fake_lie(struct fake_disk *d, uint64_t offset, uint64_t len)
+{
+	uint64_t pages = (d->lie_to - d->lie_from) / FAKE_PAGE;
+
+	if (d->lies == 0 || offset < d->lie_from || offset + len > d->lie_to ||
+	    fake_disk_below(d, 1000) >= d->lies)
+		return offset;
+	if (len > FAKE_PAGE || fake_disk_below(d, 2) == 0)
+		return UINT64_MAX;
+	return d->lie_from + fake_disk_below(d, (uint32_t)pages) * (uint64_t)FAKE_PAGE;
+}
+
 static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool write)
 {
-	uint64_t at = o->offset;
+	uint64_t at = write ? fake_lie(d, o->offset, o->len) : o->offset, from = at;
 
+	if (at == UINT64_MAX)
+		return;
 	for (int i = 0; i < o->niov; i++) {
 		if (write)
 			memcpy(d->memory + at, o->iov[i].iov_base, o->iov[i].iov_len);
@@ -343,8 +360,8 @@ static void fake_move(struct fake_disk *d, const struct fake_disk_op *o, bool wr
 		at += o->iov[i].iov_len;
 	}
 	if (write && o->len > 0) {
-		fake_unsynced(d, o->offset, o->len);
-		fake_touch(d, o->offset, o->len);
+		fake_unsynced(d, from, o->len);
+		fake_touch(d, from, o->len);
 	}
 }
 
@@ -493,6 +510,25 @@ __attribute__((unused)) static void fake_disk_rewind(struct fake_disk *d, const 
 	d->fail_all = d->cannot_discard = false;
 	d->reads = d->writes = d->syncs = d->discards = d->discarded = 0;
 	d->full_from = d->full_to = 0;
+	d->lies = 0;
+}
+
+/* A byte that was written some time rots, also on the platter. False: none was. */
+__attribute__((unused)) static bool fake_disk_rot(struct fake_disk *d, uint64_t from, uint64_t to)
+{
+	uint64_t pages = (to - from) / FAKE_PAGE, page = fake_disk_below(d, (uint32_t)pages);
+
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = from + (page + i) % pages * FAKE_PAGE;
+		uint32_t byte = fake_disk_below(d, FAKE_PAGE);
+
+		if (!d->touched[at / FAKE_PAGE])
+			continue;
+		d->memory[at + byte] ^= 0x10;
+		d->platter[at + byte] ^= 0x10;
+		return true;
+	}
+	return false;
 }
 
 #endif
