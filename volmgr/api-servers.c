@@ -7,16 +7,31 @@
 #include "stats.h"
 #include "banned.h"
 
+/* Under the lock. */
+static uint64_t server_stale_shards(const struct cluster *c, const struct server *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < c->nvols; i++)
+		for (unsigned k = 0; k < c->vols[i]->non; k++)
+			if (c->vols[i]->on[k].server == s->number)
+				n += c->vols[i]->on[k].stale;
+	return n;
+}
+
 static json_t *server_json(struct cluster *c, void *item)
 {
 	const struct server *s = item;
 	struct volume_server_counts n;
+	uint64_t stale, rebuilt;
 	const struct weft_stat *st = &s->stat;
 	char store[UUID_TEXT_MAX];
 	json_t *o;
 
 	pthread_mutex_lock(&c->lock);
 	n = s->counts;
+	stale = server_stale_shards(c, s);
+	rebuilt = s->rebuilt_shards;
 	pthread_mutex_unlock(&c->lock);
 	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "number",
 		      (int)s->number, "name", s->name, "address", s->address, "host", s->host,
@@ -24,6 +39,11 @@ static json_t *server_json(struct cluster *c, void *item)
 		      "message", s->why, "bad_blocks", (json_int_t)n.bad_blocks, "misfit_blocks",
 		      (json_int_t)n.misfit_blocks, "repaired_blocks",
 		      (json_int_t)n.repaired_blocks);
+	if (o != NULL)
+		json_object_update_new(o, json_pack("{s:I, s:I, s:I}", "stale_shards",
+						    (json_int_t)stale, "rebuilt_shards",
+						    (json_int_t)rebuilt, "rebuilt_bytes",
+						    (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
 	if (o != NULL && s->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&s->watch->rates));
 	if (o == NULL || !s->stat_known)

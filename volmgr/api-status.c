@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "records.h"
+#include "stripe/plan.h"
 #include "banned.h"
 
 #define LOW_SPACE_PERCENT 10
@@ -113,6 +114,94 @@ static void status_damage(struct cluster *c, struct status *st)
 	}
 }
 
+/* Figures of a rebuild: of a volume, or of all together. */
+json_t *api_rebuild_json(const struct rebuild_stat *st)
+{
+	uint64_t left = st->total_bytes > st->done_bytes ? st->total_bytes - st->done_bytes : 0;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "shards",
+			 (json_int_t)st->shards, "total", (json_int_t)st->total_bytes, "done",
+			 (json_int_t)st->done_bytes, "rate", (json_int_t)st->rate, "seconds_left",
+			 (json_int_t)(st->rate > 0 && left > 0 ? left / st->rate + 1 : 0),
+			 "running", (int)st->running, "rebuilt", (json_int_t)st->rebuilt, "moved",
+			 (json_int_t)st->moved_bytes, "failed", (json_int_t)st->failed);
+}
+
+static struct rebuild_stat status_rebuild_sum(struct cluster *c)
+{
+	struct rebuild_stat sum = {.shards = 0};
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct rebuild_stat *st = &c->vols[i]->rebuild;
+
+		sum.shards += st->shards;
+		sum.total_bytes += st->total_bytes;
+		sum.done_bytes += st->done_bytes;
+		sum.rate += st->rate;
+		sum.running += st->running;
+		sum.rebuilt += st->rebuilt;
+		sum.moved_bytes += st->moved_bytes;
+		sum.failed += st->failed;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return sum;
+}
+
+/* Shards are stale, though every server is up. */
+static void status_rebuild(struct cluster *c, struct status *st)
+{
+	struct rebuild_stat sum = status_rebuild_sum(c);
+
+	if (sum.shards == 0 || strcmp(st->state, "ok") != 0)
+		return;
+	st->state = "rebuilding";
+	snprintf(st->message, sizeof(st->message),
+		 "%llu shards miss writes and are being rebuilt: %u %% done.",
+		 (unsigned long long)sum.shards,
+		 (unsigned)((double)sum.done_bytes * 100 / (double)sum.total_bytes));
+	if (sum.failed > 0)
+		snprintf(st->hint, sizeof(st->hint),
+			 "Some could not be, and are tried again: volmgr's messages say why.");
+}
+
+/* Writes wait for servers: which? */
+static void status_waits(struct cluster *c, struct status *st)
+{
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+		uint32_t servers[WAITS_FOR_MAX];
+		char names[200] = "";
+		size_t n = 0;
+		unsigned count;
+
+		pthread_mutex_lock(&c->lock);
+		count = v->nwaits_for;
+		memcpy(servers, v->waits_for, sizeof(servers));
+		pthread_mutex_unlock(&c->lock);
+		if (v->state != VOL_READY || count == 0 || strcmp(st->state, "failed") == 0)
+			continue;
+		for (unsigned s = 0; s < count && n < sizeof(names); s++) {
+			const struct server *server = server_by_number(c, servers[s]);
+
+			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s",
+					      s > 0 ? " or " : "",
+					      server != NULL ? server->name : "?");
+		}
+		st->state = "waiting";
+		snprintf(
+			st->message, sizeof(st->message),
+			"Writes to volume %s wait: it needs %u good shards of each extent. They go "
+			"on when %s is back.",
+			v->name, v->settings.min != 0 ? v->settings.min : plan_min_good(v->k, v->m),
+			names);
+		snprintf(st->hint, sizeof(st->hint),
+			 "Start nbdsrv there; or let writes go on with fewer good shards: volctl "
+			 "volume set %s --min %u",
+			 v->name, v->k);
+	}
+}
+
 static void status_space(struct status *st)
 {
 	if (strcmp(st->state, "ok") != 0 || st->size == 0 ||
@@ -136,6 +225,8 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_servers(c, st);
 	status_volumes(c, st);
 	status_damage(c, st);
+	status_rebuild(c, st);
+	status_waits(c, st);
 	status_space(st);
 }
 
@@ -151,6 +242,7 @@ static json_t *status_listen(const struct cluster *c)
 json_t *api_status_json(struct cluster *c)
 {
 	enum ec_code code = ec_best_code();
+	struct rebuild_stat sum;
 	struct status st;
 	char id[UUID_TEXT_MAX];
 	unsigned clients;
@@ -171,6 +263,9 @@ json_t *api_status_json(struct cluster *c)
 		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
 		status_listen(c), "web", c->web, "ebpf", "state", "off", "why", ebpf);
+	sum = status_rebuild_sum(c);
+	if (body != NULL)
+		json_object_set_new(body, "rebuild", api_rebuild_json(&sum));
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
 			body, "warning",
@@ -179,7 +274,17 @@ json_t *api_status_json(struct cluster *c)
 	return body;
 }
 
+static void status_collected(void *arg)
+{
+	struct api_call *call = arg;
+	struct cluster *c = call->cluster;
+	struct http_request *r = api_call_end(call);
+
+	if (r != NULL)
+		api_json(r, 200, api_status_json(c));
+}
+
 void api_status_get(struct cluster *c, struct http_request *r, const char *name)
 {
-	api_json(r, 200, api_status_json(c));
+	engine_collect(c, status_collected, api_later(c, r, ""));
 }

@@ -32,11 +32,13 @@ static json_t *volume_json(struct cluster *c, void *item)
 	json_t *o;
 	struct volume_settings s = v->settings;
 	struct volume_stat st;
+	struct rebuild_stat rebuild;
 	uint64_t size, used;
 	unsigned clients;
 
 	pthread_mutex_lock(&v->cluster->lock);
 	st = v->stat;
+	rebuild = v->rebuild;
 	size = v->size;
 	clients = v->clients;
 	pthread_mutex_unlock(&v->cluster->lock);
@@ -56,6 +58,8 @@ static json_t *volume_json(struct cluster *c, void *item)
 				     (int)(s.min != 0 ? s.min : plan_min_good(v->k, v->m)),
 				     "below_min", s.below_min_fail ? "fail" : "wait", "when_full",
 				     s.when_full_wait ? "wait" : "error"));
+	if (o != NULL)
+		json_object_set_new(o, "rebuild", api_rebuild_json(&rebuild));
 	if (o != NULL && v->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
 	return o;

@@ -64,6 +64,7 @@ int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refus
 /* ---- the resources: name is "" for the collection */
 void api_status_get(struct cluster *c, struct http_request *r, const char *name);
 json_t *api_status_json(struct cluster *c);
+json_t *api_rebuild_json(const struct rebuild_stat *st);
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name);
 void api_server_add(struct cluster *c, struct http_request *r, const char *name);
 void api_server_get(struct cluster *c, struct http_request *r, const char *name);

@@ -285,16 +285,32 @@ static void engine_add_counts(void *arg, uint32_t number, const struct volume_se
 	s->counts.repaired_blocks += c->repaired_blocks;
 }
 
+/* Under the lock. */
+static void engine_collect_servers(struct vol *v)
+{
+	if (v->on == NULL)
+		v->on = mem_must(SERVERS_MAX * sizeof(*v->on));
+	v->non = volume_rebuild_servers(v->engine, v->on, SERVERS_MAX);
+	for (unsigned i = 0; i < v->non; i++) {
+		struct server *s = server_by_number(v->cluster, v->on[i].server);
+
+		if (s != NULL)
+			s->rebuilt_shards += v->on[i].rebuilt;
+	}
+}
+
 static void engine_collect_run(struct task *t)
 {
 	struct worker *w = t->worker;
 
 	for (unsigned i = 0; i < w->nvols; i++) {
-		struct volume_stat stat;
+		struct vol *v = w->vols[i];
 
-		volume_stat(w->vols[i]->engine, &stat);
 		pthread_mutex_lock(&w->cluster->lock);
-		w->vols[i]->stat = stat;
+		volume_stat(v->engine, &v->stat);
+		volume_rebuild_stat(v->engine, &v->rebuild);
+		v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
+		engine_collect_servers(v);
 		volume_take_counts(w->vols[i]->engine, engine_add_counts, w->cluster);
 		w->vols[i]->io_seen = w->vols[i]->io;
 		pthread_mutex_unlock(&w->cluster->lock);

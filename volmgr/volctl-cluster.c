@@ -74,6 +74,19 @@ static void print_sentence(const json_t *status)
 		printf("%s\n", jstr(status, "hint"));
 }
 
+static void print_rebuild(const json_t *rebuild)
+{
+	uint64_t left = jnum(rebuild, "seconds_left");
+
+	if (jnum(rebuild, "shards") == 0)
+		return;
+	printf("  rebuild   %s of %s", jsize(rebuild, "done"), jsize(rebuild, "total"));
+	if (left > 0)
+		printf(", %s a second, %u:%02u left", jsize(rebuild, "rate"), (unsigned)(left / 60),
+		       (unsigned)(left % 60));
+	putchar('\n');
+}
+
 static void print_capacity(const json_t *status)
 {
 	uint64_t size = jnum(status, "size"), free_bytes = jnum(status, "free");
@@ -88,6 +101,7 @@ static void print_capacity(const json_t *status)
 	printf("  servers   %u up of %u\n", (unsigned)jnum(servers, "up"),
 	       (unsigned)jnum(servers, "total"));
 	printf("  volumes   %u\n", (unsigned)jnum(status, "volumes"));
+	print_rebuild(json_object_get(status, "rebuild"));
 	if (*jstr(status, "code") != '\0')
 		printf("  code      %s\n", jstr(status, "code"));
 	if (*jstr(ebpf, "state") != '\0')

@@ -24,6 +24,7 @@
 #include "nbd/session.h"
 #include "nbd/weft.h"
 #include "stripe/peer.h"
+#include "stripe/rebuild.h"
 #include "stripe/volume.h"
 #include "uring.h"
 
@@ -46,6 +47,7 @@
 #define SEND_TIMEOUT_MS	   30000
 #define CONNECT_TIMEOUT_MS 3000
 #define SERVER_TIMEOUT_MS  2000
+#define WAITS_FOR_MAX	   8 /* of the servers that writes wait for, so many are named */
 #define HEALTH_MS	   5000
 #define STOP_TIMEOUT_MS	   20000
 #define PLACED_RECENTLY_NS (10 * NS_PER_S)
@@ -119,9 +121,14 @@ struct vol {
 	uint64_t size; /* engine.c changes it, on the worker */
 	struct volume_settings settings;
 	unsigned clients;
-	struct volume_stat stat; /* as of the last engine_collect() */
-	struct io_stat io_seen;	 /* likewise */
-	char why[WHY_MAX];	 /* VOL_FAILED: what went wrong */
+	struct volume_stat stat;	   /* as of the last engine_collect() */
+	struct rebuild_stat rebuild;	   /* likewise */
+	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
+	unsigned nwaits_for;
+	struct rebuild_server *on; /* what it has on servers */
+	unsigned non;
+	struct io_stat io_seen; /* likewise */
+	char why[WHY_MAX];	/* VOL_FAILED: what went wrong */
 	/* the worker's */
 	struct volume *engine;
 	struct io_stat io;
@@ -155,6 +162,7 @@ struct server {
 	uint64_t free_bytes;		    /* as last told, less what was placed since */
 	bool usable;			    /* has a free slot, is not on its way out */
 	uint64_t placed_ns;		    /* when a shard was last placed here */
+	uint64_t rebuilt_shards;	    /* since the start, as of the last engine_collect() */
 	struct volume_server_counts counts; /* since we started, as of the last engine_collect() */
 	/* the control thread's */
 	struct addr addr;

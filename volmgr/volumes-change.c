@@ -436,6 +436,9 @@ static void volume_forget(struct vol *v)
 	v->forgotten = true;
 	watch_free(v->watch);
 	v->watch = NULL;
+	free(v->on);
+	v->on = NULL;
+	v->non = 0;
 	if (!v->scrub.visited && !tidy_uses(v))
 		free(v);
 }

@@ -279,7 +279,7 @@ struct server {
 	uint64_t settled;	/* committed there, durably, as far as settle.c knows */
 	uint64_t held;		/* bytes prepared since a flush with COMMITs began */
 	uint64_t mend_after_ns; /* no repairs there before that */
-	uint64_t rebuilt;	/* shards */
+	uint64_t rebuilt;	/* shards that nobody was told of */
 	struct volume_server_counts counts;
 	uint8_t boot[WEFT_UUID_BYTES];
 	struct nbd_call sync_call, flush_call, commit_call;

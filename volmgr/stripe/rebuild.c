@@ -388,13 +388,42 @@ void volume_rebuild_stat(const struct volume *v, struct rebuild_stat *st)
 				(uint64_t)bits(job->done[i]) * bits(job->shards) * v->l.unit;
 }
 
-unsigned volume_rebuild_servers(const struct volume *v, struct rebuild_server *list, unsigned max)
+static unsigned wait_add(const struct server *s, uint32_t *servers, unsigned n, unsigned max)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (servers[i] == s->number)
+			return n;
+	if (n < max && !server_ok(s))
+		servers[n++] = s->number;
+	return n;
+}
+
+unsigned volume_waits_for(const struct volume *v, uint32_t *servers, unsigned max)
+{
+	unsigned n = 0;
+
+	for (const struct stripe *st = v->stalled; st != NULL; st = st->next)
+		for (unsigned i = 0; st->x->state == EXTENT_READY && i < v->shards; i++)
+			n = wait_add(shard_server(st->x, i), servers, n, max);
+	for (const struct undecided *u = v->undecided; u != NULL; u = u->next)
+		for (unsigned i = 0; u->tx != NULL && i < v->shards; i++)
+			if ((u->tx->unsettled >> i & 1) != 0)
+				n = wait_add(shard_server(u->tx->x, i), servers, n, max);
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->flush_owed)
+			n = wait_add(v->servers[i], servers, n, max);
+	return n;
+}
+
+unsigned volume_rebuild_servers(struct volume *v, struct rebuild_server *list, unsigned max)
 {
 	unsigned n = v->nservers < max ? v->nservers : max;
 
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
 		list[i] = (struct rebuild_server){.server = v->servers[i]->number,
 						  .rebuilt = v->servers[i]->rebuilt};
+		v->servers[i]->rebuilt = 0;
+	}
 	if (v->rebuild.stat.shards == 0)
 		return n;
 	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1))

@@ -61,12 +61,19 @@ struct rebuild_stat {
 };
 void volume_rebuild_stat(const struct volume *v, struct rebuild_stat *st);
 
-/* What the volume has on a server: stale shards there, and how many were rebuilt there. */
+/*
+ * Servers that would let writes go on that wait for them. Returns how many were filled, at most
+ * max.
+ */
+unsigned volume_waits_for(const struct volume *v, uint32_t *servers, unsigned max);
+
+/* What the volume has on a server: stale shards there, and how many were rebuilt there since the
+ * last call. */
 struct rebuild_server {
 	uint32_t server;
 	uint64_t stale, rebuilt;
 };
 /* Returns how many were filled, at most max. */
-unsigned volume_rebuild_servers(const struct volume *v, struct rebuild_server *list, unsigned max);
+unsigned volume_rebuild_servers(struct volume *v, struct rebuild_server *list, unsigned max);
 
 #endif

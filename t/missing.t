@@ -1,0 +1,136 @@
+#!/usr/bin/perl
+# A server is killed under load: requests go on within a second, what it missed is rebuilt when it is
+# back, and then any two others can go. Below the minimum of good shards writes wait, and volctl says
+# for what. A server that hangs costs less than three seconds.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Digest::SHA;
+use Test::More;
+use Time::HiRes qw(time);
+use Weft;
+use Weft::Cluster;
+
+need(qw(nbdsrv volmgr volctl qemu-io nbdcopy));
+my $hammer = build_dir() . '/t/tools/hammer';
+skip_all('t/tools/hammer is not built') if !-x $hammer;
+my $seed = $ENV{WEFT_SEED} // CORE::time;
+my $dir = temp_dir();
+diag("seed $seed") if $ENV{WEFT_SEED};
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '64M');
+at_end(sub { $cluster->kill });
+$cluster->up;
+
+sub qemu_io { return run({ timeout => 60 }, tool('qemu-io'), '-f', 'raw', (map { ('-c', $_) } @_), $cluster->uri) }
+
+sub rebuild { return $cluster->get('/status')->{rebuild} }
+
+sub rebuilt
+{
+	return eval { wait_until('the rebuild', 60, sub { rebuild()->{shards} == 0 }) };
+}
+
+sub took
+{
+	my ($fn) = @_;
+	my $start = time;
+	$fn->();
+	return time - $start;
+}
+
+# A write and a flush, and how long they took in all.
+sub write_took
+{
+	my ($pattern, $name) = @_;
+	my $got;
+	my $took = took(sub { $got = qemu_io("write -P $pattern 0 4M", 'flush') });
+	is($got->{status}, 0, $name) or diag($got->{err});
+	return $took;
+}
+
+sub digest
+{
+	my $got = run({ timeout => 60 }, tool('nbdcopy'), $cluster->uri, "$dir/out");
+	diag($got->{err}) if $got->{status};
+	my $digest = Digest::SHA->new(256)->addfile("$dir/out", 'b')->hexdigest;
+	unlink("$dir/out");
+	return $digest;
+}
+
+# ---- under load -------------------------------------------------------------
+
+my $pid = fork() // die "fork: $!\n";
+if (!$pid) {
+	open(STDOUT, '>', "$dir/hammer.out") or POSIX::_exit(126);
+	open(STDERR, '>&', \*STDOUT) or POSIX::_exit(126);
+	Weft::die_with_parent();
+	{ no warnings 'exec'; exec($hammer, '--seed', $seed, '--stall', 10, '--seconds', 90, $cluster->uri); }
+	POSIX::_exit(127);
+}
+at_end(sub { kill('KILL', $pid) if $pid });
+select(undef, undef, undef, 0.5);
+$cluster->kill('server-2');
+ok(eval { wait_until('stale shards', 30, sub { rebuild()->{shards} > 0 }) }, 'writes go on without a server')
+    or diag($@);
+like($cluster->get('/status')->{message}, qr/server-2/, 'the status names it');
+select(undef, undef, undef, 0.5);
+$cluster->start('server-2');
+ok(rebuilt(), 'what it missed is rebuilt, under load') or diag(json_encode(rebuild()));
+my ($server) = grep { $_->{name} eq 'server-2' } @{ $cluster->get('/servers')->{servers} };
+cmp_ok($server->{rebuilt_shards}, '>', 0, 'and counted where it was');
+is($server->{stale_shards}, 0, 'nothing is stale there');
+$cluster->kill('server-4', 'server-5');
+select(undef, undef, undef, 0.5);
+kill('TERM', $pid);
+$cluster->start('server-4', 'server-5');
+waitpid($pid, 0);
+is($?, 0, 'every byte is right, with two others killed too') or diag(slurp("$dir/hammer.out"));
+$pid = 0;
+
+# ---- at rest ----------------------------------------------------------------
+
+ok(rebuilt(), 'all is rebuilt') or diag(json_encode(rebuild()));
+$cluster->kill('server-1');
+my $took = write_took(17, 'a write after a kill');
+cmp_ok($took, '<', 5, sprintf('%.2f s after it', $took)); # under load: one second when nothing else runs
+$cluster->start('server-1');
+ok(rebuilt(), 'it is rebuilt');
+my $digest = digest();
+$cluster->kill('server-2', 'server-3');
+is(digest(), $digest, 'without two others every byte is the same');
+
+my $status = wait_until('a write that waits', 30, do {
+	my $writer;
+	sub {
+		$writer //= fork() // die "fork: $!\n";
+		if (!$writer) {
+			Weft::die_with_parent();
+			open(STDOUT, '>', '/dev/null');
+			exec(tool('qemu-io'), '-f', 'raw', '-c', 'write -P 18 0 4M', $cluster->uri) or POSIX::_exit(127);
+		}
+		my $now = $cluster->get('/status');
+		return $now->{state} eq 'waiting' ? { %$now, pid => $writer } : undef;
+	};
+});
+like($status->{message}, qr/server-[23]/, 'below the minimum the status says who is missing');
+like($status->{hint}, qr/--min 4/, 'and what would help');
+$cluster->volctl('volume', 'set', 'vol', '--min', 4);
+waitpid($status->{pid}, 0);
+is($?, 0, 'with a lower minimum the write goes on');
+$cluster->start('server-2', 'server-3');
+ok(rebuilt(), 'and is rebuilt');
+
+# ---- a server that hangs ----------------------------------------------------
+
+my $hung = $cluster->pid('server-6');
+kill('STOP', $hung);
+$took = write_took(19, 'a write while a server hangs');
+kill('CONT', $hung);
+cmp_ok($took, '>', 1, 'it was waited for');
+cmp_ok($took, '<', 10, sprintf('not for long: %.2f s', $took)); # three when nothing else runs
+ok(rebuilt(), 'and it is rebuilt when it moves again');
+$digest = digest();
+$cluster->kill('server-1', 'server-4');
+is(digest(), $digest, 'with what was written meanwhile');
+done_testing();
