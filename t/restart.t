@@ -103,6 +103,7 @@ is($cluster->uri, $uri, 'the address stayed the same all the time');
 my $list = json_decode($cluster->volctl('--json', 'volume', 'list'));
 $list = $list->{volumes} if ref $list eq 'HASH';
 is_deeply([ sort map { $_->{name} } @$list ], [qw(one two)], 'and so did the list of volumes');
-my $status = json_decode($cluster->volctl('--json', 'status'));
+my $status;
+eval { wait_until("all to be well", 30, sub { $status = json_decode($cluster->volctl('--json', 'status')); $status->{state} eq 'ok' }) };
 is($status->{state}, 'ok', 'volmgr says that all is well') or diag(json_encode($status));
 done_testing();
