@@ -449,6 +449,9 @@ struct extent *extent_get(struct volume *v, uint64_t number);
 void extent_forget(struct volume *v, struct extent *x);
 void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r);
 struct extent *extent_next(const struct volume *v, uint64_t from);
+/* Tell who reads past us. */
+void extent_changed(struct volume *v, const struct extent *x);
+void volume_changed(struct volume *v);
 void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
 /* tell.c: the servers of good shards remember the mask, too. done: perhaps before it returns. */
 void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t stale,

@@ -62,6 +62,10 @@ void extent_forget(struct volume *v, struct extent *x)
 	struct extent **slot = extent_slot(v, x->number);
 
 	assert(slot != NULL && *slot == x && x->busy == 0 && x->placing == NULL);
+	if (x->state == EXTENT_READY) {
+		x->state = EXTENT_DROPPING;
+		extent_changed(v, x);
+	}
 	*slot = NULL;
 	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING) {
 		v->stat.extents--;
@@ -121,6 +125,7 @@ int volume_add_extent(struct volume *v, const struct extent_record *r)
 	x->stale = r->stale;
 	x->mark = r->mark;
 	x->state = EXTENT_READY;
+	extent_changed(v, x);
 	v->stat.extents++;
 	rebuild_count(v, __builtin_popcount(x->stale));
 	if (r->generation >= v->generation_min)
@@ -142,6 +147,36 @@ void extent_record_of(const struct volume *v, const struct extent *x, struct ext
 		r->shard[i].slot = x->place[i].slot;
 		r->shard[i].slot_gen = x->place[i].slot_gen;
 	}
+}
+
+void extent_changed(struct volume *v, const struct extent *x)
+{
+	uint32_t readable = x->state == EXTENT_READY ? ~x->stale : 0;
+	struct extent_record r;
+
+	if (v->config.ops->changed == NULL)
+		return;
+	extent_record_of(v, x, &r);
+	v->config.ops->changed(v->config.ctx, v, &r, readable);
+}
+
+void volume_changed(struct volume *v)
+{
+	if (v->config.ops->changed != NULL)
+		v->config.ops->changed(v->config.ctx, v, NULL, 0);
+}
+
+bool volume_is_running(const struct volume *v)
+{
+	return v->state == VOLUME_RUNNING;
+}
+
+bool volume_server_ok(const struct volume *v, uint32_t server)
+{
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->number == server)
+			return server_ok(v->servers[i]);
+	return false;
 }
 
 /* Shards that can be read and written now. */
@@ -205,6 +240,7 @@ static void mark_durable(struct volume *v, struct extent *x)
 	rebuild_count(v, -__builtin_popcount(x->stale & x->clear));
 	x->stale &= ~x->clear;
 	x->clear = 0;
+	extent_changed(v, x);
 	v->marks -= x->marking;
 	x->marking = false;
 	rebuild_recorded(v, x);
@@ -287,6 +323,7 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
 	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING)
 		rebuild_count(v, __builtin_popcount(shards & ~x->stale));
 	x->stale |= shards;
+	extent_changed(v, x);
 	x->clear &= ~shards;
 	v->marks += !x->marking;
 	x->marking = true;

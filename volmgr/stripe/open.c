@@ -307,6 +307,7 @@ static void open_done(struct volume *v)
 	void (*ready)(void *arg, int err) = v->ready;
 
 	v->state = VOLUME_RUNNING;
+	volume_changed(v);
 	v->opened = true;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
@@ -592,6 +593,7 @@ static void stop_done(struct volume *v)
 	if (v->state == VOLUME_FENCED)
 		v->stop_err = -ESTALE;
 	v->state = VOLUME_STOPPED;
+	volume_changed(v);
 	v->stopped = NULL;
 	stopped(v->stopped_arg, v->stop_err);
 }
@@ -638,6 +640,7 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
 		v->never_ran = true;
 	if (v->state != VOLUME_FENCED)
 		v->state = VOLUME_STOPPING;
+	volume_changed(v);
 	v->ready = NULL;
 	volume_scrub_stop(v);
 	moves_recorded(v, NULL, -ESHUTDOWN);

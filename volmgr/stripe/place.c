@@ -118,6 +118,7 @@ static void extent_placed(struct volume *v, struct extent *x, int error)
 
 	x->placing = NULL;
 	x->state = error == 0 ? EXTENT_READY : EXTENT_NEW;
+	extent_changed(v, x);
 	if (error == 0) {
 		v->stat.extents++;
 		rebuild_count(v, __builtin_popcount(x->stale));

@@ -127,6 +127,7 @@ void server_broke(struct server *s)
 	if (s->state == SERVER_DOWN)
 		return;
 	s->state = SERVER_DOWN;
+	volume_changed(s->v);
 	if (was_up && s->v->opened) {
 		s->down_ns = volume_now(s->v);
 		grace_arm(s->v);
@@ -359,6 +360,7 @@ static void server_up(struct server *s)
 	struct volume *v = s->v;
 
 	s->state = SERVER_UP;
+	volume_changed(v);
 	if (v->state == VOLUME_STARTING) {
 		open_server_up(s);
 		return;

@@ -36,6 +36,7 @@ static void drop_done(void *arg, int err)
 		log_error("volume %s: extent %llu: cannot be taken from the map: %s", v->name,
 			  (unsigned long long)x->number, strerror(-err));
 		x->state = EXTENT_READY;
+		extent_changed(v, x);
 		op_fail(op, EIO);
 	} else {
 		for (unsigned i = 0; i < v->shards; i++)
@@ -60,6 +61,7 @@ void extent_drop_advance(struct volume *v, struct extent *x)
 
 		x->drop = NULL;
 		x->state = EXTENT_READY;
+		extent_changed(v, x);
 		op_fail(op, ENOMEM);
 		op_put(op);
 		return;
@@ -74,6 +76,7 @@ void extent_drop_advance(struct volume *v, struct extent *x)
 static void extent_drop(struct op *op, struct extent *x)
 {
 	x->state = EXTENT_DROPPING;
+	extent_changed(op->v, x);
 	x->drop = op;
 	op->pending++;
 	if (x->rebuild != NULL)

@@ -382,6 +382,7 @@ void volume_fail(struct volume *v, int error)
 	log_error("volume %s: not ours any more (%s): no further requests are taken", v->name,
 		  strerror(error));
 	v->state = VOLUME_FENCED;
+	volume_changed(v);
 	v->ready = NULL;
 	moves_recorded(v, NULL, -ESTALE);
 	volume_scrub_stop(v);

@@ -56,6 +56,14 @@ struct volume_ops {
 			    bool remove, void (*done)(void *arg, int err), void *arg);
 	/* The peer for a server, or NULL when there is none of that number. */
 	struct peer *(*peer)(void *ctx, uint32_t server);
+	/*
+	 * May be NULL. For who reads data shards past the engine. An extent's shards changed: those
+	 * in readable may be read where r says, as long as volume_server_ok(). Told before the
+	 * write that makes the difference is acknowledged. r NULL: the state of the volume or of
+	 * servers changed.
+	 */
+	void (*changed)(void *ctx, struct volume *v, const struct extent_record *r,
+			uint32_t readable);
 };
 
 struct volume_config {
@@ -112,6 +120,10 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg);
  * are gone from the metadata already. */
 void volume_discard(struct volume *v, void (*done)(void *arg, int err), void *arg);
 void volume_free(struct volume *v);
+
+/* See volume_ops.changed(). */
+bool volume_is_running(const struct volume *v);
+bool volume_server_ok(const struct volume *v, uint32_t server);
 
 /* For status and map. */
 struct volume_stat {
