@@ -139,6 +139,15 @@ char *addr_format(const struct addr *a, char *buf)
 	return buf;
 }
 
+unsigned addr_port(const struct addr *a)
+{
+	if (a->sa.ss_family == AF_INET)
+		return ntohs(((const struct sockaddr_in *)&a->sa)->sin_port);
+	if (a->sa.ss_family == AF_INET6)
+		return ntohs(((const struct sockaddr_in6 *)&a->sa)->sin6_port);
+	return 0;
+}
+
 bool addr_is_local(const struct addr *a)
 {
 	if (a->sa.ss_family == AF_UNIX)

@@ -22,6 +22,8 @@ int addr_parse(const char *text, unsigned default_port, struct addr *out, const 
 char *addr_format(const struct addr *a, char *buf);
 /* Only this machine can reach it: loopback or a Unix socket. */
 bool addr_is_local(const struct addr *a);
+/* Of TCP; 0: a Unix socket. */
+unsigned addr_port(const struct addr *a);
 /* A bound, listening, close-on-exec socket, or -errno with a sentence. A stale Unix socket file is
  * replaced when nobody answers on it, and one that is taken is waited for for 2 s: the kernel keeps
  * the sockets of a killed process until its ring has come to rest. a is updated to what was bound.

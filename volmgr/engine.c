@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "records.h"
+#include "route.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -88,6 +89,7 @@ static const struct volume_ops engine_volume_ops = {
 	.place = engine_place,
 	.extents_put = engine_extents_put,
 	.peer = engine_peer,
+	.changed = route_volume_changed,
 };
 
 /* ---- open ---------------------------------------------------------------------------------- */
@@ -147,9 +149,11 @@ void engine_open_run(struct task *t)
 		task_finish(t, -ENOMEM);
 		return;
 	}
+	route_volume_open(v);
 	for (size_t i = 0; i < open->nextents && err == 0; i++)
 		err = volume_add_extent(v->engine, &open->extents[i]);
 	if (err != 0) {
+		route_volume_close(v);
 		volume_free(v->engine);
 		v->engine = NULL;
 		task_finish(t, err);
@@ -167,6 +171,7 @@ static void engine_set_size(struct vol *v, uint64_t size)
 	pthread_mutex_lock(&v->cluster->lock);
 	v->size = size;
 	pthread_mutex_unlock(&v->cluster->lock);
+	route_volume_size(v, size);
 	front_set_size(v, size);
 }
 
@@ -226,6 +231,7 @@ static void engine_discarded(void *arg, int err)
 	struct vol *v = end->vol;
 
 	worker_drop_vol(end->task.worker, v);
+	route_volume_close(v);
 	volume_free(v->engine);
 	v->engine = NULL;
 	task_finish(&end->task, err);
@@ -313,6 +319,7 @@ static void engine_collect_run(struct task *t)
 		engine_collect_servers(v);
 		volume_take_counts(w->vols[i]->engine, engine_add_counts, w->cluster);
 		w->vols[i]->io_seen = w->vols[i]->io;
+		route_volume_count(w->vols[i], &w->vols[i]->routed, &w->vols[i]->routed_bytes);
 		pthread_mutex_unlock(&w->cluster->lock);
 	}
 	task_finish(t, 0);

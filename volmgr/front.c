@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "nbd/proto.h"
+#include "route.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -35,6 +36,7 @@ struct conn {
 	const struct stream_ops *engine_ops;
 	void *engine;
 	struct uring_message msg;
+	struct route_client route;
 	struct conn *next, **prev;
 };
 
@@ -154,11 +156,27 @@ static void front_closed(void *ctx, struct nbd_session *s, void *export_ctx)
 	struct conn *c = ctx;
 
 	log_debug("client %s is gone", nbd_session_peer(s));
+	route_client_close(&c->route);
 	conn_unlink(c);
 	conn_free(c);
 }
 
 static void front_ready(void *ctx, struct nbd_session *s, void *export_ctx);
+
+static bool front_room(void *ctx, struct nbd_session *s)
+{
+	return route_client_room(&((struct conn *)ctx)->route);
+}
+
+static void front_alone(void *ctx, struct nbd_session *s)
+{
+	route_client_alone(&((struct conn *)ctx)->route);
+}
+
+static void front_shared(void *ctx, struct nbd_session *s)
+{
+	route_client_shared(&((struct conn *)ctx)->route);
+}
 
 static const struct nbd_server_ops front_ops = {
 	.open = front_open,
@@ -166,6 +184,9 @@ static const struct nbd_server_ops front_ops = {
 	.ready = front_ready,
 	.request = front_request,
 	.answered = front_answered,
+	.room = front_room,
+	.alone = front_alone,
+	.shared = front_shared,
 	.closed = front_closed,
 };
 
@@ -197,6 +218,7 @@ static void conn_resume(struct conn *c)
 	size = c->vol->size;
 	pthread_mutex_unlock(&cl->lock);
 	nbd_session_set_size(c->session, size);
+	route_client_here(&c->route, c->worker, c->stream);
 	nbd_session_resume(c->session, &config, c->stream);
 }
 
@@ -239,6 +261,7 @@ static void front_ready(void *ctx, struct nbd_session *s, void *export_ctx)
 	struct conn *c = ctx;
 
 	log_debug("client %s has opened volume %s", nbd_session_peer(s), c->vol->name);
+	route_client_open(&c->route, c->worker, c->vol, s, uring_stream_fd(c->stream));
 	if (c->vol->worker == c->worker) {
 		conn_resume(c);
 		return;

@@ -29,6 +29,7 @@
 #include "secret.h"
 #include "tidy.h"
 #include "stats.h"
+#include "route.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -47,6 +48,7 @@ struct main_options {
 	unsigned threads;
 	uint64_t cache_bytes;
 	unsigned spin_us;
+	enum route_mode bpf;
 	uint64_t scrub_days;
 	uint64_t server_timeout_ms;
 	bool check; /* compare, and serve nothing */
@@ -141,6 +143,20 @@ static int opt_threads(void *ctx, const char *value, const char **why)
 	return err;
 }
 
+static int opt_bpf(void *ctx, const char *value, const char **why)
+{
+	static const char *const modes[] = {
+		[ROUTE_AUTO] = "auto", [ROUTE_ON] = "on", [ROUTE_OFF] = "off"};
+
+	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (strcmp(value, modes[i]) == 0) {
+			opts.bpf = (enum route_mode)i;
+			return 0;
+		}
+	*why = "choose auto, on or off";
+	return -EINVAL;
+}
+
 static int opt_spin(void *ctx, const char *value, const char **why)
 {
 	uint64_t n;
@@ -212,6 +228,9 @@ static const struct conf_option options[] = {
 	{"www", "DIR", "files of the web page", false, opt_www},
 	{"threads", "N", "data threads (2, or as many as there are cores)", false, opt_threads},
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
+	{"bpf", "MODE",
+	 "reads past volmgr by eBPF: auto, off, or on: do not start without it (auto)", false,
+	 opt_bpf},
 	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (40)", false,
 	 opt_spin},
 	{"server-timeout", "MS", "a server that is silent for so long counts as gone (2000)", false,
@@ -471,6 +490,23 @@ static void start_sockets(void)
 
 /* ---- start: the rest ----------------------------------------------------------------------- */
 
+/* Clients are told from other connections by the port that they connect to. */
+static void start_routes(void)
+{
+	cluster.bpf = route_open(opts.bpf, &cluster.bpf_why);
+	if (cluster.bpf == NULL && opts.bpf == ROUTE_ON)
+		die("--bpf on: %s", cluster.bpf_why);
+	for (unsigned i = 0; i < nlisten_fds && cluster.bpf != NULL; i++) {
+		struct addr a = {.len = sizeof(a.sa)};
+		uint16_t port = 0;
+
+		if (getsockname(listen_fds[i], (struct sockaddr *)&a.sa, &a.len) == 0)
+			port = addr_port(&a);
+		if (port != 0)
+			(void)bpf_route_port(cluster.bpf, port, true);
+	}
+}
+
 static void start_workers(void)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -664,6 +700,7 @@ int main(int argc, char **argv)
 	    control_signal(cluster.control, SIGINT, stop_signal, NULL) != 0)
 		die("out of memory");
 	start_people();
+	start_routes();
 	start_workers();
 	start_cluster();
 	health_start(&cluster);
@@ -682,6 +719,8 @@ int main(int argc, char **argv)
 	api_www_free();
 	for (unsigned i = 0; i < cluster.nworkers; i++)
 		worker_free(cluster.workers[i]);
+	if (cluster.bpf != NULL)
+		bpf_route_close(cluster.bpf);
 	control_destroy(cluster.control);
 	unlink(opts.socket);
 	log_info("stopped");

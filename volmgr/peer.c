@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "route.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -50,6 +51,9 @@ struct wpeer {
 	struct nbd_call stat_call;
 	struct weft_stat stat_wire;
 	struct iovec stat_iov;
+	struct nbd_call port_call; /* asks where it takes routed reads */
+	struct weft_stat port_wire;
+	struct iovec port_iov;
 	struct peer_stats *stats; /* not NULL: stat_call is under way for it */
 	struct nbd_call ping_call;
 	struct weft_stat ping_wire;
@@ -202,6 +206,8 @@ static void wpeer_closed(void *ctx, struct nbd_client *c, int err, const char *w
 			 err != 0 ? strerror(err < 0 ? -err : err)
 				  : "the server closed the connection");
 	wpeer_tell_volumes(wp, false);
+	if (wp->probe == NULL)
+		route_server_remove(wp->worker, wp->peer.server);
 	if (wp->answered)
 		err = 0; /* it has been asked all it should */
 	else if (wp->probe != NULL && err == 0)
@@ -222,17 +228,33 @@ static void probe_answered(struct nbd_call *call, int error)
 	nbd_client_close(wp->client);
 }
 
-static void wpeer_ask(struct wpeer *wp, void (*done)(struct nbd_call *call, int error))
+static void call_stat(struct wpeer *wp, struct nbd_call *call, struct weft_stat *to,
+		      struct iovec *iov, void (*done)(struct nbd_call *call, int error))
 {
-	wp->stat_iov = (struct iovec){&wp->stat_wire, sizeof(wp->stat_wire)};
-	wp->stat_call = (struct nbd_call){
+	*iov = (struct iovec){to, sizeof(*to)};
+	*call = (struct nbd_call){
 		.type = WEFT_CMD_STAT,
 		.cmd = {.reply_len = sizeof(struct weft_stat)},
-		.in = &wp->stat_iov,
+		.in = iov,
 		.nin = 1,
 		.done = done,
 	};
-	nbd_client_submit(wp->client, &wp->stat_call);
+	nbd_client_submit(wp->client, call);
+}
+
+static void wpeer_ask(struct wpeer *wp, void (*done)(struct nbd_call *call, int error))
+{
+	call_stat(wp, &wp->stat_call, &wp->stat_wire, &wp->stat_iov, done);
+}
+
+static void port_answered(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, port_call));
+
+	if (error == 0 && !wp->removed)
+		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr,
+				 (uint16_t)stat_from_wire(&wp->port_wire).route_port,
+				 wp->peer.boot);
 }
 
 static void wpeer_ready(void *ctx, struct nbd_client *c)
@@ -259,6 +281,8 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 	memcpy(wp->peer.boot, said->boot, WEFT_UUID_BYTES);
 	wpeer_report(wp, SERVER_UP, "");
 	wpeer_tell_volumes(wp, true);
+	if (wp->worker->route != NULL && addr_is_local(&wp->addr))
+		call_stat(wp, &wp->port_call, &wp->port_wire, &wp->port_iov, port_answered);
 }
 
 /* Before the calls that wait fail: the engines shall not choose this server for their next try. */

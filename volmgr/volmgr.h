@@ -121,6 +121,7 @@ struct vol {
 	uint64_t size; /* engine.c changes it, on the worker */
 	struct volume_settings settings;
 	unsigned clients;
+<<<<<<< HEAD
 	struct volume_stat stat;	   /* as of the last engine_collect() */
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
@@ -129,11 +130,18 @@ struct vol {
 	unsigned non;
 	struct io_stat io_seen; /* likewise */
 	char why[WHY_MAX];	/* VOL_FAILED: what went wrong */
+=======
+	struct volume_stat stat;       /* as of the last engine_collect() */
+	struct io_stat io_seen;	       /* likewise */
+	uint64_t routed, routed_bytes; /* likewise: reads that went past us */
+	char why[WHY_MAX];	       /* VOL_FAILED: what went wrong */
+>>>>>>> ebcd386 (volmgr: route reads of clients on this machine past it)
 	/* the worker's */
 	struct volume *engine;
 	struct io_stat io;
-	struct conn *conns; /* connections that were handed to the worker */
-	bool stopped;	    /* volume_stop() went well */
+	struct conn *conns;   /* connections that were handed to the worker */
+	bool stopped;	      /* volume_stop() went well */
+	struct vroute *route; /* NULL: reads are not routed; set before clients are let in */
 	/* the control thread's */
 	bool busy;	     /* resize or delete is under way */
 	struct watch *watch; /* stats.c */
@@ -199,6 +207,7 @@ struct worker {
 	unsigned nlisteners;
 	struct io_timer deadline;
 	uint64_t deadline_due_ns;
+	struct wroute *route;  /* NULL: reads are not routed */
 	struct task *quitting; /* finish it when all connections are closed */
 	unsigned open_conns, open_peers;
 	/* the control thread's */
@@ -220,6 +229,8 @@ struct cluster {
 	struct worker *workers[WORKERS_MAX];
 	unsigned nworkers;
 	uint64_t started_s;			   /* CLOCK_MONOTONIC */
+	struct bpf_route *bpf;			   /* NULL: off */
+	const char *bpf_why;			   /* why it is off */
 	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
 	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */
@@ -233,6 +244,8 @@ struct cluster {
 	unsigned connections;
 	uint64_t seed;
 	bool stopping;
+	bool route_slots[VOLUMES_MAX]; /* taken in the map of volumes */
+	uint32_t route_entries;	       /* taken in that of data shards */
 	/* the control thread's */
 	uint64_t next_server, next_volume;
 	struct people *people;

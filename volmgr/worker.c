@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "route.h"
 #include "volmgr.h"
 #include "banned.h"
 
@@ -50,11 +51,13 @@ static int worker_init(struct worker *w)
 		return -ENOMEM;
 	opt.pool = w->pool;
 	err = uring_create(&opt, &w->uring);
-	if (err != 0)
+	if (err != 0) {
 		buf_pool_destroy(w->pool);
-	else
-		w->env = uring_env(w->uring);
-	return err;
+		return err;
+	}
+	w->env = uring_env(w->uring);
+	route_worker_init(w);
+	return 0;
 }
 
 static void *worker_main(void *arg)
@@ -124,6 +127,7 @@ void worker_quit_run(struct task *t)
 	front_close_listeners(w);
 	front_close_all(w);
 	peers_close(w);
+	route_servers_close(w);
 	worker_check_quit(w);
 }
 
@@ -185,6 +189,7 @@ void worker_free(struct worker *w)
 	if (!clean || buf_pool_used(w->pool) > 0)
 		return;
 	peers_free(w);
+	route_worker_free(w);
 	uring_destroy(w->uring);
 	buf_pool_destroy(w->pool);
 	pthread_cond_destroy(&w->start_cond);

@@ -1,0 +1,319 @@
+#!/usr/bin/perl
+# Reads that eBPF brings past volmgr, and what can go wrong with them: requests in pieces and in bunches,
+# answers of two senders on one connection, a client that does not read, damaged blocks, servers that are
+# killed or hang with reads on their way, restarts. WEFT_SEED=N repeats a run's choices.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use List::Util qw(min);
+use Test::More;
+use Time::HiRes qw(time);
+use Weft;
+use Weft::Cluster;
+use Weft::NBD;
+
+use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 16 << 20 };
+
+need(qw(nbdsrv volmgr volctl));
+my $seed = $ENV{WEFT_SEED} // time | 0;
+srand($seed);
+diag("seed $seed");
+my $dir = temp_dir();
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => SIZE);
+at_end(sub { $cluster->kill });
+$cluster->up;
+my $ebpf = $cluster->get('/status')->{ebpf};
+skip_all("eBPF is off here: $ebpf->{why}") if $ebpf->{state} ne 'on';
+
+sub routed { return $cluster->get('/volumes/vol')->{routed}{reads} }
+sub client { my ($host, $port) = $cluster->host_port; return Weft::NBD->connect("tcp:$host:$port")->go('vol') }
+
+# What block number n holds in generation g.
+sub block { my ($n, $g) = @_; return pack('Q> Q>', $n, $g) x (BLOCK / 16) }
+sub blocks { my ($at, $len) = @_; return join('', map { block($_, 1) } $at / BLOCK .. ($at + $len) / BLOCK - 1) }
+sub wanted { my ($at, $len) = @_; my $from = $at - $at % BLOCK; my $to = $at + $len + (-($at + $len)) % BLOCK;
+	return substr(blocks($from, $to - $from), $at - $from, $len) }
+
+sub reply_is
+{
+	my ($c, $name, $at, $len) = @_;
+	my ($error, $data) = $c->reply($len);
+	return ok(defined $error && $error == 0 && $data eq wanted($at, $len), $name);
+}
+
+# Servers open for routed reads soon after they are up.
+sub wait_routed
+{
+	my ($what) = @_;
+	my $c = client();
+	return wait_until($what, 20, sub {
+		my $before = routed();
+		for my $unit (0 .. 7) {
+			$c->put($c->request(Weft::NBD::CMD_READ, $unit * UNIT, BLOCK));
+			my ($error, $data) = $c->reply(BLOCK);
+			die "a wrong answer\n" if $error || $data ne wanted($unit * UNIT, BLOCK);
+		}
+		return routed() >= $before + 7; # the first of a client need not be
+	});
+}
+
+my $c = client();
+for (my $at = 0; $at < REGION; $at += 1 << 20) {
+	$c->put($c->request(Weft::NBD::CMD_WRITE, $at, 1 << 20, blocks($at, 1 << 20)));
+	my ($error) = $c->reply(0);
+	die "write: $error\n" if $error;
+}
+ok(wait_routed('reads that are routed'), 'reads of whole blocks are routed');
+
+# ---- how requests come ------------------------------------------------------
+
+{
+	my $c = client();
+	for my $case ([ 0, BLOCK ], [ 3 * BLOCK, 4 * BLOCK ], [ UNIT, UNIT ], [ 5 * UNIT - BLOCK, 2 * BLOCK ],
+		[ 7, 100 ], [ UNIT - 512, 512 ], [ UNIT - 512, 1024 ], [ 0, 1 << 20 ]) {
+		$c->put($c->request(Weft::NBD::CMD_READ, @$case));
+		reply_is($c, "a read of $case->[1] at $case->[0]", @$case);
+	}
+	my $r = $c->request(Weft::NBD::CMD_READ, 2 * UNIT, BLOCK);
+	$c->put(substr($r, 0, 11));
+	$c->put(substr($r, 11, 1));
+	$c->put(substr($r, 12));
+	reply_is($c, 'one in three pieces', 2 * UNIT, BLOCK);
+	$c->put(join('', map { $c->request(Weft::NBD::CMD_READ, $_ * UNIT, BLOCK) } 1 .. 40));
+	my $good = grep { my ($e, $d) = $c->reply(BLOCK); defined $e && !$e } 1 .. 40;
+	is($good, 40, 'forty in one send');
+	my $before = routed();
+	for (1 .. 8) {
+		$c->put($c->request(Weft::NBD::CMD_READ, 3 * UNIT, BLOCK));
+		reply_is($c, 'and one by itself again', 3 * UNIT, BLOCK);
+	}
+	cmp_ok(routed(), '>', $before, 'is routed again');
+
+	# a payload that looks like requests
+	my $like = ($c->request(Weft::NBD::CMD_READ, 0, BLOCK) x 200);
+	$like = substr($like . "\0" x BLOCK, 0, BLOCK);
+	my $w = $c->request(Weft::NBD::CMD_WRITE, SIZE - BLOCK, BLOCK);
+	for my $piece ($w, unpack('(a28)*', $like)) {
+		$c->put($piece);
+	}
+	my ($error) = $c->reply(0);
+	is($error, 0, 'a payload of requests, in pieces of their size, is a payload');
+	$c->put($c->request(Weft::NBD::CMD_READ, SIZE - BLOCK, BLOCK));
+	($error, my $data) = $c->reply(BLOCK);
+	ok($error == 0 && $data eq $like, 'and is read as it was written');
+
+	$c->put("no request at all" x 10);
+	ok($c->closed_within(10), 'nonsense ends the connection');
+	reply_is_alone('others go on');
+}
+
+sub reply_is_alone
+{
+	my ($name) = @_;
+	my $c = client();
+	$c->put($c->request(Weft::NBD::CMD_READ, UNIT, BLOCK));
+	return reply_is($c, $name, UNIT, BLOCK);
+}
+
+# ---- many at once -----------------------------------------------------------
+
+# Sends requests so that depth of them wait, and compares what comes, until told to stop. Answers come in
+# any order. each(n) is called before request n.
+sub stream_reads
+{
+	my ($c, %opt) = @_;
+	my (%wait, $bad);
+	my ($sent, $got) = (0, 0);
+	my $end = time + $opt{seconds};
+	while (1) {
+		while (keys %wait < $opt{depth} && time < $end && !$bad) {
+			$opt{each}->($sent) if $opt{each};
+			my $len = $opt{lens}[rand @{ $opt{lens} }];
+			my $at = int(rand((REGION - $len) / BLOCK)) * BLOCK;
+			$at -= $at % UNIT + $len - UNIT if $len <= UNIT && $at % UNIT + $len > UNIT && $at % UNIT;
+			$at = 0 if $at < 0;
+			$at -= $at % BLOCK;
+			$c->put($c->request(Weft::NBD::CMD_READ, $at, $len));
+			$wait{ $c->{handle} } = [ $at, $len, time ];
+			$sent++;
+		}
+		last if !%wait;
+		my $head = $c->get(16) // return "the connection broke after $got answers";
+		my ($magic, $error, $handle) = unpack('N N Q>', $head);
+		return sprintf('after %d answers came %s', $got, unpack('H*', $head)) if $magic != Weft::NBD::SIMPLE_MAGIC;
+		my $r = delete $wait{$handle} // return "an answer to nothing: $handle";
+		return "error $error" if $error;
+		my $data = $c->get($r->[1]) // return 'cut';
+		return "wrong bytes: $r->[1] at $r->[0]" if $data ne wanted($r->[0], $r->[1]);
+		$got++;
+	}
+	return $got;
+}
+
+{
+	my $before = routed();
+	my $got = stream_reads(client(), seconds => 1, depth => 32, lens => [ BLOCK, 16384, UNIT ]);
+	like($got, qr/\A[0-9]+\z/, "$got reads, 32 at once: all right");
+	cmp_ok(routed() - $before, '>', $got / 4, 'and many of them were routed');
+	$before = routed();
+	$got = stream_reads(client(), seconds => 2, depth => 24, lens => [ (BLOCK) x 20, UNIT, 1 << 20, 300 << 10 ]);
+	like($got, qr/\A[0-9]+\z/, "$got reads, large ones among them: none is mixed with another");
+	cmp_ok(routed(), '>', $before, 'some were routed');
+}
+
+# ---- reads and writes of the same blocks ------------------------------------
+
+{
+	my $race = build_dir() . '/t/tools/race';
+	my $seconds = $ENV{WEFT_SECONDS} // 3;
+	my $before = routed();
+	# over the last part of the volume's blocks; servers go and come meanwhile
+	my $pid = fork() // die "fork: $!\n";
+	if (!$pid) {
+		Weft::die_with_parent();
+		open(STDOUT, '>', "$dir/race") or POSIX::_exit(126);
+		{ no warnings 'exec'; exec($race, $cluster->uri, $seconds, 48, BLOCK * 9, REGION); }
+		POSIX::_exit(127);
+	}
+	select(undef, undef, undef, 1);
+	for my $how (qw(kill stop)) {
+		$cluster->$how('server-3');
+		$cluster->start('server-3');
+	}
+	waitpid($pid, 0);
+	is($?, 0, 'reads that race with writes are never older than what was acknowledged')
+	    or diag(slurp("$dir/race"));
+	cmp_ok(routed(), '>', $before, 'and were routed');
+}
+
+# ---- a client that does not read --------------------------------------------
+
+{
+	my $c = client();
+	my ($host, $port) = $cluster->host_port;
+	my $own = $c->{io}->sockport;
+	my $sent = 0;
+	my $stuck = 0;
+	my $request = sub { $c->request(Weft::NBD::CMD_READ, ($sent % 64) * UNIT, UNIT) };
+	my ($end, $rest) = (time + 10, '');
+	while (time < $end && $stuck < 20 && $sent < 200_000) {
+		$rest = $request->() if $rest eq '';
+		my $n = $c->put_some($rest);
+		$stuck = $n ? 0 : $stuck + 1;
+		substr($rest, 0, $n, '');
+		$sent++ if $rest eq '';
+		select(undef, undef, undef, 0.02) if !$n;
+	}
+	my ($skmem) = run('ss', '-tmnH', "sport = :$own")->{out} =~ /skmem:\(r([0-9]+),/;
+	SKIP: {
+		skip('ss tells nothing', 1) if !defined $skmem;
+		cmp_ok($skmem, '<', 32 << 20, "$sent requests, nothing read: $skmem bytes wait, no more");
+	}
+	reply_is_alone('others are served');
+	my $good = 0;
+	for (1 .. min($sent, 3000)) {
+		my ($error, $data) = $c->reply(UNIT);
+		last if !defined $error || $error || length $data != UNIT;
+		last if $data ne wanted(unpack('Q>', $data) * BLOCK, UNIT); # they come in any order
+		$good++;
+	}
+	is($good, min($sent, 3000), 'when it reads, all is there');
+}
+
+# ---- servers ----------------------------------------------------------------
+
+{
+	my ($killed, $started) = (0, 0);
+	my $got = stream_reads(client(), seconds => 3, depth => 32, lens => [ BLOCK, UNIT ], each => sub {
+		my ($n) = @_;
+		$cluster->kill('server-2') if $n > 2000 && !$killed++;
+		$cluster->start('server-2') if $n > 6000 && $killed && !$started++;
+	});
+	like($got, qr/\A[0-9]+\z/, "$got reads while a server is killed: all right");
+	$cluster->start('server-2') if !$started;
+	ok(wait_routed('all servers again'), 'its reads are routed again when it is back');
+
+	my $pid = $cluster->pid('server-4');
+	my $stopped;
+	$got = stream_reads(client(), seconds => 5, depth => 32, lens => [BLOCK], each => sub {
+		my ($n) = @_;
+		if ($n > 1000 && !defined $stopped) {
+			kill('STOP', $pid);
+			$stopped = time;
+			# it goes on when all reads wait for it
+			my $helper = fork() // die "fork: $!\n";
+			if (!$helper) {
+				select(undef, undef, undef, 3);
+				kill('CONT', $pid);
+				POSIX::_exit(0);
+			}
+		}
+	});
+	kill('CONT', $pid);
+	like($got, qr/\A[0-9]+\z/, "$got reads while a server hangs: all right");
+	ok(wait_routed('all servers again'), 'and they are routed again');
+}
+
+# ---- damage -----------------------------------------------------------------
+
+{
+	my $n = 5 * (UNIT / BLOCK) + 3; # in unit 5: data shard 1 of stripe 1
+	my $mark = block($n, 1);
+	$cluster->stop;
+	my $hits = 0;
+	for my $name ($cluster->server_names) {
+		my $path = $cluster->store_file($name);
+		open(my $fh, '+<:raw', $path) or die "$path: $!\n";
+		my $at = 0;
+		while (sysread($fh, my $bytes, 1 << 20)) {
+			my $found = index($bytes, $mark);
+			if ($found >= 0) {
+				sysseek($fh, $at + $found + 100, 0);
+				syswrite($fh, 'damage');
+				sysseek($fh, $at + length $bytes, 0);
+				$hits++;
+			}
+			$at += length $bytes;
+		}
+	}
+	$cluster->start;
+	cmp_ok($hits, '>', 0, 'a block is damaged on its server');
+	my $c = client();
+	for (1 .. 3) {
+		$c->put($c->request(Weft::NBD::CMD_READ, $n * BLOCK, BLOCK));
+		reply_is($c, 'it is read from the others', $n * BLOCK, BLOCK);
+	}
+	ok(wait_routed('routes after a restart of all'), 'everything restarted: reads are routed');
+}
+
+# ---- volmgr -----------------------------------------------------------------
+
+{
+	my $c = client();
+	$c->put(join('', map { $c->request(Weft::NBD::CMD_READ, $_ * UNIT, UNIT) } 1 .. 20));
+	$cluster->kill('volmgr');
+	ok($c->closed_within(10), 'volmgr is killed: its clients see it');
+	$cluster->start('volmgr');
+	ok(wait_routed('routes after a restart of volmgr'), 'another one routes again');
+	$cluster->stop('volmgr');
+	$cluster->start('volmgr');
+	ok(wait_routed('routes after an orderly restart of volmgr'), 'and one after it was stopped in order');
+}
+
+# ---- space that is given back ----------------------------------------------
+
+{
+	my $c = client();
+	$c->put($c->request(Weft::NBD::CMD_TRIM, 0, SIZE));
+	my ($error) = $c->reply(0);
+	is($error, 0, 'everything is trimmed');
+	my $zeros = 0;
+	for my $unit (0 .. 63) {
+		$c->put($c->request(Weft::NBD::CMD_READ, $unit * UNIT, BLOCK));
+		my ($e, $data) = $c->reply(BLOCK);
+		$zeros++ if !$e && $data eq "\0" x BLOCK;
+	}
+	is($zeros, 64, 'and reads as zeros');
+}
+done_testing();

@@ -1,0 +1,226 @@
+/*
+ * Routed reads: clients' connections. See route.h.
+ *
+ * Two things a client's connection must never have: answers of which another's bytes are in the
+ * middle, and a queue without an end. For the first, volmgr is alone before it sends more than one
+ * message takes: the route is closed, nothing is on its way, and each server has given back a mark,
+ * which it does after it has sent all that it had. For the second, volmgr asks how much the client
+ * has not read, and waits.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "log.h"
+#include "route.h"
+
+#include "banned.h"
+
+static void rc_timer(struct route_client *rc, uint64_t delay_ns)
+{
+	struct env *env = rc->wroute->worker->env;
+
+	env->ops->timer_set(env, &rc->timer, env->ops->now_ns(env) + delay_ns);
+}
+
+static void set_open(struct route_client *rc, bool open)
+{
+	__atomic_store_n(&rc->shared->open, open, __ATOMIC_SEQ_CST);
+}
+
+static int32_t on_their_way(const struct route_client *rc)
+{
+	return (int32_t)__atomic_load_n(&rc->shared->inflight, __ATOMIC_SEQ_CST);
+}
+
+/* ---- beginning and end --------------------------------------------------------------------- */
+
+/* One timer for two waits: to send when there is room, to be routed when it has been quiet. */
+static void rc_fire(struct io_timer *t)
+{
+	struct route_client *rc =
+		(struct route_client *)((char *)t - offsetof(struct route_client, timer));
+
+	if (!rc->wants_alone && !rc->alone)
+		set_open(rc, true);
+	stream_kick(rc->stream);
+}
+
+void route_client_open(struct route_client *rc, struct worker *w, struct vol *v,
+		       struct nbd_session *s, int fd)
+{
+	struct cluster *c = w->cluster;
+	struct nbd_session_place place;
+	struct route_conn *m;
+	uint32_t id;
+
+	if (c->bpf == NULL || v->route == NULL || bpf_route_client(c->bpf, fd, &id) != 0)
+		return;
+	nbd_session_place(s, &place);
+	m = &bpf_route_conns(c->bpf)[id % ROUTE_CONNS];
+	pthread_mutex_lock(&c->lock);
+	if (m->id == 0 && !c->stopping) {
+		*m = (struct route_conn){
+			.volume = v->route->slot,
+			.structured = place.structured,
+			.boundary = place.taken,
+			.tcp_sent = place.answered,
+			.open = 1,
+		};
+		rc->shared = m;
+	}
+	if (rc->shared != NULL && bpf_route_front(c->bpf, fd, id, place.unsent) != 0)
+		rc->shared = NULL;
+	if (rc->shared != NULL)
+		__atomic_store_n(&m->id, id, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&c->lock);
+	if (rc->shared == NULL)
+		return;
+	rc->id = id;
+	rc->fd = fd;
+	rc->session = s;
+	rc->timer.fire = rc_fire;
+	nbd_session_route(s, &m->boundary);
+}
+
+void route_client_here(struct route_client *rc, struct worker *w, struct stream *stream)
+{
+	if (rc->shared == NULL)
+		return;
+	rc->wroute = w->route;
+	rc->fd = uring_stream_fd(stream);
+	rc->stream = stream;
+	w->route->clients[rc->id % ROUTE_CONNS] = rc;
+}
+
+static void waiting_remove(struct route_client *rc)
+{
+	struct route_client **at = &rc->wroute->waiting;
+
+	while (*at != NULL && *at != rc)
+		at = &(*at)->next;
+	if (*at == rc)
+		*at = rc->next;
+}
+
+void route_client_close(struct route_client *rc)
+{
+	struct wroute *wr = rc->wroute;
+
+	if (rc->shared == NULL)
+		return;
+	set_open(rc, false);
+	__atomic_store_n(&rc->shared->id, 0, __ATOMIC_SEQ_CST);
+	rc->shared = NULL;
+	if (wr == NULL)
+		return;
+	waiting_remove(rc);
+	wr->worker->env->ops->timer_cancel(wr->worker->env, &rc->timer);
+	wr->clients[rc->id % ROUTE_CONNS] = NULL;
+}
+
+/* ---- room ---------------------------------------------------------------------------------- */
+
+bool route_client_room(struct route_client *rc)
+{
+	uint64_t delivered, unread;
+
+	if (rc->shared == NULL || rc->wroute == NULL)
+		return true;
+	delivered = __atomic_load_n(&rc->shared->delivered, __ATOMIC_SEQ_CST);
+	if (delivered - rc->read_mark < ROUTE_UNREAD_MAX)
+		return true;
+	/* that much would be unread if nothing had been read since we asked last */
+	unread = bpf_route_unread(rc->wroute->bpf, rc->fd, rc->id);
+	rc->read_mark = delivered - (unread < delivered ? unread : delivered);
+	if (unread < ROUTE_UNREAD_MAX)
+		return true;
+	rc_timer(rc, ROUTE_FULL_MS * NS_PER_MS);
+	return false;
+}
+
+/* ---- alone --------------------------------------------------------------------------------- */
+
+static void granted(struct route_client *rc)
+{
+	rc->wants_alone = rc->marked = false;
+	rc->alone = true;
+	rc->alone_seq = rc->shared->seq;
+	nbd_session_alone(rc->session);
+}
+
+/* True: it need not wait any more. */
+static bool look_at(struct wroute *wr, struct route_client *rc)
+{
+	if (on_their_way(rc) > 0)
+		return false;
+	if (!rc->marked) {
+		rc->mark = route_mark_send(wr);
+		rc->marked = true;
+	}
+	return route_mark_back(wr, rc->mark);
+}
+
+void route_clients_look(struct wroute *wr)
+{
+	struct route_client **at = &wr->waiting, *ready = NULL, *rc;
+	struct env *env = wr->worker->env;
+
+	while ((rc = *at) != NULL) {
+		if (!look_at(wr, rc)) {
+			at = &rc->next;
+			continue;
+		}
+		*at = rc->next;
+		rc->next = ready;
+		ready = rc;
+	}
+	while ((rc = ready) != NULL) {
+		ready = rc->next;
+		granted(rc);
+	}
+	if (wr->waiting != NULL)
+		env->ops->timer_set(env, &wr->look, env->ops->now_ns(env) + ROUTE_ALONE_US * 1000);
+}
+
+/* The session's: it waits with a large answer. */
+void route_client_alone(struct route_client *rc)
+{
+	struct wroute *wr = rc->wroute;
+
+	assert(rc->shared != NULL && wr != NULL && !rc->wants_alone && !rc->alone);
+	set_open(rc, false);
+	rc->wants_alone = true;
+	if (rc->shared->seq == rc->alone_seq && on_their_way(rc) <= 0) {
+		granted(rc); /* nothing was routed since it was alone */
+		return;
+	}
+	rc->next = wr->waiting;
+	wr->waiting = rc;
+	route_clients_look(wr);
+}
+
+void route_client_shared(struct route_client *rc)
+{
+	rc->alone = false;
+	if (rc->shared != NULL)
+		rc_timer(rc, ROUTE_QUIET_MS * NS_PER_MS);
+}
+
+/* ---- reads that servers did not answer ----------------------------------------------------- */
+
+void route_take(struct wroute *wr, uint64_t cookie)
+{
+	struct route_client *rc;
+	struct route_read read;
+
+	if (bpf_route_take(wr->bpf, cookie, &read) != 0)
+		return;
+	rc = wr->clients[read.conn % ROUTE_CONNS];
+	if (rc == NULL || rc->id != read.conn)
+		return;
+	log_debug("a routed read of %u bytes at %llu is served by volmgr", read.len,
+		  (unsigned long long)read.offset);
+	nbd_session_read(rc->session, read.flags, be64toh(read.cookie), read.offset, read.len);
+}
