@@ -35,7 +35,7 @@ void api_status(struct tagger *t, struct http_request *r)
 
 	scan_get_progress(t->scan, &p);
 	body = json_pack("{s:o, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			 "s:f, s:f, s:o, s:o}",
+			 "s:f, s:f, s:o}",
 			 "dir", api_text(t->tree.dir, strlen(t->tree.dir)), "follows",
 			 watch_name(t->watch), "walking", p.walking, "idle", scan_is_idle(t->scan),
 			 "stuck", ix->stuck, "files", (json_int_t)ix->nfiles, "folders",
@@ -45,6 +45,7 @@ void api_status(struct tagger *t, struct http_request *r)
 			 (json_int_t)p.done, "failed", (json_int_t)ix->nfailed, "overflows",
 			 (json_int_t)p.overflows, "files_per_s", p.files_per_s, "seconds_left",
 			 p.left_s, "workers", status_pool(t));
+	json_object_set_new(body, "prefetch", prefetch_json(t->prefetch));
 	api_json(r, 200, body);
 }
 
