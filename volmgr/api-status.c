@@ -262,15 +262,11 @@ json_t *api_status_json(struct cluster *c)
 		(int)clients, "size", (json_int_t)st.size, "free", (json_int_t)st.free, "version",
 		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
-<<<<<<< HEAD
-		status_listen(c), "web", c->web, "ebpf", "state", "off", "why", ebpf);
+		status_listen(c), "web", c->web, "ebpf", "state", c->bpf != NULL ? "on" : "off",
+		"why", ebpf);
 	sum = status_rebuild_sum(c);
 	if (body != NULL)
 		json_object_set_new(body, "rebuild", api_rebuild_json(&sum));
-=======
-		status_listen(c), "web", c->web, "ebpf", "state", c->bpf != NULL ? "on" : "off",
-		"why", ebpf);
->>>>>>> ebcd386 (volmgr: route reads of clients on this machine past it)
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
 			body, "warning",

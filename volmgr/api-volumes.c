@@ -32,12 +32,8 @@ static json_t *volume_json(struct cluster *c, void *item)
 	json_t *o;
 	struct volume_settings s = v->settings;
 	struct volume_stat st;
-<<<<<<< HEAD
 	struct rebuild_stat rebuild;
-	uint64_t size, used;
-=======
 	uint64_t size, used, routed, routed_bytes;
->>>>>>> ebcd386 (volmgr: route reads of clients on this machine past it)
 	unsigned clients;
 
 	pthread_mutex_lock(&v->cluster->lock);
@@ -65,13 +61,11 @@ static json_t *volume_json(struct cluster *c, void *item)
 				     "below_min", s.below_min_fail ? "fail" : "wait", "when_full",
 				     s.when_full_wait ? "wait" : "error"));
 	if (o != NULL)
-<<<<<<< HEAD
 		json_object_set_new(o, "rebuild", api_rebuild_json(&rebuild));
-=======
+	if (o != NULL)
 		json_object_set_new(o, "routed",
 				    json_pack("{s:I, s:I}", "reads", (json_int_t)routed, "bytes",
 					      (json_int_t)routed_bytes));
->>>>>>> ebcd386 (volmgr: route reads of clients on this machine past it)
 	if (o != NULL && v->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
 	return o;

@@ -121,21 +121,15 @@ struct vol {
 	uint64_t size; /* engine.c changes it, on the worker */
 	struct volume_settings settings;
 	unsigned clients;
-<<<<<<< HEAD
 	struct volume_stat stat;	   /* as of the last engine_collect() */
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
 	unsigned nwaits_for;
 	struct rebuild_server *on; /* what it has on servers */
 	unsigned non;
-	struct io_stat io_seen; /* likewise */
-	char why[WHY_MAX];	/* VOL_FAILED: what went wrong */
-=======
-	struct volume_stat stat;       /* as of the last engine_collect() */
 	struct io_stat io_seen;	       /* likewise */
 	uint64_t routed, routed_bytes; /* likewise: reads that went past us */
 	char why[WHY_MAX];	       /* VOL_FAILED: what went wrong */
->>>>>>> ebcd386 (volmgr: route reads of clients on this machine past it)
 	/* the worker's */
 	struct volume *engine;
 	struct io_stat io;
