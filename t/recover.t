@@ -16,13 +16,14 @@ use Weft::Cluster;
 need(qw(nbdsrv volmgr volctl nbdcopy qemu-io));
 my $dir = temp_dir();
 my $mib = 1 << 20;
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '50M', volume => 'one');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '50M', volume => 'one', servers => 7);
 at_end(sub { $cluster->kill });
 $cluster->up;
 $cluster->create_volume('two', ec => '2+1', size => '16M', unit => '16K');
 $cluster->volctl(qw(volume set two --min 3 --below-min fail --when-full wait));
 $cluster->create_volume('empty', ec => '3+0', size => '12M');
 $cluster->create_volume('gone', size => '32M');
+my $gone = $cluster->get('/volumes/gone')->{id};
 
 sub agree
 {
@@ -63,11 +64,11 @@ sub write_pattern
 	return;
 }
 
-sub shards
+# The server of a shard of the first extent.
+sub server_of
 {
-	my $n = 0;
-	$n += $_->{slots_used} for @{ $cluster->get('/servers')->{servers} };
-	return $n;
+	my ($shard) = @_;
+	return json_decode($cluster->volctl(qw(--json volume map one)))->{extents}[0]{shards}[$shard]{server};
 }
 
 my @addresses;
@@ -78,14 +79,15 @@ $cluster->volctl(qw(volume resize one 60M));
 agree('metadata and servers agree');
 
 # a volume is deleted, and one loses its data, while a server is away; another misses a write
-$cluster->kill('server-3');
+my $away = server_of(1);
+$cluster->kill($away);
 write_pattern('one', 0x3c, 0, 4 * $mib);
 $cluster->volctl(qw(volume delete gone --yes));
 my $stale = grep { $_->{stale} }
     map { @{ $_->{shards} } } @{ json_decode($cluster->volctl(qw(--json volume map one)))->{extents} };
 cmp_ok($stale, '>', 0, "a server that is away has missed writes ($stale shards)");
 $cluster->kill('volmgr');
-$cluster->start('server-3');
+$cluster->start($away);
 $cluster->start('volmgr');
 agree('the slots of a deleted volume are given back by themselves');
 
@@ -104,11 +106,12 @@ like($offline->{out}, qr/agree: [1-9]/, 'and something was compared');
 # all of it is lost
 $cluster->start('volmgr');
 wait_until('the volume', 30, sub { $cluster->get('/volumes/one')->{state} eq 'ready' });
-$cluster->kill('server-4');
+$away = server_of(4);
+$cluster->kill($away);
 write_pattern('one', 0x5d, 8 * $mib, 4 * $mib);
 $sum{one} = volume_sum('one');
 $cluster->kill('volmgr');
-$cluster->start('server-4');
+$cluster->start($away);
 remove_tree("$dir/c/volmgr");
 $cluster->start('volmgr');
 is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'nothing is left');
@@ -146,6 +149,30 @@ wait_until('the scrub', 60, sub {
 my %scrub = map { $_->{volume} => $_ } @{ $cluster->get('/scrub')->{scrubs} };
 is($scrub{one}{misfit_blocks}, 0, 'and parity fits');
 $cluster->create_volume('new', size => '16M');
-cmp_ok(json_decode($cluster->volctl(qw(--json volume show new)))->{id}, '>', $show{empty}{id},
+cmp_ok(json_decode($cluster->volctl(qw(--json volume show new)))->{id}, '>', $gone,
 	'a new volume gets a number that was not used before');
+
+# lost together with a server: with --force the rest is recovered, and what is missing made anew
+%sum = map { $_ => volume_sum($_) } qw(one two);
+$cluster->stop('volmgr');
+$cluster->kill('server-2');
+remove_tree("$dir/c/volmgr");
+$cluster->start('volmgr');
+@addr = grep { !/server-2/ } @addr;
+$got = $cluster->volctl_run('recover', @addr);
+is($got->{status}, 1, 'a server is lost, too: not without saying so');
+$got = $cluster->volctl_run('recover', '--force', @addr);
+is($got->{status}, 0, 'with --force it is recovered') or diag("$got->{out}$got->{err}");
+like($got->{out}, qr/Volume one: [0-9]+ shards are on no server/, 'it says what is missing');
+for my $volume (qw(one two)) {
+	wait_until("volume $volume", 30, sub { $cluster->get("/volumes/$volume")->{state} eq 'ready' });
+	is(volume_sum($volume), $sum{$volume}, "volume $volume has its bytes");
+}
+ok(eval {
+	wait_until('the rebuild', 60, sub {
+		!grep { $_->{stale} } map { @{ $_->{shards} } }
+		    @{ json_decode($cluster->volctl(qw(--json volume map one)))->{extents} };
+	});
+}, 'the missing shards are made anew on the others');
+agree('and all agree');
 done_testing();

@@ -62,7 +62,7 @@ static int by_place(const void *a, const void *b)
 
 /* ---- extents ------------------------------------------------------------------------------- */
 
-/* A server without a shard of this extent, for one that no server has. */
+/* A server without a shard of this extent, for one that no server has; 0: there is none. */
 static uint32_t server_beside(const struct work *w, const struct extent_record *r, unsigned shards)
 {
 	for (unsigned i = 0; i < w->nservers; i++) {
@@ -70,10 +70,10 @@ static uint32_t server_beside(const struct work *w, const struct extent_record *
 
 		for (unsigned s = 0; s < shards; s++)
 			used |= r->shard[s].server == w->servers[i].number;
-		if (!used)
+		if (!used && w->servers[i].err == 0)
 			return w->servers[i].number;
 	}
-	return w->servers[0].number;
+	return 0;
 }
 
 static bool same_kind(const struct recover_volume *v, const struct survey_label *l)
@@ -280,6 +280,35 @@ static bool was_deleted(const struct work *w, const struct recover_volume *v, un
 	return true;
 }
 
+static int plan_deleted(const struct work *w, struct recover_volume *v)
+{
+	struct recover_plan *p = w->plan;
+	struct recover_volume *grown = reallocarray(p->deleted, p->ndeleted + 1, sizeof(*grown));
+
+	free(v->extents);
+	v->extents = NULL;
+	if (grown == NULL)
+		return -ENOMEM;
+	p->deleted = grown;
+	p->deleted[p->ndeleted++] = *v;
+	return 0;
+}
+
+/* Also those of which nothing is left but that they were fenced once. */
+static void plan_next(const struct work *w)
+{
+	uint64_t next = 1;
+
+	for (size_t i = 0; i < w->n; i++)
+		if (w->c[i].label->volume >= next)
+			next = w->c[i].label->volume + 1;
+	for (unsigned s = 0; s < w->nservers; s++)
+		for (size_t i = 0; w->servers[s].err == 0 && i < w->servers[s].nvolumes; i++)
+			if (w->servers[s].volumes[i].volume >= next)
+				next = w->servers[s].volumes[i].volume + 1;
+	w->plan->next_volume = next;
+}
+
 static int plan_volume(const struct work *w, size_t from, size_t to)
 {
 	struct recover_plan *p = w->plan;
@@ -314,10 +343,8 @@ static int plan_volume(const struct work *w, size_t from, size_t to)
 			err = plan_extent(w, v, i, end);
 		i = end;
 	}
-	if (err == 0 && was_deleted(w, v, names)) {
-		free(v->extents);
-		return 0;
-	}
+	if (err == 0 && was_deleted(w, v, names))
+		return plan_deleted(w, v);
 	plan_size(w, v, settings);
 	plan_tell(w, v);
 	p->n++;
@@ -351,6 +378,8 @@ int recover_plan(const struct survey_server *servers, unsigned n, struct recover
 	*plan = (struct recover_plan){
 		.found = json_array(), .doubts = json_array(), .missing = json_array()};
 	err = gather(&w);
+	if (err == 0)
+		plan_next(&w);
 	for (size_t i = 0; i < w.n && err == 0;) {
 		size_t end = i + 1;
 
@@ -368,6 +397,7 @@ void recover_plan_free(struct recover_plan *plan)
 	for (size_t i = 0; i < plan->n; i++)
 		free(plan->volumes[i].extents);
 	free(plan->volumes);
+	free(plan->deleted);
 	json_decref(plan->found);
 	json_decref(plan->doubts);
 	json_decref(plan->missing);

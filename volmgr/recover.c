@@ -40,6 +40,43 @@ void recover_free(struct recover *r)
 
 /* ---- writing it ---------------------------------------------------------------------------- */
 
+/*
+ * Shards for which no server is left are on one that there is not, so that they are made anew
+ * elsewhere, and never beside another shard of their extent. Its number is never used.
+ */
+static int nowhere(struct cluster *c, uint32_t *number)
+{
+	uint64_t next = htole64(c->next_server + 1);
+	struct meta_batch *b = meta_batch_new();
+	int err;
+
+	if (b == NULL || c->next_server >= SERVER_NUMBER_MAX) {
+		meta_batch_free(b);
+		return -ENOMEM;
+	}
+	meta_batch_put(b, "1/next/server", &next, sizeof(next));
+	err = meta_commit_wait(c->meta, b);
+	if (err == 0)
+		*number = (uint32_t)c->next_server++;
+	return err;
+}
+
+static int place_nowhere(struct cluster *c, struct recover_volume *v)
+{
+	uint32_t number = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < v->nextents && err == 0; i++)
+		for (unsigned s = 0; s < v->k + v->m && err == 0; s++) {
+			if (v->extents[i].shard[s].server != 0)
+				continue;
+			if (number == 0)
+				err = nowhere(c, &number);
+			v->extents[i].shard[s].server = number;
+		}
+	return err;
+}
+
 static int put_extents(struct cluster *c, const struct recover_volume *v)
 {
 	uint8_t value[RECORD_EXTENT_MAX];
@@ -63,13 +100,11 @@ static int put_volume(struct cluster *c, const struct vol *v)
 {
 	struct meta_batch *b = meta_batch_new();
 	char *value = record_volume(v, v->size, v->epoch, false);
-	uint64_t next = htole64(c->next_volume);
 	char key[RECORD_KEY_MAX];
 	int err = -ENOMEM;
 
 	if (b != NULL && value != NULL) {
 		meta_batch_put(b, key_volume(key, v->name), value, strlen(value));
-		meta_batch_put(b, "1/next/volume", &next, sizeof(next));
 		err = meta_commit_wait(c->meta, b);
 	} else {
 		meta_batch_free(b);
@@ -87,7 +122,7 @@ static void recover_ready(void *arg, struct vol *v)
 		scrub_order(v->cluster, v->name, true, &none);
 }
 
-static int recover_one(struct cluster *c, const struct recover_volume *rv)
+static int recover_one(struct cluster *c, struct recover_volume *rv)
 {
 	struct vol *v = mem_must(sizeof(*v));
 	int err;
@@ -102,9 +137,9 @@ static int recover_one(struct cluster *c, const struct recover_volume *rv)
 	v->code = (enum ec_code)rv->code;
 	v->settings = rv->settings;
 	v->epoch = rv->epoch + 1;
-	if (c->next_volume <= v->id)
-		c->next_volume = v->id + 1;
-	err = put_extents(c, rv);
+	err = place_nowhere(c, rv);
+	if (err == 0)
+		err = put_extents(c, rv);
 	if (err == 0)
 		err = put_volume(c, v);
 	if (err != 0) {
@@ -119,20 +154,43 @@ static int recover_one(struct cluster *c, const struct recover_volume *rv)
 	return 0;
 }
 
+/* Before anything else: no number is used twice. And what was deleted before stays deleted. */
+static int put_numbers(struct cluster *c, const struct recover_plan *p)
+{
+	struct meta_batch *b = meta_batch_new();
+	uint64_t next = htole64(p->next_volume);
+	char key[RECORD_KEY_MAX];
+
+	if (b == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < p->ndeleted; i++) {
+		struct vol v = {.id = p->deleted[i].id, .epoch = p->deleted[i].epoch};
+		char *value = record_deleted(&v);
+
+		if (value != NULL)
+			meta_batch_put(b, key_deleted(key, v.id), value, strlen(value));
+		free(value);
+		tidy_add_deleted(v.id, v.epoch);
+	}
+	meta_batch_put(b, "1/next/volume", &next, sizeof(next));
+	c->next_volume = p->next_volume;
+	return meta_commit_wait(c->meta, b);
+}
+
 static void recover_write(struct recover *r)
 {
 	struct cluster *c = r->cluster;
+	int err = put_numbers(c, &r->plan);
 
-	for (size_t i = 0; i < r->plan.n && c->nvols < VOLUMES_MAX; i++) {
-		int err = recover_one(c, &r->plan.volumes[i]);
-
-		if (err == 0)
-			continue;
+	for (size_t i = 0; err == 0 && i < r->plan.n && c->nvols < VOLUMES_MAX; i++)
+		err = recover_one(c, &r->plan.volumes[i]);
+	if (err != 0) {
 		refuse(&r->refusal, 500, "metadata", "The metadata could not be written: %s.",
 		       strerror(-err));
 		refuse_hint(&r->refusal, "Empty the state directory and try again.");
 		return;
 	}
+	tidy_all(c);
 	log_info("%zu volumes were recovered from the servers", r->plan.n);
 	r->done = true;
 }

@@ -17,7 +17,7 @@ struct recover_volume {
 	uint8_t code;
 	uint32_t epoch; /* the highest that a server knows */
 	struct volume_settings settings;
-	struct extent_record *extents; /* ascending */
+	struct extent_record *extents; /* ascending; server 0: none is left for that shard */
 	size_t nextents, cap;
 	unsigned stale;	  /* shards that missed writes */
 	unsigned missing; /* shards that no server has */
@@ -27,6 +27,9 @@ struct recover_volume {
 struct recover_plan {
 	struct recover_volume *volumes;
 	size_t n;
+	struct recover_volume *deleted; /* of these only notes are left, to be given back */
+	size_t ndeleted;
+	uint64_t next_volume; /* above every number that a server knows */
 	/* sentences, for people */
 	json_t *found, *doubts, *missing;
 };

@@ -161,6 +161,11 @@ static void test_missing(void)
 	is_int(p.volumes[0].missing, 2, "and counted");
 	is_int(p.volumes[0].lost, 0, "the extent can be read");
 	recover_plan_free(&p);
+	for (unsigned i = 3; i < SERVERS; i++)
+		servers[i].err = -ENOTCONN;
+	p = plan();
+	is_int(p.volumes[0].extents[0].shard[0].server, 0, "or on none, when none is left");
+	recover_plan_free(&p);
 	servers[1].err = -ENOTCONN;
 	p = plan();
 	is_int(p.volumes[0].lost, 2, "with too few shards it is lost, and said so");
@@ -183,6 +188,8 @@ static void test_left_over(void)
 	label(1, WEFT_EXTENT_NAME, 0, 5);
 	p = plan();
 	is_int(p.n, 0, "a name on one server alone is no volume");
+	ok(p.ndeleted == 1 && p.deleted[0].id == VOLUME, "what is left of it is given back");
+	is_int(p.next_volume, VOLUME + 1, "its number is not used again");
 	is_int(says(p.doubts, "deleted"), 1, "it is told");
 	recover_plan_free(&p);
 
