@@ -122,6 +122,11 @@ const char *http_peer(const struct http_request *r)
 	return ((const struct http_pending *)r)->peer;
 }
 
+bool http_is_gone(const struct http_request *r)
+{
+	return ((const struct http_pending *)r)->ev == NULL;
+}
+
 int http_peer_uid(const struct http_request *r, uid_t *uid)
 {
 	const struct http_pending *p = (const struct http_pending *)r;

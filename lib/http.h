@@ -52,6 +52,8 @@ const char *http_request_header(const struct http_request *r, const char *name);
 int http_request_cookie(const struct http_request *r, const char *name, char *out, size_t max);
 /* The client's address, without its port; "local" on a Unix socket. */
 const char *http_peer(const struct http_request *r);
+/* The client has gone: whatever is answered, nobody hears it. */
+bool http_is_gone(const struct http_request *r);
 /* Who is behind a Unix socket, as the kernel says. 0 or -errno. */
 int http_peer_uid(const struct http_request *r, uid_t *uid);
 bool http_is_tls(const struct http_request *r);

@@ -21,12 +21,23 @@ if (!-e "$modules/node_modules/.package-lock.json" || -M "$modules/package-lock.
 }
 
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 6, ec => '4+2', size => '256M', volume => 'demo');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock" ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
 # the page's test stops and starts volmgr by another process, whose number only the file has
 at_end(sub { Weft::Cluster->load("$dir/c")->down });
 $cluster->up;
 spew("$dir/in", 'x' x (24 << 20));
 run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
+# files to look at; a folder is as good as a mounted volume for that
+mkdir("$dir/files");
+mkdir("$dir/files/notes");
+spew("$dir/files/notes/harbour-$_.md", "# The harbour $_\n\nA *lighthouse* and some boats, number **$_**.\n\n- one\n- two\n") for 1 .. 3;
+spew("$dir/files/evil.html", "<script>parent.postMessage('ran', '*'); document.title = 'ran'</script>lighthouse");
+my $tagger;
+if (program('tagger')) {
+	$tagger = daemon_start(name => 'tagger', log => "$dir/tagger.log", argv => [ program('tagger'), '--socket',
+		"$dir/tagger.sock", '--workers', 1, '--workers-dir', build_dir() . '/tagger/worker' ], positional => [ "$dir/files" ]);
+}
+at_end(sub { daemon_stop($tagger) if $tagger });
 my $invitation = json_decode($cluster->volctl('--json', 'user', 'invite', '--role', 'admin'))->{secret};
 (my $http = $cluster->http) =~ s/\Atcp://;
 # stops and starts volmgr while the page is open, on the same address
@@ -35,7 +46,7 @@ chmod(0755, "$dir/volmgr") or die $!;
 $ENV{WEFT_WEB_MODULES} = $modules;
 $ENV{WEFT_BUILD} = build_dir();
 $ENV{HOME} = $dir;
-my $got = run({ timeout => 150 }, tool('node'), "$from/test.js", "http://$http", $invitation, "$dir/volmgr");
+my $got = run({ timeout => 150 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', "$dir/volmgr");
 print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
 my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
 while (my ($result, $name) = splice(@results, 0, 2)) {

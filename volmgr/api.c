@@ -265,15 +265,18 @@ static int api_check_type(const struct http_request *r, struct refusal *refusal)
 void api_handle_public(void *arg, struct http_request *r)
 {
 	struct refusal refusal;
-	bool metrics = strcmp(r->path, "/metrics") == 0;
+	bool metrics = strcmp(r->path, "/metrics") == 0, tagger = api_tagger_path(r->path);
 
 	served = arg;
 	if (!metrics && strncmp(r->path, "/api/", 5) != 0)
 		api_www(arg, r);
-	else if (api_check_type(r, &refusal) != 0 || api_auth_public(arg, r, &refusal) != 0)
+	else if ((!tagger && api_check_type(r, &refusal) != 0) ||
+		 api_auth_public(arg, r, &refusal) != 0)
 		api_refuse(r, &refusal);
 	else if (metrics)
 		api_metrics(arg, r);
+	else if (tagger)
+		api_tagger(arg, r);
 	else
 		api_route(arg, r);
 }

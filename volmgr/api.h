@@ -11,7 +11,8 @@
 #include "people.h"
 #include "volmgr.h"
 
-#define API_WAIT_MS 15000 /* then the answer is that it is still going on */
+#define API_BODY_MAX (320 << 10) /* a piece of an upload */
+#define API_WAIT_MS  15000	 /* then the answer is that it is still going on */
 
 /* A request whose answer comes later. */
 struct api_call {
@@ -97,6 +98,12 @@ unsigned api_page_select(const struct api_page *p, const struct api_sort *sorts,
 void api_page_answer(struct cluster *c, struct http_request *r, const struct api_page *p,
 		     const char *what, const struct api_item *items, unsigned n,
 		     json_t *(*json)(struct cluster *c, void *item));
+
+/* ---- http-tagger.c: tagger's API, passed through */
+bool api_tagger_path(const char *path);
+/* Its socket is there. */
+bool api_tagger_there(const struct cluster *c);
+void api_tagger(struct cluster *c, struct http_request *r);
 
 /* ---- metrics.c */
 void api_metrics(struct cluster *c, struct http_request *r);

@@ -40,7 +40,7 @@
 #define SCRUB_DAYS_MAX	   3650
 
 struct main_options {
-	const char *tls_cert, *tls_key;
+	const char *tls_cert, *tls_key, *tagger;
 	const char *dir, *secret, *socket, *www;
 	const char *listen[LISTENERS_MAX];
 	unsigned nlisten;
@@ -61,6 +61,7 @@ static struct main_options opts = {
 	.secret = SYSCONFDIR "/weft/secret",
 	.socket = "/run/weft/volmgr.sock",
 	.www = PKGDATADIR "/www",
+	.tagger = "/run/weft/tagger.sock",
 	.http = "tcp:127.0.0.1:10880",
 	.cache_bytes = CACHE_DEFAULT,
 	.spin_us = URING_SPIN_US_DEFAULT,
@@ -102,6 +103,11 @@ static int opt_www(void *ctx, const char *value, const char **why)
 static int opt_http(void *ctx, const char *value, const char **why)
 {
 	return set_text(&opts.http, value);
+}
+
+static int opt_tagger(void *ctx, const char *value, const char **why)
+{
+	return set_text(&opts.tagger, value);
 }
 
 static int opt_tls_cert(void *ctx, const char *value, const char **why)
@@ -222,6 +228,7 @@ static const struct conf_option options[] = {
 	 opt_listen},
 	{"socket", "PATH", "Unix socket for volctl", false, opt_socket},
 	{"http", "ADDR", "web page and API (tcp:127.0.0.1:10880), or none", false, opt_http},
+	{"tagger", "PATH", "tagger's Unix socket (/run/weft/tagger.sock)", false, opt_tagger},
 	{"tls-cert", "FILE", "certificate chain (PEM): the web page then speaks HTTPS only", false,
 	 opt_tls_cert},
 	{"tls-key", "FILE", "its key (PEM; the certificate's file)", false, opt_tls_key},
@@ -575,6 +582,8 @@ static void start_http(void)
 			 strncmp(http_addr, "tcp:", 4) == 0 ? http_addr + 4 : http_addr);
 	if (http_local == NULL || (http_fd >= 0 && http_public == NULL))
 		die("out of memory");
+	if (http_public != NULL)
+		http_server_body_max(http_public, API_BODY_MAX);
 	if (http_public != NULL && tls != NULL)
 		http_server_tls(http_public, tls);
 	/* what a certificate of a well-known authority costs today is a command, so say it */
@@ -636,6 +645,7 @@ static void init_cluster(void)
 {
 	pthread_mutex_init(&cluster.lock, NULL);
 	cluster.started_s = clock_ns() / NS_PER_S;
+	cluster.tagger = opts.tagger;
 	cluster.server_timeout_ms = opts.server_timeout_ms;
 	if (getrandom(&cluster.seed, sizeof(cluster.seed), 0) != sizeof(cluster.seed) ||
 	    cluster.seed == 0)

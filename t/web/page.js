@@ -22,7 +22,7 @@ export async function openPage(browser, options = {}) {
 	page.on('pageerror', (error) => page.faults.push(`error: ${error.message}`));
 	page.on('console', (message) => {
 		const text = message.text();
-		if (message.type() === 'error' && !/status of 4|ERR_CONNECTION|ERR_INCOMPLETE|ERR_NETWORK|ERR_INTERNET/.test(text))
+		if (message.type() === 'error' && !/status of 4|ERR_CONNECTION|ERR_INCOMPLETE|ERR_NETWORK|ERR_INTERNET|Blocked script execution/.test(text))
 			page.faults.push(`console: ${text}`);
 	});
 	return page;

@@ -1,9 +1,9 @@
 // The page in a real browser, against a real cluster: every place and what can be done there. Prints TAP.
-//	node t/web/test.js URL INVITATION CLUSTER-COMMAND... (which is called with stop|start to go offline)
+//	node t/web/test.js URL INVITATION tagger|none CLUSTER-COMMAND... (which is called with stop|start to go offline)
 import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage, overflow } from './page.js';
 
-const [base, invitation, ...cluster] = process.argv.slice(2);
+const [base, invitation, tagger, ...cluster] = process.argv.slice(2);
 const PLACES = ['overview', 'volumes', 'volumes/new', 'volumes/demo', 'servers', 'servers/server-1', 'events', 'people', 'settings', 'about'];
 let count = 0;
 
@@ -176,6 +176,78 @@ await section('settings, events, about', async () => {
 	await go('nonsense');
 	ok(await seen('There is no such page.'), 'a wrong address is told');
 });
+
+if (tagger === 'tagger') {
+	PLACES.push('files', 'files?in=notes', 'graph');
+	await section('files', async () => {
+		await go('files');
+		await page.getByRole('button', { name: 'notes' }).click();
+		await page.getByRole('button', { name: /harbour-2.md/ }).click();
+		ok(await page.locator('.markdown strong:has-text("2")').waitFor().then(() => true), 'Markdown is shown as it is meant');
+		await page.fill('dialog input[name=tag]', 'seaside');
+		await page.locator('dialog form.inline button').click();
+		ok(await page.locator('.tags a:has-text("seaside")').waitFor().then(() => true), 'a tag is added');
+		await page.getByRole('button', { name: 'Close', exact: true }).click();
+		await go('files');
+		await page.locator('input[name=q]').pressSequentially('seas');
+		await page.locator('.suggest li').first().waitFor();
+		await page.keyboard.press('ArrowDown');
+		await page.keyboard.press('Enter');
+		ok(await page.locator('.filelist tbody tr').count() === 1 || await page.waitForFunction(() => document.querySelectorAll('.filelist tbody tr').length === 1).then(() => true), 'a suggestion is taken by keys, and finds it');
+		await go('files?in=');
+		await page.setInputFiles('input[type=file]', { name: 'large.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(700 << 10, 7) });
+		ok(await page.getByRole('checkbox', { name: 'Mark large.bin' }).waitFor().then(() => true), 'a file is uploaded, in pieces');
+		await page.getByRole('checkbox', { name: 'Mark large.bin' }).check();
+		await page.locator('.marks').getByRole('button', { name: 'Rename' }).click();
+		await page.fill('dialog input[name=name]', 'small.bin');
+		await page.locator('dialog button[type=submit]').click();
+		ok(await page.getByRole('button', { name: /small.bin/ }).waitFor().then(() => true), 'it is renamed');
+		const got = await page.evaluate(async () => (await (await fetch('api/v1/tagger/content?path=small.bin')).arrayBuffer()).byteLength);
+		ok(got === 700 << 10, 'it comes back whole');
+		await page.getByRole('button', { name: 'New folder' }).click();
+		await page.fill('dialog input[name=name]', 'box');
+		await page.locator('dialog button[type=submit]').click();
+		await page.getByRole('button', { name: 'box', exact: true }).waitFor();
+		await page.getByRole('checkbox', { name: 'Mark small.bin' }).check();
+		await page.locator('.marks').getByRole('button', { name: 'Move' }).click();
+		await page.fill('dialog input[name=folder]', 'box');
+		await page.locator('dialog button[type=submit]').click();
+		await page.getByRole('button', { name: /small.bin/ }).waitFor({ state: 'detached' });
+		await go('files?in=box');
+		await page.getByRole('checkbox', { name: 'Mark small.bin' }).check();
+		await page.locator('.marks').getByRole('button', { name: 'Delete' }).click();
+		await page.getByRole('button', { name: 'Undo' }).click();
+		ok(await page.getByRole('button', { name: /small.bin/ }).waitFor().then(() => true), 'what is deleted can be called back');
+		const html = await page.evaluate(async () => {
+			const frame = document.createElement('iframe');
+			let ran = false;
+			addEventListener('message', () => { ran = true; });
+			frame.src = 'api/v1/tagger/content?path=evil.html';
+			document.body.append(frame);
+			await new Promise((go) => { frame.onload = go; });
+			await new Promise((go) => setTimeout(go, 300));
+			frame.remove();
+			return ran;
+		});
+		ok(!html, 'a page among the files does not act as one of ours');
+		for (const path of ['../../etc/passwd', '/etc/passwd', 'notes/../../x']) {
+			const status = await page.evaluate((p) => fetch(`api/v1/tagger/content?path=${encodeURIComponent(p)}`).then((r) => r.status), path);
+			ok(status === 404 || status === 400, `${path} is not there`);
+		}
+	});
+	await section('graph', async () => {
+		await go('graph');
+		await page.fill('input[type=search]', 'lighth');
+		await page.locator('.chips button').first().click();
+		await page.waitForFunction(() => /[1-9]\d* files/.test(document.querySelector('.head [role=status]')?.textContent ?? ''));
+		ok(true, 'a graph grows from a tag');
+		await page.getByRole('button', { name: 'Expand' }).click();
+		await page.getByText('As a table').click();
+		ok(await page.locator('.rows').getByText('harbour-1.md').waitFor().then(() => true), 'with the files that have it, in words too');
+		await page.getByRole('button', { name: 'Whole graph' }).click();
+		ok(await seen('Everything there is.'), 'and the whole graph');
+	});
+}
 
 await section('every place', async () => {
 	for (const [name, options, language] of [['wide', {}, 'en'], ['dark phone, Chinese', { viewport: { width: 360, height: 740 }, colorScheme: 'dark' }, 'zh']]) {

@@ -20,6 +20,10 @@ export function setCsrf(token) {
 	csrf = token;
 }
 
+export function csrfToken() {
+	return csrf;
+}
+
 export function whenLoggedOut(fn) {
 	onLoggedOut = fn;
 }

@@ -109,11 +109,28 @@ export default {
 	forScripts: 'For scripts', forScriptsText: 'Everything here is done by an API that scripts can use too.', manApi: 'describes the API.', manVolctl: 'is the command line.', manMetrics: 'is for Prometheus.',
 	licences: 'With thanks to', licencesText: 'This page uses:',
 
+	// files
+	allFiles: 'All files', folder: 'Folder', newFolder: 'New folder', upload: 'Upload', download: 'Download', downloadZip: 'Download as zip', rename: 'Rename', move: 'Move', open: 'Open', undo: 'Undo', close: 'Close', clear: 'Clear', mark: 'Mark',
+	searchFiles: 'Search files: words, tags, names', anyKind: 'Any kind', anyDate: 'Any date', anySize: 'Any size', lastWeek: 'Last week', lastMonth: 'Last month', thisYear: 'This year', thumbnails: 'Pictures',
+	sort_best: 'Best first', sort_name: 'By name', sort_newest: 'Newest first', sort_oldest: 'Oldest first', sort_largest: 'Largest first', sort_smallest: 'Smallest first',
+	kind: 'Kind', changed: 'Changed', path: 'Path', type: 'Type', tag: 'Tag', tags: 'Tags', newTag: 'New tag', notRead: 'Not read', beingRead: 'being read', filesN: (x) => (x === '1' ? '1 file' : `${x} files`),
+	emptyFolder: 'Nothing in here', emptyFolderText: 'Drop files or folders here, or use Upload.', emptyFolderRead: 'Somebody has to put something here.', searchHint: 'Try fewer words. tag:, name:, kind:, size: and date: narrow a search; - leaves out.',
+	markOne: (x) => `Mark ${x}`, markedN: (x) => `${x} marked`, deletedN: (x) => n(x, '1 deleted', '# deleted'), tagged: (x) => n(x, '1 file changed', '# files changed'),
+	moveTitle: (x) => n(x, 'Move one file', 'Move # files'), moveHint: 'The folder, as photos/2024; empty for the top.', tagTitle: (x) => n(x, 'Tags of one file', 'Tags of # files'), addTags: 'Add', removeTags: 'Take away', tagsHint: 'With commas between them.',
+	uploaded: 'uploaded', paused: 'paused', pause: 'Pause', resume: 'Go on', uploadsLeft: (x) => n(x, 'One upload', '# uploads'), uploadsDone: 'Everything is uploaded',
+	scrub: 'Look through the film', onlyBeginning: 'Only the beginning is shown.', noPreview: 'There is no preview of this kind of file.', alike: 'Alike', sharesTag: (x) => `also ${x}`, tagFrom: (s, f) => `found in its ${s}; ${f} files have it`,
+
+	// graph
+	noGraph: 'This installation is without the library for graphs.', graphPicture: 'The graph; the same is in the list below', graphCount: (f, g, e) => `${f} files, ${g} tags, ${e} lines`, graphFind: 'Start from a tag or a file', wholeGraph: 'Whole graph', reset: 'Reset',
+	expand: 'Expand', startFrom: 'Start from here', graphStart: 'Where to start?', graphStartText: 'Choose a tag or a file above. Click a node to see what it is, expand it to see what is around it.', graphPart: (a, b) => `${a} of ${b}: those with most relations.`, graphWhole: 'Everything there is.',
+
 	// words of the API
 	states: { ok: 'fine', degraded: 'degraded', failed: 'failed', 'low on space': 'low on space', up: 'up', down: 'down', connecting: 'connecting', 'wrong store': 'wrong store',
 		ready: 'ready', starting: 'starting', opening: 'opening', deleting: 'being deleted' },
 	sentences: { 'low on space': 'Less than a tenth of the space is free.' },
 	roles: { admin: 'admin', user: 'user', 'read-only': 'reader', none: 'guest' },
+	kinds: { unknown: "unknown", folder: "folder", link: "link", special: "special", empty: "empty", text: "text", source: "source code", page: "web page", document: "document", mail: "mail", image: "picture", audio: "sound", video: "film", archive: "archive", program: "program", font: "font", data: "data" },
+	whys: { tags: "same tags", text: "similar text", picture: "similar picture", link: "linked", folder: "same folder" },
 	refusals: {},
 	eventTexts: {
 		'volmgr.started': () => 'volmgr was started',
@@ -126,5 +143,6 @@ export default {
 		'person.role': (x, d) => `${x} has the role ${d} now`, 'person.password': (x) => `The password of ${x} was changed`, 'person.removed': (x) => `${x} was removed`,
 		'token.added': (x) => `A token was made: ${x}`, 'token.removed': (x) => `A token was removed: ${x}`, 'session.removed': () => 'A session was ended',
 		'invitation.added': () => 'An invitation was made', 'invitation.removed': () => 'An invitation was withdrawn', 'settings.changed': () => 'Settings were changed',
+		"file.deleted": (x, d) => `A file was deleted: ${d}`, "file.moved": (x, d) => `A file was moved: ${d}`, "folder.made": (x, d) => `A folder was made: ${d}`, "tag.renamed": () => "A tag was renamed", "tag.deleted": () => "A tag was deleted",
 	},
 };

@@ -107,11 +107,28 @@ export default {
 	forScripts: '供脚本使用', forScriptsText: '这里的一切都通过 API 完成,脚本也可以使用。', manApi: '说明 API。', manVolctl: '是命令行工具。', manMetrics: '供 Prometheus 使用。',
 	licences: '致谢', licencesText: '此页面使用了:',
 
+	// files
+	allFiles: '全部文件', folder: '文件夹', newFolder: '新建文件夹', upload: '上传', download: '下载', downloadZip: '打包下载', rename: '重命名', move: '移动', open: '打开', undo: '撤销', close: '关闭', clear: '清除', mark: '选择',
+	searchFiles: '搜索文件:词语、标签、名称', anyKind: '任何类型', anyDate: '任何日期', anySize: '任何大小', lastWeek: '最近一周', lastMonth: '最近一月', thisYear: '今年', thumbnails: '缩略图',
+	sort_best: '最相关', sort_name: '按名称', sort_newest: '最新', sort_oldest: '最旧', sort_largest: '最大', sort_smallest: '最小',
+	kind: '类型', changed: '修改时间', path: '路径', type: '格式', tag: '标签', tags: '标签', newTag: '新标签', notRead: '未能读取', beingRead: '正在读取', filesN: (x) => `${x} 个文件`,
+	emptyFolder: '这里是空的', emptyFolderText: '将文件或文件夹拖到这里,或点击上传。', emptyFolderRead: '还没有人放入内容。', searchHint: '请减少词语。tag:、name:、kind:、size: 和 date: 可缩小范围;- 表示排除。',
+	markOne: (x) => `选择 ${x}`, markedN: (x) => `已选 ${x} 项`, deletedN: (x) => `已删除 ${x} 项`, tagged: (x) => `已修改 ${x} 个文件`,
+	moveTitle: (x) => `移动 ${x} 项`, moveHint: '文件夹,例如 photos/2024;留空表示最上层。', tagTitle: (x) => `${x} 个文件的标签`, addTags: '添加', removeTags: '移除', tagsHint: '用逗号分隔。',
+	uploaded: '已上传', paused: '已暂停', pause: '暂停', resume: '继续', uploadsLeft: (x) => `${x} 个上传`, uploadsDone: '全部已上传',
+	scrub: '浏览影片', onlyBeginning: '只显示开头部分。', noPreview: '此类文件没有预览。', alike: '相似的文件', sharesTag: (x) => `同样有 ${x}`, tagFrom: (s, f) => `来自 ${s};${f} 个文件有此标签`,
+
+	// graph
+	noGraph: '此安装没有关系图库。', graphPicture: '关系图;下面的列表内容相同', graphCount: (f, g, e) => `${f} 个文件,${g} 个标签,${e} 条连线`, graphFind: '从标签或文件开始', wholeGraph: '完整关系图', reset: '重置',
+	expand: '展开', startFrom: '从这里开始', graphStart: '从哪里开始?', graphStartText: '请在上方选择标签或文件。点击节点查看详情,展开可查看其周围。', graphPart: (a, b) => `显示 ${b} 个中的 ${a} 个:关系最多的。`, graphWhole: '已全部显示。',
+
 	// words of the API
 	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
 		ready: '就绪', starting: '启动中', opening: '打开中', deleting: '删除中' },
 	sentences: { 'low on space': '可用空间不足十分之一。' },
 	roles: { admin: '管理员', user: '用户', 'read-only': '只读者', none: '访客' },
+	kinds: { unknown: "未知", folder: "文件夹", link: "链接", special: "特殊", empty: "空", text: "文本", source: "源代码", page: "网页", document: "文档", mail: "邮件", image: "图片", audio: "声音", video: "影片", archive: "压缩包", program: "程序", font: "字体", data: "数据" },
+	whys: { tags: "标签相同", text: "文本相似", picture: "图片相似", link: "有链接", folder: "同一文件夹" },
 	refusals: {
 		wrong_password: '名称和密码不符。', too_many_tries: '错误次数过多,请稍候再试。', waiting_for_approval: '需要管理员先批准。', bad_invitation: '邀请无效、已使用或已过期。',
 		name_taken: '此名称已被使用。', bad_name: '名称无效。', bad_password: '密码长度应为 8 到 256 个字节。', not_allowed: '您没有权限。', not_logged_in: '请先登录。',

@@ -1,0 +1,299 @@
+/*
+ * tagger's API, passed through: what comes under /api/v1/tagger/ goes to tagger's Unix socket, when
+ * volmgr has seen who asks and what they may. Answers flow through in pieces, no faster than the
+ * browser takes them, so a film costs no memory. One connection for each request, by HTTP/1.0: then
+ * an answer ends where the connection does, and there is nothing to count.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+
+#include "api.h"
+#include "log.h"
+#include "banned.h"
+
+#define TAGGER_PREFIX	  "/api/v1/tagger/"
+#define TAGGER_ROUTE_MAX  32	     /* "tags/rename" */
+#define TAGGER_WAITING	  (1u << 20) /* bytes on their way to the browser */
+#define TAGGER_HEAD_LINES 64
+#define TAGGER_SILENCE_S  120
+#define TAGGER_TYPE_MAX	  128
+/* a page among the files must not act as one of ours; a browser shows no PDF in a sandbox */
+#define TAGGER_POLICY	  "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+#define TAGGER_POLICY_PDF                                                                          \
+	"default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
+
+struct relay {
+	struct cluster *cluster;
+	struct http_request *r;
+	struct bufferevent *up;
+	int status; /* 0: the first line has not come */
+	unsigned lines;
+	bool started; /* the answer has */
+	char type[TAGGER_TYPE_MAX];
+	char route[TAGGER_ROUTE_MAX];
+};
+
+/* What tagger is told of the request, and the browser of the answer. */
+static const char *const passed_up[] = {"Range", "If-None-Match", "Content-Type"};
+static const char *const passed_down[] = {"Content-Length",	 "Content-Range", "Accept-Ranges",
+					  "Content-Disposition", "ETag",	  "Last-Modified",
+					  "Cache-Control"};
+
+/* ---- ends ---------------------------------------------------------------------------------- */
+
+static void relay_free(struct relay *y)
+{
+	bufferevent_free(y->up);
+	free(y);
+}
+
+static void relay_fail(struct relay *y, const char *why)
+{
+	struct refusal refusal;
+
+	if (y->started) {
+		http_stream_end(y->r); /* shorter than was said: the browser sees that */
+		relay_free(y);
+		return;
+	}
+	refuse(&refusal, 503, "tagger_away", "tagger does not answer: %s.", why);
+	refuse_hint(&refusal, "Is tagger running on the mounted volume, with this user's rights?");
+	api_refuse(y->r, &refusal);
+	relay_free(y);
+}
+
+static void relay_gone(void *arg)
+{
+	struct relay *y = arg;
+
+	http_stream_end(y->r);
+	relay_free(y);
+}
+
+/* ---- the answer ---------------------------------------------------------------------------- */
+
+static void relay_note(const struct relay *y)
+{
+	static const struct {
+		enum http_method method;
+		const char *route, *event;
+	} events[] = {
+		{HTTP_DELETE, "file", "file.deleted"}, {HTTP_POST, "move", "file.moved"},
+		{HTTP_POST, "mkdir", "folder.made"},   {HTTP_POST, "tags/rename", "tag.renamed"},
+		{HTTP_DELETE, "tags", "tag.deleted"},
+	};
+	const char *path = http_query(y->r, "path"), *to = http_query(y->r, "to");
+
+	for (size_t i = 0; y->status < 300 && i < sizeof(events) / sizeof(events[0]); i++)
+		if (y->r->method == events[i].method && strcmp(y->route, events[i].route) == 0)
+			events_note(y->cluster, y->r->who, events[i].event, "", "%s%s%s",
+				    path != NULL ? path : "", to != NULL ? " -> " : "",
+				    to != NULL ? to : "");
+}
+
+static void relay_headers_done(struct relay *y)
+{
+	bool pdf = strncmp(y->type, "application/pdf", 15) == 0;
+
+	relay_note(y);
+	http_header(y->r, "Content-Security-Policy", pdf ? TAGGER_POLICY_PDF : TAGGER_POLICY);
+	y->started = true;
+	http_stream_start(y->r, y->status, y->type[0] != '\0' ? y->type : NULL, relay_gone, y);
+}
+
+static void relay_header(struct relay *y, const char *line)
+{
+	const char *colon = strchr(line, ':'), *value;
+	size_t len;
+
+	if (colon == NULL)
+		return;
+	len = (size_t)(colon - line);
+	value = colon + 1 + strspn(colon + 1, " ");
+	if (len == 12 && strncasecmp(line, "Content-Type", len) == 0)
+		snprintf(y->type, sizeof(y->type), "%s", value);
+	for (size_t i = 0; i < sizeof(passed_down) / sizeof(passed_down[0]); i++)
+		if (strlen(passed_down[i]) == len && strncasecmp(line, passed_down[i], len) == 0)
+			http_header(y->r, passed_down[i], value);
+}
+
+/* One line of the head; false: it is no answer of HTTP. */
+static bool relay_line(struct relay *y, const char *line)
+{
+	if (++y->lines > TAGGER_HEAD_LINES)
+		return false;
+	if (y->status == 0) {
+		if (strncmp(line, "HTTP/1.", 7) != 0 || strlen(line) < 12)
+			return false;
+		y->status = (int)strtol(line + 9, NULL, 10);
+		return y->status >= 200 && y->status < 600;
+	}
+	if (*line != '\0')
+		relay_header(y, line);
+	else
+		relay_headers_done(y);
+	return true;
+}
+
+static void relay_resume(void *arg)
+{
+	struct relay *y = arg;
+
+	bufferevent_enable(y->up, EV_READ);
+}
+
+static void relay_body(struct relay *y, struct evbuffer *in)
+{
+	size_t len = evbuffer_get_length(in);
+
+	if (len == 0)
+		return;
+	http_stream_write(y->r, evbuffer_pullup(in, -1), len);
+	evbuffer_drain(in, len);
+	if (http_stream_waiting(y->r) > TAGGER_WAITING) {
+		bufferevent_disable(y->up, EV_READ);
+		http_stream_drained(y->r, relay_resume, y);
+	}
+}
+
+static void relay_read(struct bufferevent *bev, void *arg)
+{
+	struct evbuffer *in = bufferevent_get_input(bev);
+	struct relay *y = arg;
+	char *line;
+
+	while (!y->started && (line = evbuffer_readln(in, NULL, EVBUFFER_EOL_CRLF)) != NULL) {
+		bool good = relay_line(y, line);
+
+		free(line);
+		if (!good) {
+			relay_fail(y, "it gave a strange answer");
+			return;
+		}
+	}
+	if (!y->started)
+		return;
+	if (http_is_gone(y->r))
+		relay_gone(y);
+	else
+		relay_body(y, in);
+}
+
+static void relay_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct relay *y = arg;
+
+	if (what & BEV_EVENT_CONNECTED)
+		return;
+	if (!y->started || !(what & BEV_EVENT_EOF)) {
+		relay_fail(y, what & BEV_EVENT_TIMEOUT ? "it took too long"
+						       : strerror(errno != 0 ? errno : ECONNRESET));
+		return;
+	}
+	relay_body(y, bufferevent_get_input(bev));
+	http_stream_end(y->r);
+	relay_free(y);
+}
+
+/* ---- the request --------------------------------------------------------------------------- */
+
+static const char *relay_method(const struct http_request *r)
+{
+	static const char *const names[] = {
+		[HTTP_GET] = "GET",	[HTTP_POST] = "POST",	  [HTTP_PUT] = "PUT",
+		[HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE", [HTTP_OTHER] = "OPTIONS"};
+
+	return r->head ? "HEAD" : names[r->method];
+}
+
+static void relay_send(struct relay *y)
+{
+	struct evbuffer *out = bufferevent_get_output(y->up);
+	const struct http_request *r = y->r;
+	const char *query = http_query_text(r);
+
+	evbuffer_add_printf(out, "%s /api/v1/%s%s%s HTTP/1.0\r\nHost: tagger\r\n", relay_method(r),
+			    y->route, *query != '\0' ? "?" : "", query);
+	evbuffer_add_printf(out, "X-Weft-User: %s\r\nX-Weft-Role: %s\r\n", r->who,
+			    r->rights >= ROLE_ADMIN  ? "admin"
+			    : r->rights >= ROLE_USER ? "user"
+						     : "read_only");
+	for (size_t i = 0; i < sizeof(passed_up) / sizeof(passed_up[0]); i++) {
+		const char *value = http_request_header(r, passed_up[i]);
+
+		if (value != NULL)
+			evbuffer_add_printf(out, "%s: %s\r\n", passed_up[i], value);
+	}
+	evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", r->body_len);
+	if (r->body_len > 0)
+		evbuffer_add(out, r->body, r->body_len);
+}
+
+bool api_tagger_path(const char *path)
+{
+	return strncmp(path, TAGGER_PREFIX, strlen(TAGGER_PREFIX)) == 0;
+}
+
+bool api_tagger_there(const struct cluster *c)
+{
+	return access(c->tagger, W_OK) == 0;
+}
+
+/* The part of the path that is tagger's: small letters and slashes. */
+static bool relay_route(const char *path, char *route)
+{
+	const char *rest = path + strlen(TAGGER_PREFIX);
+	size_t len = strlen(rest);
+
+	if (len == 0 || len >= TAGGER_ROUTE_MAX ||
+	    strspn(rest, "abcdefghijklmnopqrstuvwxyz/") != len)
+		return false;
+	memcpy(route, rest, len + 1);
+	return true;
+}
+
+void api_tagger(struct cluster *c, struct http_request *r)
+{
+	static const struct timeval silence = {.tv_sec = TAGGER_SILENCE_S};
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct refusal refusal;
+	struct relay *y;
+
+	if (api_auth_need(r, r->method == HTTP_GET ? ROLE_READ : ROLE_USER, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	y = mem_must(sizeof(*y));
+	y->cluster = c;
+	y->r = r;
+	if (!relay_route(r->path, y->route) || strlen(c->tagger) >= sizeof(to.sun_path)) {
+		free(y);
+		refuse(&refusal, 404, "no_such_path", "There is nothing under this path.");
+		api_refuse(r, &refusal);
+		return;
+	}
+	memcpy(to.sun_path, c->tagger, strlen(c->tagger) + 1);
+	y->up = bufferevent_socket_new(control_base(c->control), -1, BEV_OPT_CLOSE_ON_FREE);
+	if (y->up == NULL)
+		abort(); /* as mem_must() */
+	bufferevent_setcb(y->up, relay_read, NULL, relay_event, y);
+	bufferevent_set_timeouts(y->up, &silence, &silence);
+	bufferevent_setwatermark(y->up, EV_READ, 0, TAGGER_WAITING);
+	relay_send(y);
+	if (bufferevent_socket_connect(y->up, (struct sockaddr *)&to, sizeof(to)) != 0) {
+		relay_fail(y, "it is not running");
+		return;
+	}
+	bufferevent_enable(y->up, EV_READ | EV_WRITE);
+}
