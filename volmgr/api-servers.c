@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "moving.h"
 #include "stats.h"
 #include "banned.h"
 
@@ -44,6 +45,7 @@ static json_t *server_json(struct cluster *c, void *item)
 						    (json_int_t)stale, "rebuilt_shards",
 						    (json_int_t)rebuilt, "rebuilt_bytes",
 						    (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
+	api_server_duty(o, s);
 	if (o != NULL && s->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&s->watch->rates));
 	if (o == NULL || !s->stat_known)
@@ -166,12 +168,17 @@ void api_server_add(struct cluster *c, struct http_request *r, const char *name)
 		    in.host[0] != '\0' ? in.host : NULL, server_added, api_later(c, r, in.name));
 }
 
+/* ?lost=1: it never comes back; then its shards are made anew first. */
 void api_server_remove(struct cluster *c, struct http_request *r, const char *name)
 {
+	const char *lost = http_query(r, "lost");
 	struct refusal refusal;
+	bool begun;
 
-	if (servers_remove(c, name, &refusal) != 0)
+	if (duty_remove(c, name, lost != NULL && strcmp(lost, "1") == 0, &begun, &refusal) != 0)
 		api_refuse(r, &refusal);
+	else if (begun)
+		api_json(r, 202, server_json(c, server_by_name(c, name)));
 	else
 		api_json(r, 200, json_pack("{s:s}", "removed", name));
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "moving.h"
 #include "records.h"
 #include "stripe/plan.h"
 #include "banned.h"
@@ -202,6 +203,28 @@ static void status_waits(struct cluster *c, struct status *st)
 	}
 }
 
+/* Shards that have to go elsewhere: under way, or stuck. */
+static void status_moves(struct status *st)
+{
+	struct moving_state state;
+	const char *hint;
+
+	moving_get(&state);
+	if (state.wanted == 0 || strcmp(st->state, "failed") == 0)
+		return;
+	if (strcmp(st->state, "ok") == 0 || strcmp(st->state, "repaired") == 0) {
+		st->state = "moving";
+		snprintf(st->message, sizeof(st->message),
+			 "%llu shards are to be moved to other servers.",
+			 (unsigned long long)state.wanted);
+		st->hint[0] = '\0';
+	}
+	if (state.running > 0)
+		return;
+	moving_blocked(&state, st->message, sizeof(st->message), &hint);
+	snprintf(st->hint, sizeof(st->hint), "%s", hint);
+}
+
 static void status_space(struct status *st)
 {
 	if (strcmp(st->state, "ok") != 0 || st->size == 0 ||
@@ -227,6 +250,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_damage(c, st);
 	status_rebuild(c, st);
 	status_waits(c, st);
+	status_moves(st);
 	status_space(st);
 }
 
@@ -265,8 +289,10 @@ json_t *api_status_json(struct cluster *c)
 		status_listen(c), "web", c->web, "ebpf", "state", c->bpf != NULL ? "on" : "off",
 		"why", ebpf);
 	sum = status_rebuild_sum(c);
-	if (body != NULL)
+	if (body != NULL) {
 		json_object_set_new(body, "rebuild", api_rebuild_json(&sum));
+		json_object_set_new(body, "moves", api_moves_json());
+	}
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
 			body, "warning",

@@ -70,6 +70,14 @@ void api_servers_list(struct cluster *c, struct http_request *r, const char *nam
 void api_server_add(struct cluster *c, struct http_request *r, const char *name);
 void api_server_get(struct cluster *c, struct http_request *r, const char *name);
 void api_server_remove(struct cluster *c, struct http_request *r, const char *name);
+/* ---- api-moves.c */
+void api_server_drain(struct cluster *c, struct http_request *r, const char *name);
+void api_server_replace(struct cluster *c, struct http_request *r, const char *name);
+void api_moves_list(struct cluster *c, struct http_request *r, const char *name);
+json_t *api_moves_json(void);
+/* What a server's part in it is, into its object. */
+void api_server_duty(json_t *o, const struct server *s);
+
 void api_volumes_list(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_create(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_get(struct cluster *c, struct http_request *r, const char *name);

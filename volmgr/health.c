@@ -29,7 +29,7 @@ static void health_answered(struct task *t)
 		s->stat_ns = clock_ns();
 		pthread_mutex_lock(&c->lock);
 		s->free_bytes = s->stat.free_bytes;
-		s->usable = !s->removing && s->stat.slots_used < s->stat.slots;
+		s->usable = server_is_member(s) && s->stat.slots_used < s->stat.slots;
 		pthread_mutex_unlock(&c->lock);
 	}
 	free(stats);

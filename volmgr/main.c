@@ -22,6 +22,7 @@
 #include "conf.h"
 #include "http.h"
 #include "log.h"
+#include "moving.h"
 #include "offline.h"
 #include "people.h"
 #include "ready.h"
@@ -38,6 +39,8 @@
 #define CACHE_MIN	   (64u << 20)
 #define SCRUB_DAYS_DEFAULT 14
 #define SCRUB_DAYS_MAX	   3650
+#define REPLACE_AFTER_S	   600
+#define REPLACE_AFTER_MAX  (365ull * 24 * 3600)
 
 struct main_options {
 	const char *tls_cert, *tls_key, *tagger;
@@ -49,7 +52,8 @@ struct main_options {
 	uint64_t cache_bytes;
 	unsigned spin_us;
 	enum route_mode bpf;
-	uint64_t scrub_days;
+	uint64_t scrub_days, replace_after_s;
+	bool rebalance;
 	uint64_t server_timeout_ms;
 	bool check; /* compare, and serve nothing */
 	int ready_fd;
@@ -66,6 +70,8 @@ static struct main_options opts = {
 	.cache_bytes = CACHE_DEFAULT,
 	.spin_us = URING_SPIN_US_DEFAULT,
 	.scrub_days = SCRUB_DAYS_DEFAULT,
+	.replace_after_s = REPLACE_AFTER_S,
+	.rebalance = true,
 	.server_timeout_ms = SERVER_TIMEOUT_MS,
 	.ready_fd = -1,
 	.level = LOG_LEVEL_INFO,
@@ -192,6 +198,21 @@ static int opt_scrub_interval(void *ctx, const char *value, const char **why)
 			  "give a number of days from 0 (never) to 3650");
 }
 
+static int opt_replace_after(void *ctx, const char *value, const char **why)
+{
+	return opt_number(value, 0, REPLACE_AFTER_MAX, &opts.replace_after_s, why,
+			  "give a number of seconds, 0: never");
+}
+
+static int opt_rebalance(void *ctx, const char *value, const char **why)
+{
+	opts.rebalance = strcmp(value, "on") == 0;
+	if (opts.rebalance || strcmp(value, "off") == 0)
+		return 0;
+	*why = "choose on or off";
+	return -EINVAL;
+}
+
 static int opt_cache(void *ctx, const char *value, const char **why)
 {
 	int err = conf_size(value, &opts.cache_bytes);
@@ -246,6 +267,11 @@ static const struct conf_option options[] = {
 	 opt_check},
 	{"scrub-interval", "DAYS", "scrub each volume this often (14); 0: only on demand", false,
 	 opt_scrub_interval},
+	{"replace-after", "SECONDS",
+	 "a server that is away so long is replaced by others (600); 0: never", false,
+	 opt_replace_after},
+	{"rebalance", "on|off", "move shards from full servers to empty ones (on)", false,
+	 opt_rebalance},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,
 	 opt_ready_fd},
 	{"log-level", "L", "error, warn, info or debug", false, opt_log_level},
@@ -357,6 +383,7 @@ static void stop_signal(void *arg, int signo)
 	health_stop();
 	scrub_end();
 	tidy_end();
+	moving_end();
 	stats_stop(&cluster);
 	stop_timer = control_timer_start(cluster.control, STOP_TIMEOUT_MS, 0, stop_late, NULL);
 	t = mem_must(sizeof(*t));
@@ -716,6 +743,7 @@ int main(int argc, char **argv)
 	health_start(&cluster);
 	scrub_start(&cluster, opts.scrub_days * 24 * 3600);
 	tidy_start(&cluster);
+	moving_start(&cluster, opts.replace_after_s, opts.rebalance);
 	stats_start(&cluster);
 	start_http();
 	start_front();

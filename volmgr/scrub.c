@@ -138,7 +138,7 @@ static void scrub_visited(struct task *t)
 		s->running = false; /* the tick tries again when it is ready */
 	}
 	free(visit);
-	if (v->forgotten && !tidy_uses(v))
+	if (v->forgotten && !tidy_uses(v) && v->moves == 0)
 		free(v);
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "moving.h"
 #include "people.h"
 #include "place.h"
 #include "records.h"
@@ -52,12 +53,33 @@ struct server *server_by_name(struct cluster *c, const char *name)
 	return NULL;
 }
 
+bool server_is_member(const struct server *s)
+{
+	return !s->removing && s->duty == DUTY_STAY;
+}
+
+int server_put(struct cluster *c, const struct server *s)
+{
+	struct meta_batch *b = meta_batch_new();
+	char key[RECORD_KEY_MAX], *value = record_server(s);
+	int err = -ENOMEM;
+
+	if (b != NULL && value != NULL) {
+		meta_batch_put(b, key_server(key, s->number), value, strlen(value));
+		err = meta_commit_wait(c->meta, b);
+	} else {
+		meta_batch_free(b);
+	}
+	free(value);
+	return err;
+}
+
 void servers_count(struct cluster *c, unsigned *total, unsigned *up)
 {
 	*total = *up = 0;
 	for (unsigned i = 0; i < c->nservers; i++) {
-		*total += !c->servers[i]->removing;
-		*up += !c->servers[i]->removing && c->servers[i]->state == SERVER_UP;
+		*total += server_is_member(c->servers[i]);
+		*up += server_is_member(c->servers[i]) && c->servers[i]->state == SERVER_UP;
 	}
 }
 
@@ -129,7 +151,7 @@ static int servers_load_one(void *arg, const char *key, const void *value, size_
 		free(s);
 		return -EUCLEAN;
 	}
-	s->usable = true; /* until it says how much room it has */
+	s->usable = server_is_member(s); /* until it says how much room it has */
 	s->free_bytes = FREE_UNKNOWN_BYTES;
 	s->resolved = addr_parse(s->address, 0, &s->addr, &why) == 0;
 	s->state = s->resolved ? SERVER_CONNECTING : SERVER_DOWN;
@@ -191,6 +213,7 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 			    why);
 	s->state = state;
 	snprintf(s->why, sizeof(s->why), "%s", why);
+	moving_look();
 	if (state == SERVER_UP)
 		health_now(c);
 	s->tidy |= state == SERVER_UP;
@@ -377,6 +400,7 @@ static void server_add_probed(struct task *t)
 	servers_insert(c, s);
 	server_connect_all(c, s);
 	log_info("server %s was added (%s)", s->name, s->address);
+	moving_look();
 	server_add_end(add, NULL);
 }
 
@@ -477,56 +501,6 @@ void servers_add(struct cluster *c, const char *address, const char *name, const
 
 /* ---- remove -------------------------------------------------------------------------------- */
 
-struct server_use {
-	struct cluster *cluster;
-	uint32_t number;
-	uint64_t shards;
-};
-
-static int server_use_extent(void *arg, const char *key, const void *value, size_t len)
-{
-	struct server_use *use = arg;
-	struct extent_record r;
-	unsigned shards = len > 16 ? (unsigned)((len - 16) / 12) : 0;
-
-	if (shards == 0 || shards > WEFT_SHARDS_MAX ||
-	    record_extent_parse(key, value, len, shards, &r) != 0)
-		return -EUCLEAN;
-	for (unsigned i = 0; i < shards; i++)
-		use->shards += r.shard[i].server == use->number;
-	return 0;
-}
-
-static int server_remove_check(struct cluster *c, struct server *s, struct refusal *r)
-{
-	struct server_use use = {.cluster = c, .number = s->number};
-	uint64_t placed;
-	int err;
-
-	pthread_mutex_lock(&c->lock);
-	s->usable = false; /* from here on nothing is placed on it */
-	placed = s->placed_ns;
-	pthread_mutex_unlock(&c->lock);
-	err = c->meta->ops->each(c->meta, "1/extent/", server_use_extent, &use);
-	if (err != 0) {
-		refuse(r, 500, "metadata", "The extent map cannot be read: %s.", strerror(-err));
-		return -1;
-	}
-	if (use.shards > 0) {
-		refuse(r, 409, "server_in_use", "Server %s holds %llu shards of volumes.", s->name,
-		       (unsigned long long)use.shards);
-		refuse_hint(r, "Delete the volumes first; moving shards away is not there yet.");
-		return -1;
-	}
-	if (placed != 0 && clock_ns() - placed < PLACED_RECENTLY_NS) {
-		refuse(r, 409, "server_in_use", "A shard was placed on server %s a moment ago.",
-		       s->name);
-		refuse_hint(r, "Try again in ten seconds.");
-		return -1;
-	}
-	return 0;
-}
-
 static void peer_remove_done(struct task *t)
 {
 	free(t);
@@ -544,34 +518,18 @@ static void server_disconnect(struct cluster *c, uint32_t number)
 	}
 }
 
-int servers_remove(struct cluster *c, const char *name, struct refusal *r)
+int server_forget(struct cluster *c, struct server *s)
 {
-	struct server *s = server_by_name(c, name);
-	struct meta_batch *b;
+	struct meta_batch *b = meta_batch_new();
 	char key[RECORD_KEY_MAX];
 	int err = -ENOMEM;
 
-	if (s == NULL) {
-		refuse_unknown(r, "server", name);
-		return -1;
-	}
-	s->removing = true;
-	if (server_remove_check(c, s, r) != 0) {
-		s->removing = false;
-		health_now(c);
-		return -1;
-	}
-	b = meta_batch_new();
 	if (b != NULL) {
 		meta_batch_delete(b, key_server(key, s->number));
 		err = meta_commit_wait(c->meta, b);
 	}
-	if (err != 0) {
-		s->removing = false;
-		refuse(r, 500, "metadata", "The metadata could not be written: %s.",
-		       strerror(-err));
-		return -1;
-	}
+	if (err != 0)
+		return err;
 	server_disconnect(c, s->number);
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < c->nservers; i++)

@@ -121,7 +121,7 @@ static void job_done(struct task *t)
 
 	tidy.running = NULL;
 	if (j->vol != NULL && j->vol->forgotten) {
-		if (!j->vol->scrub.visited)
+		if (!j->vol->scrub.visited && j->vol->moves == 0)
 			free(j->vol);
 		t->err = -ESHUTDOWN;
 	}

@@ -111,6 +111,22 @@ static void print_capacity(const json_t *status)
 		printf("\nWarning: %s\n", jstr(status, "warning"));
 }
 
+/* What is on its way to other servers. */
+static void print_moves(const json_t *status)
+{
+	const json_t *moves = json_object_get(status, "moves");
+
+	if (jnum(moves, "shards") > 0)
+		printf("  moves     %u shards (%s) to other servers, %u on their way\n",
+		       (unsigned)jnum(moves, "shards"), jsize(moves, "bytes"),
+		       (unsigned)jnum(moves, "running"));
+	else if (json_is_true(json_object_get(moves, "balancing")))
+		printf("  moves     from full servers to empty ones, %u shards on their way\n",
+		       (unsigned)jnum(moves, "running"));
+	if (*jstr(moves, "blocked") != '\0')
+		printf("\nWarning: %s\n%s\n", jstr(moves, "blocked"), jstr(moves, "hint"));
+}
+
 int cmd_status(const struct volctl *v)
 {
 	json_t *status, *list;
@@ -123,6 +139,7 @@ int cmd_status(const struct volctl *v)
 	print_sentence(status);
 	putchar('\n');
 	print_capacity(status);
+	print_moves(status);
 	if (jnum(json_object_get(status, "servers"), "total") > 0) {
 		list = volctl_ask(v, "/servers");
 		printf("\nServers\n");

@@ -50,6 +50,14 @@ static void percent_cell(struct table *t, uint64_t size, uint64_t free_bytes)
 				   (double)size);
 }
 
+static void state_cell(struct table *t, const char *state, const char *duty)
+{
+	if (*duty == '\0' || strcmp(duty, "member") == 0)
+		table_cell(t, "%s", state);
+	else
+		table_cell(t, "%s, %s", state, duty);
+}
+
 void server_table_print(const json_t *servers)
 {
 	static const char *const headings[] = {"NAME",	"STATE", "ADDRESS", "HOST", ">SIZE",
@@ -61,7 +69,7 @@ void server_table_print(const json_t *servers)
 	json_array_foreach(servers, i, s)
 	{
 		table_cell(t, "%s", jstr(s, "name"));
-		table_cell(t, "%s", jstr(s, "state"));
+		state_cell(t, jstr(s, "state"), jstr(s, "duty"));
 		table_cell(t, "%s", jstr(s, "address"));
 		table_cell(t, "%s", jstr(s, "host"));
 		table_cell(t, "%s", jsize(s, "size"));
@@ -87,6 +95,21 @@ int cmd_server_list(const struct volctl *v)
 	return EXIT_OK;
 }
 
+/* Is it on its way out, and how far. */
+static void print_duty(const json_t *s)
+{
+	const json_t *progress = json_object_get(s, "progress");
+	uint64_t done = jnum(progress, "done_bytes"), total = jnum(progress, "total_bytes");
+
+	if (*jstr(s, "duty") == '\0' || strcmp(jstr(s, "duty"), "member") == 0)
+		return;
+	printf("  duty     %s", jstr(s, "duty"));
+	if (total > 0)
+		printf(": %s of %s moved away (%u%%)", jsize(progress, "done_bytes"),
+		       jsize(progress, "total_bytes"), (unsigned)(done * 100 / total));
+	putchar('\n');
+}
+
 int cmd_server_show(const struct volctl *v)
 {
 	json_t *s;
@@ -102,6 +125,7 @@ int cmd_server_show(const struct volctl *v)
 	printf("Server %s (number %llu)\n", jstr(s, "name"), (unsigned long long)jnum(s, "number"));
 	printf("  state    %s%s%s\n", jstr(s, "state"), *jstr(s, "message") != '\0' ? ": " : "",
 	       jstr(s, "message"));
+	print_duty(s);
 	printf("  address  %s\n", jstr(s, "address"));
 	printf("  host     %s\n", *jstr(s, "host") != '\0' ? jstr(s, "host") : "-");
 	printf("  store    %s\n", jstr(s, "store"));
@@ -122,12 +146,62 @@ int cmd_server_remove(const struct volctl *v)
 
 	if (!volctl_name_valid("server", v->arg[0]))
 		return EXIT_USAGE;
-	err = volctl_call(v, "DELETE", NULL, &reply, "/servers/%s", v->arg[0]);
+	err = volctl_call(v, "DELETE", NULL, &reply, "/servers/%s%s", v->arg[0],
+			  v->lost ? "?lost=1" : "");
 	if (err != EXIT_OK)
 		return err;
 	if (v->json)
 		return volctl_print_json(reply);
-	printf("Server %s removed. Its store was not touched.\n", v->arg[0]);
+	if (*jstr(reply, "removed") != '\0')
+		printf("Server %s removed. Its store was not touched.\n", v->arg[0]);
+	else
+		printf("Server %s is given up: its shards are made anew on others, then it is "
+		       "taken "
+		       "out.\nSee: volctl status\n",
+		       v->arg[0]);
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_server_drain(const struct volctl *v)
+{
+	json_t *reply;
+	int err;
+
+	if (!volctl_name_valid("server", v->arg[0]))
+		return EXIT_USAGE;
+	err = volctl_call(v, "POST", json_pack("{s:b}", "stop", v->stop), &reply,
+			  "/servers/%s/drain", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	if (v->stop)
+		printf("Server %s stays, and takes new shards again.\n", v->arg[0]);
+	else
+		printf("Server %s takes no new shards; those it has move to others.\n"
+		       "See: volctl server show %s\n",
+		       v->arg[0], v->arg[0]);
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_server_replace(const struct volctl *v)
+{
+	json_t *reply;
+	int err;
+
+	if (!volctl_name_valid("server", v->arg[0]) || !volctl_name_valid("server", v->arg[1]))
+		return EXIT_USAGE;
+	err = volctl_call(v, "POST", json_pack("{s:s}", "by", v->arg[1]), &reply,
+			  "/servers/%s/replace", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	printf("The shards of server %s move to %s; then it is taken out.\n"
+	       "See: volctl server show %s\n",
+	       v->arg[0], v->arg[1], v->arg[0]);
 	json_decref(reply);
 	return EXIT_OK;
 }

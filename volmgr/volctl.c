@@ -18,7 +18,7 @@
 #include "volctl-table.h"
 
 #define NAME_MAX_BYTES	  63
-#define OPTIONS_MAX	  20
+#define OPTIONS_MAX	  32
 #define DEFAULT_SOCKET	  "/run/weft/volmgr.sock"
 #define SUMMARY_MAX_BYTES 16384
 

@@ -31,7 +31,7 @@ struct volctl {
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
 	const char *dir;
-	bool yes, shrink, force, dry_run, offline;
+	bool yes, shrink, force, dry_run, offline, lost, stop;
 };
 
 /* ---- volctl.c: the table of commands ---- */
@@ -74,6 +74,8 @@ int cmd_server_add(const struct volctl *v);
 int cmd_server_list(const struct volctl *v);
 int cmd_server_show(const struct volctl *v);
 int cmd_server_remove(const struct volctl *v);
+int cmd_server_drain(const struct volctl *v);
+int cmd_server_replace(const struct volctl *v);
 void server_table_print(const json_t *servers);
 /* volctl-volume.c */
 int cmd_volume_create(const struct volctl *v);

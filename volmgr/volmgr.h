@@ -145,12 +145,21 @@ struct vol {
 	struct control_message ready_msg;
 	int ready_err;
 	struct vol_scrub scrub;
-	bool forgotten; /* free it when scrub.visited ends */
+	unsigned moves; /* tasks of moving.c that are under way */
+	bool forgotten; /* free it when scrub.visited and moves end */
 };
 
 /* ---- a server as the control thread knows it ----------------------------------------------- */
 
 enum server_state { SERVER_CONNECTING, SERVER_UP, SERVER_DOWN, SERVER_WRONG_STORE };
+
+/* What people want of it. The metadata remembers. */
+enum server_duty {
+	DUTY_STAY,
+	DUTY_DRAIN, /* its shards are copied to others */
+	DUTY_LOST,  /* it is gone for ever: its shards are made anew on others */
+	DUTIES
+};
 
 struct server {
 	/* constant from creation on */
@@ -177,6 +186,14 @@ struct server {
 	struct watch *watch; /* stats.c */
 	bool removing;
 	bool tidy; /* its slots are to be looked at; see tidy.c */
+	enum server_duty duty;
+	uint32_t into;	   /* its shards go rather to this one; 0: to any */
+	bool leaving;	   /* it is taken out when it holds nothing any more */
+	uint64_t away_ns;  /* since when it is not up; 0: it is */
+	bool replaced;	   /* away for so long that its shards are made anew on others */
+	bool counted;	   /* shards is known */
+	uint64_t shards;   /* that the extent maps have there, as of the last look */
+	uint64_t shards_0; /* when it began to leave, or was away for too long */
 };
 
 /* ---- a data thread ------------------------------------------------------------------------- */
@@ -397,8 +414,12 @@ const char *server_state_name(const struct server *s);
 /* cb once, on the control thread, perhaps before it returns: a refusal, or NULL and the server. */
 void servers_add(struct cluster *c, const char *address, const char *name, const char *host,
 		 void (*cb)(void *arg, const struct refusal *r, struct server *s), void *arg);
-/* 0, or -1 with a refusal. */
-int servers_remove(struct cluster *c, const char *name, struct refusal *r);
+/* Nobody uses it any more: out of the metadata and of the list, and freed. 0 or -errno. */
+int server_forget(struct cluster *c, struct server *s);
+/* Write down what is to be remembered of it. 0 or -errno. */
+int server_put(struct cluster *c, const struct server *s);
+/* New shards may go there, for all that people want of it. */
+bool server_is_member(const struct server *s);
 /* Tell a worker about all servers, once. */
 void servers_connect(struct cluster *c, struct worker *w);
 /* Tell all workers that talk to servers about this one. */

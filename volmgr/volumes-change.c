@@ -98,8 +98,9 @@ static int volume_check_servers(struct cluster *c, const struct volume_spec *spe
 	}
 	away = 0;
 	for (unsigned i = 0; i < c->nservers; i++)
-		away += c->servers[i]->state == SERVER_DOWN ||
-			c->servers[i]->state == SERVER_WRONG_STORE;
+		away += server_is_member(c->servers[i]) &&
+			(c->servers[i]->state == SERVER_DOWN ||
+			 c->servers[i]->state == SERVER_WRONG_STORE);
 	if (total - away < need) {
 		servers_away(c, names, sizeof(names));
 		refuse(r, 409, "servers_away",
@@ -439,7 +440,7 @@ static void volume_forget(struct vol *v)
 	free(v->on);
 	v->on = NULL;
 	v->non = 0;
-	if (!v->scrub.visited && !tidy_uses(v))
+	if (!v->scrub.visited && !tidy_uses(v) && v->moves == 0)
 		free(v);
 }
 
