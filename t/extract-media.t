@@ -143,6 +143,17 @@ is(sprintf('%.0f', $got->{'song.wav'}{facts}{duration}), 2, 'wav: length');
 ok(defined $got->{'cut.mp4'}{why}, 'a film without its index fails: ' . ($got->{'cut.mp4'}{why} // ''));
 is($got->{'cut.flac'}{facts}{title}, 'Blue song', 'the head of a truncated song is read');
 
+# ---- speech ------------------------------------------------------------------
+
+SKIP: {
+	skip("espeak-ng or the models of PocketSphinx are not installed", 2)
+	    if !have("espeak-ng") || !-d "/usr/share/pocketsphinx/model/en-us";
+	run_ok("espeak-ng", "-s", 120, "-w", "$dir/spoken.wav", "hello world. open the window and close the door.");
+	my @spoken = map { extract($_, "spoken.wav")->{"spoken.wav"} } [], ["--speech"];
+	ok(!grep({ $_->{source} eq "speech" } @{ $spoken[0]{tags} }), "nobody listens unasked");
+	ok((grep { $_->{source} eq "speech" } @{ $spoken[1]{tags} }), "asked, words are heard: $spoken[1]{excerpt}");
+}
+
 # ---- text in pictures --------------------------------------------------------
 
 my ($latin) = grep { -f } '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf';

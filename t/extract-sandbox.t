@@ -39,10 +39,12 @@ spew($after, "A quiet text about lighthouses.\nLighthouses stand on rocks, light
 my ($why, $stats) = deed('network');
 is($why, $sandbox, 'opening the network ends the worker');
 like($stats, qr/sandbox 1/, 'and that is counted');
-for my $what (qw(write exec fork unlink)) {
+for my $what (qw(exec fork unlink)) {
 	($why) = deed($what);
 	is($why, $sandbox, "$what ends the worker");
 }
+($why) = deed('write');
+is($why, 'write: Operation not permitted', 'nothing can be opened to be written');
 ok(!-e '/tmp/weft-hostile', 'nothing was written');
 ($why) = deed('read');
 is($why, 'read: Permission denied', 'other files cannot be read');

@@ -152,6 +152,11 @@ is($got->{'german.txt'}{facts}{language}, 'de', 'German is known');
 is(has($got->{'german.txt'}, 'bruck'), '', 'and stemmed as German');
 is(has($got->{'latin1.txt'}, 'bruck'), '', 'in ISO 8859-1 too');
 is(has($got->{'utf16.txt'}, 'honey bee'), '', 'UTF-16 is read');
+my $hash = $got->{"bees.txt"}{hash};
+like($hash, qr/^[0-9a-f]{32}$/, "the content has a hash");
+my $again = extract(["--known", $hash], qw(bees.txt bread.md));
+ok($again->{"bees.txt"}{same} && !@{ $again->{"bees.txt"}{tags} }, "content that is known is not read again");
+ok(!$again->{"bread.md"}{same}, "other content is");
 is($got->{'empty.txt'}{kind}, 'empty', 'an empty file is empty');
 is($got->{'noise.bin'}{kind}, 'unknown', 'noise is unknown');
 is($got->{'noise.bin'}{why}, undef, 'which is no failure');
@@ -280,6 +285,8 @@ SKIP: {
 	is(has($g, "nbdsrv", "export"), '', 'PDF: words');
 	ok($g->{facts}{pages} >= 1, 'PDF: pages');
 	is($got->{'nbdsrv.pdf.gz'}{simhash}, $g->{simhash}, 'PDF compressed is the same');
+	run_ok($extract, "--workers", $workers, "--picture", "120x120", "--out", "$dir/page.png", "$dir/nbdsrv.pdf");
+	like(slurp("$dir/page.png"), qr{^\x89PNG.{19}\x78}s, "PDF: its first page is a picture");
 	ok($got->{$_}{why} || $got->{$_}{kind} eq 'document', "$_ is survived: " . ($got->{$_}{why} // '')) for qw(cut.pdf bad.pdf);
 }
 done_testing();

@@ -29,6 +29,7 @@ my %place = (
 	'libxml/.*' => qr{^tagger/worker/markup\.c$},
 	'zip\.h' => qr{^tagger/worker/zipped\.c$},
 	'poppler\.h' => qr{^tagger/worker/extract-pdf\.c$},
+	'cairo.*' => qr{^tagger/worker/extract-pdf\.c$},
 	'gmime/.*' => qr{^tagger/worker/extract-mail\.c$},
 	'lib(?:av|sw)[a-z]*/.*' => qr{^tagger/worker/av[^/]*\.[ch]$},
 	'libexif/.*' => qr{^tagger/worker/exif\.c$},

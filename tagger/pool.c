@@ -98,6 +98,16 @@ static struct job *list_take(struct job_list *l)
 /* ---- the end of a request ---------------------------------------------------------------------
  */
 
+/* Whoever shows it must not take it for anything but a picture. NULL: it is none. */
+static const char *picture_type(const uint8_t *bytes, size_t len)
+{
+	if (len > 4 && memcmp(bytes, "\xff\xd8\xff", 3) == 0)
+		return "image/jpeg";
+	if (len > 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0)
+		return "image/png";
+	return NULL;
+}
+
 /* e is the callee's; of a picture, data is the caller's. */
 static void job_end(struct pool *p, struct job *job, int err, struct extract *e, const void *data,
 		    size_t len)
@@ -110,7 +120,8 @@ static void job_end(struct pool *p, struct job *job, int err, struct extract *e,
 		p->stats.pictures += job->done_picture != NULL;
 	}
 	if (job->done_picture != NULL)
-		job->done_picture(job->arg, err, err == 0 ? "image/jpeg" : NULL, data, len);
+		job->done_picture(job->arg, err, err == 0 ? picture_type(data, len) : NULL, data,
+				  len);
 	else
 		job->done_extract(job->arg, err, e);
 	free(job);
@@ -207,8 +218,7 @@ static bool answer_picture(struct pool_worker *w, struct job *job, enum work_kin
 		job_end(w->pool, job, -ENOTSUP, NULL, NULL, 0);
 		return true;
 	}
-	/* whoever shows it must not take it for anything but a JPEG */
-	if (kind != WORK_DATA || w->answer_len < 4 || memcmp(w->answer, "\xff\xd8\xff", 3) != 0)
+	if (kind != WORK_DATA || picture_type(w->answer, w->answer_len) == NULL)
 		return false;
 	job_end(w->pool, job, 0, NULL, w->answer, w->answer_len);
 	return true;

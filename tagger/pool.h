@@ -65,7 +65,8 @@ void pool_destroy(struct pool *pool);
  */
 int pool_extract(struct pool *pool, const struct pool_request *request,
 		 void (*done)(void *arg, int err, struct extract *e), void *arg);
-/* As above. err -ENOTSUP: there is no picture of such a file. data is valid during the call. */
+/* As above. err -ENOTSUP: there is no picture of such a file. type is
+ * image/jpeg or image/png. data is valid during the call. */
 int pool_make_picture(struct pool *pool, const struct pool_request *request,
 		      const struct pool_picture *picture,
 		      void (*done)(void *arg, int err, const char *type, const void *data,

@@ -25,7 +25,7 @@ my %env = (
 	    . 'detect_stack_use_after_return=1:strict_string_checks=1',
 );
 my @unit = split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
-my @whole = grep { -e "$t/../$_" } map { "t/$_.t" } qw(nbdsrv-file restart bad-input full-store api);
+my @whole = grep { -e "$t/../$_" } map { "t/$_.t" } qw(nbdsrv-file restart bad-input full-store api extract extract-sandbox extract-media extract-mutate);
 for my $test ((map { "$dir/$_" } @unit), (map { src_dir() . "/$_" } @whole)) {
 	(my $name = $test) =~ s{.*/t/}{};
 	$got = run({ timeout => 300, env => \%env }, $test);

@@ -2,7 +2,8 @@
  * Gives files to tagger's workers and prints what comes back, one JSON object a line: for tests,
  *and to see what an extractor makes of a file.
  *
- *	extract [--workers DIR] [--n N] [--time MS] [--memory BYTES] [--ocr] [--speech]
+ *	extract [--workers DIR] [--n N] [--time MS] [--memory BYTES] [--ocr] [--speech] [--known
+ *HASH]
  *		[--picture WxH | --sprite CxR] [--out FILE] [--quiet] FILE... (or names on standard
  *input)
  */
@@ -36,6 +37,7 @@ struct run {
 	bool picture, quiet;
 	struct pool_picture shape;
 	const char *out;
+	const char *known; /* a hash that every file is asked about */
 	unsigned int under_way;
 	uint64_t done, failed;
 };
@@ -48,6 +50,15 @@ struct file {
 static json_t *hex64(uint64_t v)
 {
 	return json_sprintf("%016llx", (unsigned long long)v);
+}
+
+static unsigned long long big_endian(const uint8_t *p)
+{
+	unsigned long long v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | p[i];
+	return v;
 }
 
 static json_t *json_of(const struct extract *e, const char *name)
@@ -80,6 +91,9 @@ static json_t *json_of(const struct extract *e, const char *name)
 	json_object_set_new(o, "tags", tags);
 	json_object_set_new(o, "facts", facts);
 	json_object_set_new(o, "links", links);
+	json_object_set_new(
+		o, "hash",
+		json_sprintf("%016llx%016llx", big_endian(e->hash), big_endian(e->hash + 8)));
 	if (e->has_simhash)
 		json_object_set_new(o, "simhash", hex64(e->simhash));
 	if (e->has_phash)
@@ -162,6 +176,9 @@ static void give(struct run *r, const char *name, int fd, const struct stat *st)
 
 	if (f == NULL)
 		abort();
+	for (unsigned int i = 0; r->known != NULL && i < EXTRACT_HASH_BYTES; i++)
+		if (sscanf(r->known + 2 * i, "%2hhx", &request.known_hash[i]) != 1)
+			abort();
 	f->run = r;
 	memcpy(f->name, name, len + 1);
 	err = r->picture ? pool_make_picture(r->pool, &request, &r->shape, picture_done, f)
@@ -213,17 +230,10 @@ static double seconds(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"workers", 1, NULL, 'w'},
-		{"n", 1, NULL, 'n'},
-		{"time", 1, NULL, 't'},
-		{"memory", 1, NULL, 'm'},
-		{"ocr", 0, NULL, 'o'},
-		{"speech", 0, NULL, 's'},
-		{"picture", 1, NULL, 'p'},
-		{"sprite", 1, NULL, 'S'},
-		{"out", 1, NULL, 'O'},
-		{"quiet", 0, NULL, 'q'},
-		{0},
+		{"workers", 1, NULL, 'w'}, {"n", 1, NULL, 'n'},	     {"time", 1, NULL, 't'},
+		{"memory", 1, NULL, 'm'},  {"ocr", 0, NULL, 'o'},    {"speech", 0, NULL, 's'},
+		{"picture", 1, NULL, 'p'}, {"sprite", 1, NULL, 'S'}, {"out", 1, NULL, 'O'},
+		{"known", 1, NULL, 'k'},   {"quiet", 0, NULL, 'q'},  {0},
 	};
 	struct pool_config config = {0};
 	struct run r = {0};
@@ -265,6 +275,9 @@ int main(int argc, char **argv)
 			break;
 		case 'O':
 			r.out = optarg;
+			break;
+		case 'k':
+			r.known = optarg;
 			break;
 		case 'q':
 			r.quiet = true;

@@ -4,7 +4,9 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,11 +17,12 @@
 #include "banned.h"
 
 #define PAGES_MAX     400
-#define STYLED_PAGES  12 /* pages whose letters are measured: it takes longer */
+#define STYLED_PAGES  6 /* pages whose letters are measured: it takes longer */
 #define OUTLINE_MAX   256u
 #define OUTLINE_DEPTH 4u
 #define HEADING_RATIO 1.15 /* how much larger than most letters */
 #define SIZES_MAX     32u
+#define PNG_BYTES_MAX (4u << 20)
 
 static void text_fact(struct work *w, char *text, enum extract_fact_key key, enum words_zone zone)
 {
@@ -173,4 +176,91 @@ void extract_pdf(struct work *w)
 		poppler_index_iter_free(outline);
 	pdf_pages(w, doc);
 	g_object_unref(doc);
+}
+
+/* ---- thumbnails -------------------------------------------------------------------------------
+ */
+
+struct png {
+	uint8_t *bytes;
+	size_t len, cap;
+};
+
+static cairo_status_t png_write(void *arg, const unsigned char *data, unsigned int len)
+{
+	struct png *png = arg;
+
+	if (png->len + len > PNG_BYTES_MAX)
+		return CAIRO_STATUS_WRITE_ERROR;
+	if (png->len + len > png->cap) {
+		size_t cap = 2 * (png->len + len);
+		uint8_t *grown = realloc(png->bytes, cap);
+
+		if (grown == NULL)
+			return CAIRO_STATUS_NO_MEMORY;
+		png->bytes = grown;
+		png->cap = cap;
+	}
+	memcpy(png->bytes + png->len, data, len);
+	png->len += len;
+	return CAIRO_STATUS_SUCCESS;
+}
+
+/* The page on white, to fit width x height. NULL if its size is none. */
+static cairo_surface_t *page_draw(PopplerPage *page, double width, double height)
+{
+	double page_width = 0, page_height = 0, scale;
+	cairo_surface_t *surface;
+	cairo_t *cr;
+
+	poppler_page_get_size(page, &page_width, &page_height);
+	if (!(page_width >= 1) || !(page_height >= 1))
+		return NULL;
+	scale = width / page_width < height / page_height ? width / page_width
+							  : height / page_height;
+	width = page_width * scale < 1 ? 1 : page_width * scale;
+	height = page_height * scale < 1 ? 1 : page_height * scale;
+	surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
+	cr = cairo_create(surface);
+	cairo_set_source_rgb(cr, 1, 1, 1);
+	cairo_paint(cr);
+	cairo_scale(cr, scale, scale);
+	poppler_page_render(page, cr);
+	cairo_destroy(cr);
+	return surface;
+}
+
+int picture_pdf(struct input *in, const struct sniffed *sniffed, const struct work_request *r,
+		uint8_t **bytes, size_t *len)
+{
+	int fd = strcmp(sniffed->mime, "application/pdf") == 0 ? input_fd(in) : -1;
+	PopplerDocument *doc = NULL;
+	PopplerPage *page = NULL;
+	cairo_surface_t *surface = NULL;
+	struct png png = {0};
+
+	if (fd >= 0 && r->what == WORK_PICTURE)
+		fd = dup(fd);
+	else
+		return -ENOTSUP;
+	if (fd >= 0)
+		doc = poppler_document_new_from_fd(fd, NULL, NULL);
+	if (doc != NULL)
+		page = poppler_document_get_page(doc, 0);
+	if (page != NULL)
+		surface = page_draw(page, r->width, r->height);
+	if (surface != NULL &&
+	    cairo_surface_write_to_png_stream(surface, png_write, &png) == CAIRO_STATUS_SUCCESS) {
+		*bytes = png.bytes;
+		*len = png.len;
+		png.bytes = NULL;
+	}
+	free(png.bytes);
+	if (surface != NULL)
+		cairo_surface_destroy(surface);
+	if (page != NULL)
+		g_object_unref(page);
+	if (doc != NULL)
+		g_object_unref(doc);
+	return *bytes != NULL ? 0 : -ENOTSUP;
 }

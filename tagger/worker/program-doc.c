@@ -8,7 +8,9 @@
 #include "banned.h"
 
 /* Fonts and character maps that a PDF may name without having them; encodings of mail. */
-static const char *const paths[] = {"/usr/share", "/usr/lib", "/etc/fonts", NULL};
+static const char *const paths[] = {
+	"/usr/share", "/usr/lib", "/etc/fonts", "/usr/local/share/fonts", "/var/cache/fontconfig",
+	NULL};
 
 static const struct worker_class class_doc = {
 	.class = WORK_CLASS_DOC,
@@ -17,6 +19,7 @@ static const struct worker_class class_doc = {
 			[EXTRACTOR_PDF] = extract_pdf,
 			[EXTRACTOR_MAIL] = extract_mail,
 		},
+	.picture = picture_pdf,
 	.prepare = mail_prepare,
 	.paths = paths,
 };

@@ -273,15 +273,14 @@ static int seccomp_rules(scmp_filter_ctx ctx, bool open_allowed)
 	if (res == 0)
 		res = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 1,
 				       SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
-	if (res == 0)
-		res = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(openat), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_WRONLY));
-	if (res == 0)
-		res = seccomp_rule_add(ctx, SCMP_ACT_KILL_PROCESS, SCMP_SYS(openat), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDWR));
+	/*
+	 * Only to read. The rest fails and is no death: libraries look into caches that they would
+	 * like to write. Landlock alone knows no truncation on older kernels.
+	 */
 	if (res == 0 && open_allowed)
-		res = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-				       SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE, O_RDONLY));
+		res = seccomp_rule_add(
+			ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
 	/* F_SETOWN and its like could send signals */
 	for (unsigned int i = 0; i < 4 && res == 0; i++)
 		res = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,

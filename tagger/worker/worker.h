@@ -152,12 +152,12 @@ typedef void extractor_fn(struct work *w);
 extractor_fn extract_text, extract_markdown, extract_source, extract_html, extract_xml,
 	extract_office, extract_pdf, extract_mail, extract_image, extract_media, extract_archive;
 
-/* A picture of the file as JPEG, malloc()ed. 0, -ENOTSUP, or -errno. */
+/* A picture of the file as JPEG or PNG, malloc()ed. 0, -ENOTSUP, or -errno. */
 typedef int picture_fn(struct input *in, const struct sniffed *sniffed,
 		       const struct work_request *r, uint8_t **jpeg, size_t *len);
 
-/* picture.c */
-picture_fn picture_make;
+/* picture.c, extract-pdf.c */
+picture_fn picture_make, picture_pdf;
 
 /* One worker program. */
 struct worker_class {
