@@ -166,6 +166,19 @@ uint32_t index_tag_find(const struct index *ix, const char *text, size_t len)
 	return found != 0 && ix->tags[found].n > 0 ? found : tag_by_stem(ix, low, len);
 }
 
+uint32_t index_tag_same(const struct index *ix, const char *text, uint32_t after)
+{
+	uint32_t t = 0;
+
+	if (after != 0)
+		t = ix->tags[after].next_text;
+	else if (ix->tag_buckets != 0)
+		t = ix->texts[tag_bucket(ix, text, strlen(text))];
+	while (t != 0 && strcmp(index_tag_text(ix, t), text) != 0)
+		t = ix->tags[t].next_text;
+	return t;
+}
+
 float index_idf(const struct index *ix, uint32_t tag)
 {
 	uint32_t all = ix->nfiles + ix->nfolders, n = ix->tags[tag].n;

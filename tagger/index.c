@@ -159,6 +159,12 @@ static int index_chunk(struct index *ix, uint32_t file)
 	struct node **more;
 
 	while (file / INDEX_CHUNK >= ix->nchunks) {
+		uint64_t *used = realloc(ix->used, (ix->nchunks + 1) * INDEX_CHUNK / 8);
+
+		if (used == NULL)
+			return -ENOMEM;
+		ix->used = used;
+		memset((char *)used + ix->nchunks * INDEX_CHUNK / 8, 0, INDEX_CHUNK / 8);
 		more = realloc(ix->chunks, (ix->nchunks + 1) * sizeof(*more));
 		if (more == NULL)
 			return -ENOMEM;
@@ -365,6 +371,7 @@ int index_node_new(struct index *ix, uint32_t file, const struct record *r)
 	if (err != 0)
 		return err;
 	n->note = NODE_USED;
+	ix->used[file / 64] |= 1ull << (file % 64);
 	index_hash(ix, file);
 	index_count(ix, n, 1);
 	return 0;
@@ -407,6 +414,7 @@ void index_node_drop(struct index *ix, uint32_t file)
 	index_unhash_ident(ix, file);
 	textpool_drop(&ix->names, n->name);
 	textpool_drop(&ix->folded, n->folded);
+	ix->used[file / 64] &= ~(1ull << (file % 64));
 	*n = (struct node){0};
 	index_rest(ix, file);
 	index_compact(ix);
@@ -746,6 +754,7 @@ void index_close(struct index *ix)
 	near_free(ix->texts_near);
 	near_free(ix->pictures_near);
 	free(ix->chunks);
+	free(ix->used);
 	free(ix->resting);
 	free(ix->places);
 	free(ix->idents);

@@ -87,6 +87,7 @@ struct index {
 	uint32_t *resting, resting_head, resting_n, resting_max;
 	uint32_t nfiles, nfolders, nfailed, nwaiting;
 	uint64_t bytes;
+	uint64_t *used;		   /* a bit a file */
 	uint32_t *places, *idents; /* hash tables of file numbers */
 	uint32_t buckets;	   /* power of two */
 	struct textpool names, folded;
@@ -174,6 +175,9 @@ void index_set_state(struct index *ix, uint32_t file, uint8_t state);
 uint32_t index_tag(struct index *ix, const char *text, const char *stem, bool create);
 /* As a person wrote it: by text, or by stem. 0: none. */
 uint32_t index_tag_find(const struct index *ix, const char *text, size_t len);
+/* The next tag behind this one (0: the first) that people read like text, which is folded. 0: none.
+ */
+uint32_t index_tag_same(const struct index *ix, const char *text, uint32_t after);
 const char *index_tag_text(const struct index *ix, uint32_t tag);
 const char *index_tag_stem(const struct index *ix, uint32_t tag);
 /* How much a tag tells: the logarithm of how rare it is, 0 for one that all files have. */

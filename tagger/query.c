@@ -15,11 +15,12 @@
 #define SCORE_EXACT 1.0f
 #define SCORE_PART  0.4f
 #define SCORE_NAME  1.5f
+#define LOOK_UP	    16u /* times fewer candidates than files of a tag: they are looked up */
 
 struct search {
 	const struct index *ix;
 	size_t words; /* of a bit map */
-	uint64_t *all;
+	const uint64_t *all;
 	float *score;
 	bool failed; /* no memory */
 };
@@ -39,15 +40,42 @@ static void set_add(uint64_t *set, uint32_t file)
 
 /* ---- terms --------------------------------------------------------------------------------- */
 
-static void search_tag(struct search *s, uint64_t *set, uint32_t tag, float factor)
+static uint32_t set_count(const struct search *s, const uint64_t *set)
+{
+	uint32_t n = 0;
+
+	for (size_t w = 0; w < s->words; w++)
+		n += (uint32_t)__builtin_popcountll(set[w]);
+	return n;
+}
+
+/* The files of a tag, at least those in within: when these are few, they are looked up. */
+static void search_tag(struct search *s, uint64_t *set, const uint64_t *within, uint32_t tag,
+		       float factor)
 {
 	const struct tag *t = &s->ix->tags[tag];
 	float w = factor * (index_idf(s->ix, tag) + 0.1f) / 255.0f;
+	uint32_t at = 0;
 
-	for (uint32_t i = 0; i < t->n; i++) {
-		set_add(set, t->files[i]);
-		s->score[t->files[i]] += w * t->weights[i];
+	if (within == s->all || set_count(s, within) > t->n / LOOK_UP) {
+		for (uint32_t i = 0; i < t->n; i++) {
+			set_add(set, t->files[i]);
+			s->score[t->files[i]] += w * t->weights[i];
+		}
+		return;
 	}
+	for (size_t i = 0; i < s->words; i++)
+		for (uint64_t bits = within[i]; bits != 0; bits &= bits - 1) {
+			uint32_t file = (uint32_t)(i * 64 + (size_t)__builtin_ctzll(bits));
+
+			at = index_tag_seek(t, at, file);
+			if (at == t->n)
+				return;
+			if (t->files[at] != file)
+				continue;
+			set_add(set, file);
+			s->score[file] += w * t->weights[at];
+		}
 }
 
 struct search_names {
@@ -75,7 +103,7 @@ static void search_names(struct search *s, uint64_t *set, const char *text)
 	textpool_search(&s->ix->folded, text, n.len, search_name, &n);
 }
 
-static void search_word(struct search *s, uint64_t *set, const char *text)
+static void search_word(struct search *s, uint64_t *set, const uint64_t *within, const char *text)
 {
 	struct query_tag tags[QUERY_WORD_TAGS];
 	unsigned n = query_suggest(s->ix, text, tags, QUERY_WORD_TAGS);
@@ -83,24 +111,40 @@ static void search_word(struct search *s, uint64_t *set, const char *text)
 
 	for (unsigned i = 0; i < n; i++)
 		if (tags[i].tag != exact)
-			search_tag(s, set, tags[i].tag, SCORE_PART);
+			search_tag(s, set, within, tags[i].tag, SCORE_PART);
 	if (exact != 0)
-		search_tag(s, set, exact, SCORE_EXACT);
+		search_tag(s, set, within, exact, SCORE_EXACT);
 	search_names(s, set, text);
 }
 
 /* Every tag that people read like this; stems may differ. */
-static void search_exact(struct search *s, uint64_t *set, const char *text)
+static void search_exact(struct search *s, uint64_t *set, const uint64_t *within, const char *text)
 {
-	struct query_tag tags[QUERY_WORD_TAGS];
-	unsigned n = query_suggest(s->ix, text, tags, QUERY_WORD_TAGS);
-	uint32_t first = index_tag_find(s->ix, text, strlen(text));
+	uint32_t tag = index_tag_find(s->ix, text, strlen(text)), first = tag;
 
-	if (first != 0)
-		search_tag(s, set, first, SCORE_EXACT);
-	for (unsigned i = 0; i < n; i++)
-		if (tags[i].tag != first && strcmp(index_tag_text(s->ix, tags[i].tag), text) == 0)
-			search_tag(s, set, tags[i].tag, SCORE_EXACT);
+	if (tag == 0)
+		return;
+	search_tag(s, set, within, tag, SCORE_EXACT);
+	for (tag = index_tag_same(s->ix, text, 0); tag != 0; tag = index_tag_same(s->ix, text, tag))
+		if (tag != first)
+			search_tag(s, set, within, tag, SCORE_EXACT);
+}
+
+/* About how many files a term has: the fewest are looked for first. */
+static uint32_t search_guess(const struct search *s, const struct query_term *t)
+{
+	uint32_t a, b;
+
+	if (t->op == QUERY_TAG) {
+		a = index_tag_find(s->ix, t->text, strlen(t->text));
+		return a != 0 ? s->ix->tags[a].n : 0;
+	}
+	if (t->op == QUERY_AND) {
+		a = search_guess(s, t->a);
+		b = search_guess(s, t->b);
+		return a < b ? a : b;
+	}
+	return t->op >= QUERY_KIND ? UINT32_MAX : UINT32_MAX - 1;
 }
 
 static bool search_matches(const struct search *s, const struct query_term *t, uint32_t file,
@@ -155,8 +199,9 @@ static uint64_t *search_eval(struct search *s, const struct query_term *t, const
 	uint64_t *set, *b;
 
 	if (t->op == QUERY_AND) {
-		/* filters look at each file: what is left of the other side is less */
-		const struct query_term *first = is_filter(t->a) ? t->b : t->a;
+		/* what is left of the first one is less to look at for the second */
+		const struct query_term *first =
+			search_guess(s, t->a) <= search_guess(s, t->b) ? t->a : t->b;
 		const struct query_term *second = first == t->a ? t->b : t->a;
 
 		set = search_eval(s, first, within);
@@ -183,19 +228,12 @@ static uint64_t *search_eval(struct search *s, const struct query_term *t, const
 	else if (t->op == QUERY_ALL)
 		memcpy(set, s->all, s->words * sizeof(*set));
 	else if (t->op == QUERY_WORD)
-		search_word(s, set, t->text);
+		search_word(s, set, within, t->text);
 	else if (t->op == QUERY_TAG)
-		search_exact(s, set, t->text);
+		search_exact(s, set, within, t->text);
 	else
 		search_names(s, set, t->text);
 	return set;
-}
-
-static void search_all(struct search *s)
-{
-	for (uint32_t f = INDEX_ROOT + 1; f < s->ix->next_file; f++)
-		if (index_node(s->ix, f)->note & NODE_USED)
-			set_add(s->all, f);
 }
 
 /* ---- order --------------------------------------------------------------------------------- */
@@ -261,8 +299,7 @@ static int search_collect(struct search *s, const uint64_t *set, enum query_sort
 {
 	struct query_rank rank;
 
-	for (size_t w = 0; w < s->words; w++)
-		out->total += (uint32_t)__builtin_popcountll(set[w]);
+	out->total = set_count(s, set);
 	limit = limit < QUERY_LIMIT_MAX ? limit : QUERY_LIMIT_MAX;
 	offset = offset < QUERY_OFFSET_MAX ? offset : QUERY_OFFSET_MAX;
 	limit += offset;
@@ -285,7 +322,7 @@ int query_run(const struct index *ix, const char *text, enum query_sort sort, ui
 	      uint32_t limit, struct query_result *out, const char **why)
 {
 	struct query_parsed *q = malloc(sizeof(*q));
-	struct search s = {.ix = ix, .words = ix->next_file / 64 + 1};
+	struct search s = {.ix = ix, .words = (ix->next_file + 63) / 64, .all = ix->used};
 	uint64_t *set = NULL;
 	int err;
 
@@ -295,19 +332,15 @@ int query_run(const struct index *ix, const char *text, enum query_sort sort, ui
 		return -ENOMEM;
 	err = query_parse(text, q, why);
 	if (err == 0) {
-		s.all = set_new(&s);
 		s.score = calloc(ix->next_file, sizeof(*s.score));
-		if (s.all != NULL && s.score != NULL) {
-			search_all(&s);
+		if (s.score != NULL)
 			set = search_eval(&s, q->top, s.all);
-		}
 		if (set != NULL)
 			set[0] &= ~(1ull << INDEX_ROOT);
 		err = set != NULL && !s.failed ? search_collect(&s, set, sort, offset, limit, out)
 					       : -ENOMEM;
 	}
 	free(set);
-	free(s.all);
 	free(s.score);
 	free(q);
 	return err;
@@ -327,6 +360,7 @@ struct suggest {
 	unsigned n, max;
 	const char *text;
 	size_t len;
+	bool prefix; /* looking for what begins so */
 };
 
 static bool suggest_before(const struct query_tag *a, const struct query_tag *b)
@@ -342,7 +376,10 @@ static bool suggest_add(void *arg, uint32_t tag, uint32_t at)
 
 	if (t.files == 0)
 		return true;
-	t.prefix = memcmp(s->ix->tag_texts.text + at, s->text, s->len) == 0;
+	t.prefix = s->prefix;
+	/* these have been found already */
+	if (!t.prefix && memcmp(s->ix->tag_texts.text + at, s->text, s->len) == 0)
+		return true;
 	if (i == s->max && !suggest_before(&t, &s->out[i - 1]))
 		return true;
 	i -= i == s->max;
@@ -359,10 +396,14 @@ unsigned query_suggest(const struct index *ix, const char *text, struct query_ta
 	char low[EXTRACT_TAG_BYTES];
 	struct suggest s = {.ix = ix, .out = out, .max = max, .text = low, .len = strlen(text)};
 
-	if (s.len == 0 || s.len >= sizeof(low) || max == 0)
+	if (s.len == 0 || s.len >= EXTRACT_TAG_BYTES || max == 0)
 		return 0;
 	textpool_fold(text, s.len, low);
-	textpool_search(&ix->tag_texts, low, s.len, suggest_add, &s);
+	s.prefix = true;
+	textpool_search_prefix(&ix->tag_texts, low, s.len, suggest_add, &s);
+	s.prefix = false;
+	if (s.n < max)
+		textpool_search(&ix->tag_texts, low, s.len, suggest_add, &s);
 	return s.n;
 }
 

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,23 +99,41 @@ void textpool_free(struct textpool *p)
 	*p = (struct textpool){0};
 }
 
-void textpool_search(const struct textpool *p, const char *needle, size_t len,
-		     bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg)
+/* skip: bytes of the needle before the text that is meant. */
+static void textpool_sweep(const struct textpool *p, const char *needle, size_t len, size_t skip,
+			   bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg)
 {
 	const char *end = p->text + p->len, *at = p->text;
 	uint32_t i = 0;
 
-	assert(len > 0);
 	while (at != NULL && at < end) {
 		at = memmem(at, (size_t)(end - at), needle, len);
 		if (at == NULL)
 			return;
-		i = textpool_find(p, i, (uint32_t)(at - p->text));
+		i = textpool_find(p, i, (uint32_t)(at - p->text + (ptrdiff_t)skip));
 		if (p->id[i] != 0 && !fn(arg, p->id[i], p->start[i]))
 			return;
-		/* go on behind this text */
-		at = i + 1 < p->n ? p->text + p->start[i + 1] : NULL;
+		/* go on behind this text, with the NUL that ends it */
+		at = i + 1 < p->n ? p->text + p->start[i + 1] - 1 : NULL;
 	}
+}
+
+void textpool_search(const struct textpool *p, const char *needle, size_t len,
+		     bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg)
+{
+	assert(len > 0);
+	textpool_sweep(p, needle, len, 0, fn, arg);
+}
+
+void textpool_search_prefix(const struct textpool *p, const char *needle, size_t len,
+			    bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg)
+{
+	char ended[TEXTPOOL_NEEDLE_MAX + 1];
+
+	assert(len > 0 && len <= TEXTPOOL_NEEDLE_MAX);
+	ended[0] = '\0';
+	memcpy(ended + 1, needle, len);
+	textpool_sweep(p, ended, len + 1, 1, fn, arg);
 }
 
 void textpool_fold(const char *text, size_t len, char *out)

@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TEXTPOOL_BYTES_MAX 0xf0000000u
+#define TEXTPOOL_BYTES_MAX  0xf0000000u
+#define TEXTPOOL_NEEDLE_MAX 256u
 
 struct textpool {
 	char *text; /* NUL, text, NUL, text, NUL ... */
@@ -31,6 +32,9 @@ void textpool_free(struct textpool *p);
  */
 void textpool_search(const struct textpool *p, const char *needle, size_t len,
 		     bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg);
+/* The same for those that begin with it; at most TEXTPOOL_NEEDLE_MAX bytes. */
+void textpool_search_prefix(const struct textpool *p, const char *needle, size_t len,
+			    bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg);
 
 /* ASCII letters become lower case, and nothing else changes. out: len bytes. */
 void textpool_fold(const char *text, size_t len, char *out);
