@@ -73,6 +73,21 @@ grow() {
 	resize2fs $device && dd if=/dev/urandom of=/mnt/more bs=1M count=16
 }
 
+ebpf_on() { volctl status | grep -q 'ebpf *on'; }
+routed() {
+	n=$(volctl --json volume show v | tr -d ' \n' | grep -o '"routed":{[^}]*}' | grep -o '"reads":[0-9]*')
+	n=${n#*:}
+	echo "$n reads were routed"
+}
+by_tcp() {
+	device=/dev/nbd5
+	nbd-client 127.0.0.1 10809 -N v $device || return 1
+	wait_for 'the size of the device' test "$(cat /sys/block/nbd5/size)" -gt 0
+}
+read_all() { dd if=$device of=/dev/null bs=4k iflag=direct count=4000; routed; [ "$n" -gt 1000 ]; }
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+
 step 'three stores are made' format || exit 1
 step 'servers and volmgr start' start || exit 1
 step 'a volume is made' add || exit 1
@@ -86,6 +101,15 @@ step 'unmounted' umount /mnt
 step 'detached' volctl volume detach v
 step 'all daemons stop' stop
 step 'all daemons start' start || exit 1
+step 'eBPF works on this kernel' ebpf_on
+step 'the kernel nbd is attached by TCP' by_tcp || exit 1
+step 'its reads are routed' read_all
+step 'ext4 is mounted there' mount -t ext4 $device /mnt
+step 'and the files are the same' same
+step 'files are written' dd if=/dev/urandom of=/mnt/by-tcp bs=64k count=100
+sums >/tmp/before
+step 'it is unmounted' umount /mnt
+step 'and detached' nbd-client -d $device
 step 'attached again, with two connections' attach --connections 2 || exit 1
 step 'the file system is whole' fsck.ext4 -fn $device
 step 'and mounted again' mount -t ext4 $device /mnt || exit 1
