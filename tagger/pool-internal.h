@@ -43,6 +43,7 @@ struct pool_worker {
 	struct job *jobs[POOL_DEPTH_MAX]; /* in the order in which they were sent */
 	unsigned int n_jobs;
 	bool ready;	     /* its sandbox is shut */
+	bool grown;	     /* gets no more requests, and is replaced when it has answered all */
 	enum worker_end end; /* why we ended it; gets no more requests */
 	uint64_t since_ms;   /* when it began with jobs[0], or when it became idle */
 	uint64_t answers;

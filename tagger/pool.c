@@ -44,7 +44,7 @@ static const uint64_t idle_ms[WORK_CLASSES] = {
 static const uint64_t resident_max[WORK_CLASSES] = {
 	[WORK_CLASS_TEXT] = 64ull << 20,
 	[WORK_CLASS_DOC] = 96ull << 20,
-	[WORK_CLASS_MEDIA] = 160ull << 20,
+	[WORK_CLASS_MEDIA] = 128ull << 20,
 };
 
 uint64_t pool_now_ms(void)
@@ -229,14 +229,16 @@ static void worker_check_size(struct pool_worker *w)
 {
 	uint64_t max = resident_max[w->class];
 
-	if (w->class == WORK_CLASS_TEXT && w->answers % RESIDENT_EVERY != 0)
-		return;
 	if (w->pool->config.memory_max_bytes != 0 && max > w->pool->config.memory_max_bytes / 2)
 		max = w->pool->config.memory_max_bytes / 2;
-	if (w->n_jobs == 0 && w->end == END_NONE && pool_worker_resident(w) > max) {
+	/* small files come by the thousand */
+	if (!w->grown && (w->class != WORK_CLASS_TEXT || w->answers % RESIDENT_EVERY == 0) &&
+	    pool_worker_resident(w) > max) {
+		w->grown = true;
 		w->pool->stats.replaced++;
-		pool_worker_retire(w);
 	}
+	if (w->grown && w->n_jobs == 0)
+		pool_worker_retire(w);
 }
 
 bool pool_answer(struct pool_worker *w, enum work_kind kind)
@@ -282,7 +284,7 @@ static struct pool_worker *worker_pick(struct pool *p, enum work_class class, un
 		if (w->class != class)
 			continue;
 		*n += 1;
-		if (w->end == END_NONE && w->n_jobs < depth[class] &&
+		if (w->end == END_NONE && !w->grown && w->n_jobs < depth[class] &&
 		    (best == NULL || w->n_jobs < best->n_jobs))
 			best = w;
 	}

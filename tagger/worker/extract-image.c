@@ -18,10 +18,11 @@
 
 #include "banned.h"
 
-#define LOOK_SIDE    256u
-#define OCR_SIDE     2400u /* larger pictures are made smaller first */
-#define OCR_SIDE_MIN 64u
-#define TAG_WEIGHT   0.4f
+#define LOOK_SIDE      256u
+#define OCR_SIDE       2400u /* larger pictures are made smaller first */
+#define OCR_SIDE_MIN   48u
+#define OCR_PIXELS_MIN 60000u /* in less there are a few words at best */
+#define TAG_WEIGHT     0.4f
 
 static void look(struct work *w, const struct picture *p)
 {
@@ -64,7 +65,8 @@ static void read_text(struct work *w, struct av *av, const struct picture *small
 	char *text;
 
 	av_about(av, &about);
-	if (about.width < OCR_SIDE_MIN || about.height < OCR_SIDE_MIN / 4 || about.seconds > 1 ||
+	if (about.width < OCR_SIDE_MIN || about.height < OCR_SIDE_MIN ||
+	    (uint64_t)about.width * about.height < OCR_PIXELS_MIN || about.seconds > 1 ||
 	    !look_like_text(small))
 		return;
 	if (av_frame(av, 0, OCR_SIDE, OCR_SIDE, &large) < 0)
