@@ -10,7 +10,7 @@ use Weft;
 
 my $man = Weft::src_dir() . '/man';
 my @pages = map { s{.*/}{}r } glob("$man/*.[1-8]");
-is_deeply(\@pages, [qw(nbdsrv.8 tagger.8 volctl.8 volmgr.8 weft-ebpf.7 weft-format.5 weft-index.5 weft-protocol.7 weft-recovery.7 weft.conf.5)],
+is_deeply(\@pages, [qw(nbdsrv.8 tagger.8 volctl.8 volmgr.8 weft-api.7 weft-ebpf.7 weft-format.5 weft-index.5 weft-protocol.7 weft-recovery.7 weft-web.7 weft.conf.5)],
 	'all pages are there');
 
 # Options that stand at the head of an item in the OPTIONS section.

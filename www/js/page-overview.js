@@ -8,6 +8,7 @@ import { said, t } from './i18n.js';
 import { bar, empty, failure, notice, tile, tone } from './ui.js';
 import { charts } from './chart.js';
 import { eventRow } from './events.js';
+import { rebuildLine } from './health.js';
 import { mayChange } from './main.js';
 
 const BIGGEST = 6;
@@ -74,7 +75,7 @@ export default async function overview({ main, watch }) {
 	let [status, list, events] = await Promise.all([get('/status'), get('/volumes?sort=used&order=desc&limit=50'), get('/events?limit=6')]);
 	const top = el('div'), middle = el('div'), recent = el('section.panel');
 	const draw = () => {
-		morph(top.firstChild ?? top.appendChild(el('div')), el('div', hero(status), status.warning && notice('warn', el('p', status.warning)), tiles(status, list.volumes)));
+		morph(top.firstChild ?? top.appendChild(el('div')), el('div', hero(status), status.warning && notice('warn', el('p', status.warning)), rebuildLine(status.rebuild), tiles(status, list.volumes)));
 		morph(middle.firstChild ?? middle.appendChild(el('div')), el('div', status.servers.total > 0 && capacity(status, list.volumes)));
 		replace(recent, el('div.head', el('h2', t('recent')), el('a', { href: '#/events' }, t('all'))),
 			events.events.length ? el('ul.events', events.events.map((e) => eventRow(e))) : el('p.hint', t('noEvents')));

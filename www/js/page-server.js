@@ -1,10 +1,10 @@
 // One server: its store, what it does, its errors; take it out.
 import { el, icon, morph, replace } from './dom.js';
-import { del, get } from './api.js';
+import { del, get, post } from './api.js';
 import { live } from './live.js';
 import { bytes, count } from './format.js';
 import { said, t } from './i18n.js';
-import { badge, confirmName, facts, failure, notice, toast, usage } from './ui.js';
+import { badge, bar, confirmName, confirmPlain, dialog, facts, failure, field, notice, select, toast, usage } from './ui.js';
 import { charts } from './chart.js';
 import { go, mayChange } from './main.js';
 
@@ -18,6 +18,16 @@ function health(s) {
 	if ((s.stat?.crc_errors ?? 0) + (s.stat?.io_errors ?? 0) > 0)
 		return notice('warn', el('p', t('serverErrors')));
 	return notice('good', el('p', t('serverFine')));
+}
+
+const draining = (s) => s.duty !== undefined && s.duty !== 'member';
+
+// It is being emptied: how far that is.
+function duty(s) {
+	if (!draining(s))
+		return null;
+	const { done_bytes: done, total_bytes: total } = s.progress ?? { done_bytes: 0, total_bytes: 0 };
+	return notice('warn', el('p', said('duties', s.duty)), bar(done, total, t('rebuildProgress')), el('p.hint', t('usedOf', bytes(done), bytes(total))));
 }
 
 function details(s) {
@@ -34,9 +44,11 @@ function details(s) {
 export default async function server({ main, words, watch }) {
 	const name = words[1], path = `/servers/${encodeURIComponent(name)}`;
 	let s = await get(path), last = null;
-	const top = el('div'), panel = el('section.panel');
+	const top = el('div'), panel = el('section.panel'), buttons = el('div.actions');
 	const draw = () => {
-		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', s.name), badge(s.state, said('states', s.state))), health(s)));
+		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', s.name), badge(s.state, said('states', s.state))), health(s), duty(s)));
+		if (!buttons.contains(document.activeElement))
+			replace(buttons, actions());
 		replace(panel, el('h2', t('details')), details(s));
 	};
 	const load = async () => {
@@ -48,17 +60,48 @@ export default async function server({ main, words, watch }) {
 				replace(main, failure(error));
 		}
 	};
-	const remove = () => confirmName({
-		title: t('removeServerTitle', s.name), name: s.name, submit: t('remove'),
-		text: [el('p', t('removeServerText')), s.slots_used > 0 && notice('warn', el('p', t('removeServerHolds', s.slots_used)))],
+	const remove = () => {
+		const lost = el('input', { type: 'checkbox', name: 'lost' });
+		confirmName({
+			title: t('removeServerTitle', s.name), name: s.name, submit: t('remove'),
+			text: [el('p', t('removeServerText')), s.slots_used > 0 && notice('warn', el('p', t('removeServerHolds', s.slots_used))),
+				s.state !== 'up' && el('label.check', lost, t('lostForGood'))],
+			done: async () => {
+				await del(lost.checked ? `${path}?lost=1` : path);
+				toast(t(lost.checked || s.slots_used > 0 ? 'removeBegun' : 'serverRemoved', s.name));
+				if (lost.checked || s.slots_used > 0)
+					load();
+				else
+					go('servers');
+			},
+		});
+	};
+	const drain = (stop) => confirmPlain({
+		title: t(stop ? 'drainStopTitle' : 'drainTitle', s.name), submit: t(stop ? 'stop' : 'drain'), danger: false, text: el('p', t(stop ? 'drainStopText' : 'drainText')),
 		done: async () => {
-			await del(path);
-			toast(t('serverRemoved', s.name));
-			go('servers');
+			await post(`${path}/drain`, { stop });
+			load();
 		},
 	});
+	const exchange = async () => {
+		const { servers } = await get('/servers?sort=name');
+		const others = servers.filter((x) => x.name !== s.name && x.state === 'up');
+		dialog({
+			title: t('replaceTitle', s.name), submit: t('replace'),
+			body: [el('p', t('replaceText')), field(t('replaceBy'), select('by', others.map((x) => [x.name, `${x.name} (${bytes(x.free)})`])))],
+			check: () => others.length > 0,
+			done: async (form) => {
+				await post(`${path}/replace`, { by: form.elements.by.value });
+				load();
+			},
+		});
+	};
+	const actions = () => mayChange() && [
+		draining(s) ? el('button', { onclick: () => drain(true) }, t('stop')) : el('button', { onclick: () => drain(false) }, t('drain')),
+		el('button', { onclick: () => exchange().catch((error) => toast(error.message, 'bad')) }, t('replace')),
+		el('button.danger', { onclick: remove }, icon('trash'), t('remove'))];
 	replace(main, el('p', el('a.backlink', { href: '#/servers' }, icon('back'), t('servers'))),
-		el('div.head.wide', top, mayChange() && el('div.actions', el('button.danger', { onclick: remove }, icon('trash'), t('remove')))),
+		el('div.head.wide', top, buttons),
 		panel, charts(['bytes', 'requests'], { server: name }, (e) => e.busy_servers[name], watch));
 	draw();
 	watch(live((event) => {

@@ -16,7 +16,7 @@ function disk(s) {
 		el('span.hint', s.size ? t('usedOf', bytes(s.size - s.free), bytes(s.size)) : t('sizeUnknown')),
 		el('span.hint', s.state === 'up' ? `↓ ${rate(r.read_bytes ?? 0)} ↑ ${rate(r.write_bytes ?? 0)}` : s.message),
 		errors > 0 && el('span.errors', icon('warn'), t('errorsN', errors)),
-		s.rebuild && el('span.hint', t('rebuilding', s.rebuild.percent ?? 0)));
+		s.duty !== undefined && s.duty !== 'member' && el('span.hint', said('duties', s.duty)));
 }
 
 function host(name, servers) {

@@ -4,8 +4,9 @@ import { del, get, patch, query } from './api.js';
 import { live } from './live.js';
 import { bytes, count, parseSize } from './format.js';
 import { said, t } from './i18n.js';
-import { badge, commands, confirmName, dialog, facts, failure, field, notice, tabs, toast, usage } from './ui.js';
+import { badge, commands, confirmName, dialog, facts, failure, field, notice, select, tabs, toast, usage } from './ui.js';
 import { charts } from './chart.js';
+import { rebuildLine, scrubPanel } from './health.js';
 import { extentMap } from './map.js';
 import { go, mayChange } from './main.js';
 
@@ -25,7 +26,7 @@ function health(v, status) {
 function details(v) {
 	return facts([t('size'), bytes(v.size)], [t('used'), usage(v.used, v.size)], [t('profile'), `${t('kPlusM', v.k, v.m)} (${t('mayLoseShort', v.m)})`],
 		[t('unit'), bytes(v.unit)], [t('extents'), count(v.extents)], [t('clients'), count(v.clients)],
-		v.min !== undefined && [t('minShards'), String(v.min)],
+		v.min !== undefined && [t('minShards'), t('minOf', v.min, v.k + v.m)], v.below_min && [t('belowMin'), t(`below_${v.below_min}`)], v.when_full && [t('whenFull'), t(`full_${v.when_full}`)],
 		v.stat.degraded_reads > 0 && [t('degradedReads'), count(v.stat.degraded_reads)],
 		v.stat.crc_errors > 0 && [t('crcErrors'), count(v.stat.crc_errors)],
 		v.stat.waiting > 0 && [t('waiting'), count(v.stat.waiting)]);
@@ -69,6 +70,21 @@ function resize(v, refresh) {
 	});
 }
 
+// How careful writes are, and what happens when they cannot be done.
+function settings(v, done) {
+	dialog({
+		title: t('settingsOf', v.name), submit: t('change'),
+		body: [field(t('minShards'), el('input', { name: 'min', type: 'number', min: String(v.k), max: String(v.k + v.m), value: String(v.min), required: true }), t('minHint', v.k, v.k + v.m)),
+			field(t('belowMin'), select('below_min', ['wait', 'fail'].map((x) => [x, t(`below_${x}`)]), v.below_min)),
+			field(t('whenFull'), select('when_full', ['error', 'wait'].map((x) => [x, t(`full_${x}`)]), v.when_full))],
+		done: async (form) => {
+			await patch(`/volumes/${encodeURIComponent(v.name)}`, { min: Number(form.elements.min.value), below_min: form.elements.below_min.value, when_full: form.elements.when_full.value });
+			toast(t('saved'));
+			done();
+		},
+	});
+}
+
 function remove(v) {
 	confirmName({
 		title: t('deleteTitle', v.name), name: v.name, submit: t('delete'),
@@ -86,7 +102,7 @@ export default async function volume({ main, words, watch, refresh }) {
 	let [v, status] = await Promise.all([get(path), get('/status')]);
 	const top = el('div'), facts1 = el('section.panel');
 	const draw = () => {
-		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), badge(v.state, said('states', v.state))), health(v, status)));
+		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), badge(v.state, said('states', v.state))), health(v, status), rebuildLine(v.rebuild)));
 		replace(facts1, el('h2', t('details')), details(v));
 	};
 	const reload = async () => {
@@ -100,9 +116,11 @@ export default async function volume({ main, words, watch, refresh }) {
 	};
 	replace(main, el('p', el('a.backlink', { href: '#/volumes' }, icon('back'), t('volumes'))),
 		el('div.head.wide', top, mayChange() && el('div.actions',
+			el('button', { onclick: () => settings(v, reload) }, t('settings')),
 			el('button', { onclick: () => resize(v, reload) }, t('resize')),
 			el('button.danger', { onclick: () => remove(v) }, icon('trash'), t('delete')))),
 		el('div.columns', facts1, attach(v, status)),
+		scrubPanel(name, watch),
 		charts(['bytes', 'requests', 'latency'], { volume: name }, (e) => e.busy[name], watch),
 		extentMap(v, (from, limit) => get(query(`${path}/map`, { from, limit })), watch));
 	draw();

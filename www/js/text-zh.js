@@ -66,11 +66,17 @@ export default {
 	extentsFrom: (a, b) => `区段 ${a}–${b}`, mapWords: (x, s, stale) => `${x} 个区段位于 ${s} 台服务器上;${stale} 个分片已过期`,
 	cellEmpty: (x, s) => `区段 ${x} 在 ${s} 上没有分片`, cellShard: (x, s, i, slot, stale) => `区段 ${x},分片 ${i},位于 ${s},槽位 ${slot}${stale ? ',已过期' : ''}`,
 
+	rebuildingShards: (x) => `正在重建 ${x} 个分片。`, rebuildProgress: '重建进度', timeLeft: (x) => `剩余 ${x}`,
+	settingsOf: (x) => `${x} 的设置`, minOf: (a, b) => `${b} 个分片中的 ${a} 个`, minHint: (a, b) => `${a} 到 ${b}。越多越安全;越少则服务器离线时写入能继续更久。`, belowMin: '少于此数时', below_wait: '写入等待', below_fail: '写入失败',
+	whenFull: '服务器写满时', full_error: '写入失败', full_wait: '写入等待', scrub_: '巡检', scrubText: '读取并检查全部数据,修复损坏的部分。', scrubNow: '立即巡检', stop: '停止', lastTime: '上次', looked: '已检查', badBlocks: '损坏的块', lostRows: '无法修复',
+
 	// servers
 	addServer: '添加服务器', addServerText: '在带有磁盘的机器上,用集群密钥启动 nbdsrv:', addressHint: '主机:端口,或本机的 unix:/路径。',
 	serverNameHint: '留空:server-1、server-2……', hostHint: '分片会分散到不同主机。留空:取自地址。', serverAdded: (x) => `${x} 已添加。`,
 	noServers: '还没有服务器', noServersText: '一台服务器就是由 nbdsrv 管理的一块磁盘或其中一个文件夹。', sizeUnknown: '大小未知',
-	errorsN: (x) => `${x} 个错误`, rebuilding: (p) => `正在重建,${p} %`,
+	errorsN: (x) => `${x} 个错误`, drain: '清空', replace: '替换', drainTitle: (x) => `清空 ${x}?`, drainText: '它的分片会移到其他服务器,期间一切照常。之后即可移除。',
+	drainStopTitle: (x) => `停止清空 ${x}?`, drainStopText: '已移动的部分保持原位。', replaceTitle: (x) => `替换 ${x}`, replaceText: '它的全部分片移到另一台服务器。', replaceBy: '替换为',
+	lostForGood: '它已永久丢失:在其他服务器上重新生成它的分片', removeBegun: (x) => `正在清空 ${x},之后会移除。`,
 	wrongStore: '此地址上应答的是另一个存储。', serverAway: (s) => `此服务器${s}。`, serverAwayHint: (a) => `请在那里启动 nbdsrv(${a}),或检查网络。`,
 	serverErrors: '它的磁盘出现过错误。读取的数据经过校验并由其他服务器提供;请考虑更换磁盘。', serverFine: '在线,没有错误。',
 	badBlocksText: (b, r) => `发现 ${b} 个损坏的块,已修复 ${r} 个。`, repairedBlocks: '已修复的块',
@@ -123,12 +129,14 @@ export default {
 	expand: '展开', startFrom: '从这里开始', graphStart: '从哪里开始?', graphStartText: '请在上方选择标签或文件。点击节点查看详情,展开可查看其周围。', graphPart: (a, b) => `显示 ${b} 个中的 ${a} 个:关系最多的。`, graphWhole: '已全部显示。',
 
 	// words of the API
-	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
+	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', rebuilding: '重建中', repaired: '已修复', waiting: '等待中', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
 		ready: '就绪', starting: '启动中', opening: '打开中', deleting: '删除中' },
-	sentences: { 'low on space': '可用空间不足十分之一。' },
+	sentences: { rebuilding: '正在重建缺少的分片,数据可以照常使用。', waiting: '写入正在等待服务器恢复。', 'low on space': '可用空间不足十分之一。' },
 	roles: { admin: '管理员', user: '用户', 'read-only': '只读者', none: '访客' },
 	kinds: { unknown: "未知", folder: "文件夹", link: "链接", special: "特殊", empty: "空", text: "文本", source: "源代码", page: "网页", document: "文档", mail: "邮件", image: "图片", audio: "声音", video: "影片", archive: "压缩包", program: "程序", font: "字体", data: "数据" },
 	whys: { tags: "标签相同", text: "文本相似", picture: "图片相似", link: "有链接", folder: "同一文件夹" },
+	scrubs: { never: '从未巡检', waiting: '等待中', running: '进行中', stopped: '已停止', done: '已完成' },
+	duties: { draining: '正在清空。', drained: '已清空。', replaced: '正由另一台服务器替换。', lost: '已丢失:正在其他服务器上重新生成分片。' },
 	refusals: {
 		wrong_password: '名称和密码不符。', too_many_tries: '错误次数过多,请稍候再试。', waiting_for_approval: '需要管理员先批准。', bad_invitation: '邀请无效、已使用或已过期。',
 		name_taken: '此名称已被使用。', bad_name: '名称无效。', bad_password: '密码长度应为 8 到 256 个字节。', not_allowed: '您没有权限。', not_logged_in: '请先登录。',
@@ -140,12 +148,16 @@ export default {
 		'volmgr.started': () => 'volmgr 已启动',
 		'server.added': (x) => `已添加服务器 ${x}`, 'server.removed': (x) => `已移除服务器 ${x}`,
 		'server.up': (x) => `服务器 ${x} 恢复在线`, 'server.down': (x) => `服务器 ${x} 离线`,
+		'server.drained': (x) => `将清空服务器 ${x}`, 'server.replaced': (x) => `将替换服务器 ${x}`,
 		'volume.created': (x, d) => `已创建卷 ${x}(${d})`, 'volume.changed': (x, d) => `已修改卷 ${x}(${d})`, 'volume.deleted': (x) => `已删除卷 ${x}`,
+		'cluster.recovered': () => '已从服务器恢复元数据',
 		'scrub.ordered': () => '已安排数据巡检',
 		login: (x) => `${x} 已登录`, 'login.failed': (x) => `${x} 的密码错误`,
 		'person.registered': (x) => `${x} 已加入`, 'person.added': (x) => `已添加 ${x}`, 'person.approved': (x) => `已批准 ${x}`,
 		'person.role': (x, d) => `${x} 的角色改为 ${d}`, 'person.password': (x) => `${x} 的密码已修改`, 'person.removed': (x) => `已移除 ${x}`,
 		'token.added': (x) => `已创建令牌:${x}`, 'token.removed': (x) => `已移除令牌:${x}`, 'session.removed': () => '已结束一个会话',
 		'invitation.added': () => '已创建邀请', 'invitation.removed': () => '已撤回邀请', 'settings.changed': () => '设置已修改',
+		'file.deleted': (x, d) => `已删除文件 ${d}`, 'file.moved': (x, d) => `已移动文件 ${d}`, 'folder.made': (x, d) => `已新建文件夹 ${d}`,
+		'tag.renamed': () => '标签已重命名', 'tag.deleted': () => '标签已删除',
 	},
 };

@@ -1,0 +1,74 @@
+#!/usr/bin/perl
+# volmgr/openapi.json and weft-api(7) against the table of routes, and the members that bodies may have
+# against what is parsed; every event and refusal that the page translates exists. No daemon is needed.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Test::More;
+use Weft;
+
+my $src = src_dir();
+my $doc = json_decode(slurp("$src/volmgr/openapi.json"));
+my %names = (NONE => 'nobody in particular', READ => 'read-only', USER => 'user', ADMIN => 'admin');
+
+# method and path => role
+my (%routes, %described);
+for my $line (slurp("$src/volmgr/api.c") =~ /^\t\{HTTP_(.*)$/mg) {
+	my ($method, $collection, $named, $tail, $need) = $line =~ /^(\w+), "(\w+)", (\w+), (NULL|"\w+"), \w+, ROLE_(\w+),/
+	    or die "a route that cannot be read: $line\n";
+	my $path = "/$collection" . ($named eq 'true' ? '/{}' : '') . ($tail eq 'NULL' ? '' : '/' . $tail =~ tr/"//dr);
+	$routes{"$method $path"} = $names{$need};
+}
+cmp_ok(scalar keys %routes, '>', 30, 'there are routes');
+for my $path (sort keys %{ $doc->{paths} }) {
+	for my $method (sort keys %{ $doc->{paths}{$path} }) {
+		my $op = $doc->{paths}{$path}{$method};
+		$described{uc($method) . ' ' . ($path =~ s/\{\w+\}/{}/gr)} = $op->{'x-role'};
+		my %parameters = map { $_->{in} eq 'path' ? ($_->{name} => 1) : () } @{ $op->{parameters} // [] };
+		is_deeply(\%parameters, { map { $_ => 1 } $path =~ /\{(\w+)\}/g }, "$method $path: its parameters are described");
+		ok(length $op->{summary}, "$method $path: it says what it does");
+	}
+}
+is_deeply(\%described, \%routes, 'the OpenAPI file has the routes of volmgr, with the roles they need');
+
+# bodies: each list of known members is one of the schemas
+my @schemas = map { join(' ', sort keys %{ $doc->{components}{schemas}{$_}{properties} // {} }) }
+    grep { exists $doc->{components}{schemas}{$_}{additionalProperties} } keys %{ $doc->{components}{schemas} };
+for my $file (qw(api-login.c api-people.c api-parse.c api-moves.c)) {
+	my $text = slurp("$src/volmgr/$file");
+	while ($text =~ /const known\[\] = \{(.*?)NULL\}/sg) {
+		my $members = join(' ', sort $1 =~ /"(\w+)"/g);
+		next if $members eq 'dry_run force servers'; # of recover, for volctl only
+		ok((grep { $_ eq $members } @schemas), "$file: a schema describes {$members}");
+	}
+}
+for my $ref (slurp("$src/volmgr/openapi.json") =~ m{"#/components/(\w+/\w+)"}g) {
+	my ($kind, $name) = split(m{/}, $ref);
+	fail("$ref is not there") if !exists $doc->{components}{$kind}{$name};
+}
+
+# the manual names each route
+my $man = slurp("$src/man/weft-api.7") =~ s/\\f[BIR]|\\//gr;
+for my $route (sort keys %routes) {
+	my ($method, $path) = split(/ /, $route);
+	(my $pattern = quotemeta $path) =~ s/\\\{\\\}/[A-Z]+/g;
+	like($man, qr/^$method +$pattern(?: |$)/m, "weft-api(7) has $route");
+}
+
+# what volmgr notes and refuses is what the page can say
+my @c = map { slurp($_) } glob("$src/volmgr/*.c");
+my %events = map { $_ => 1 } map { /"((?:volmgr|server|volume|scrub|cluster|login|person|token|session|invitation|settings|file|folder|tag)\.[a-z]{2,})"/g } @c;
+my @languages = map { slurp("$src/www/js/text-$_.js") } qw(en zh);
+for my $event (sort keys %events) {
+	ok($languages[0] =~ /['"]\Q$event\E['"]/ && $languages[1] =~ /['"]\Q$event\E['"]/, "the page has words for $event");
+}
+my ($refusals) = $languages[1] =~ /^\trefusals: \{(.*?)^\t\},/ms;
+for my $code ($refusals =~ /(\w+): '/g) {
+	ok((grep { /"\Q$code\E"/ } @c) || $code eq 'no_such_volume' || $code eq 'no_such_server', "there is a refusal $code");
+}
+
+# both languages have the same names
+my @keys = map { my $text = $_; join(' ', sort { $a cmp $b } $text =~ /(?:^\t|, )(\w+): (?=['(`{])/mg) } map { s/^\t(?:states|sentences|roles|refusals|eventTexts|kinds|whys|scrubs|duties): \{.*?^?\},?$//msgr } @languages;
+is($keys[1], $keys[0], 'English and Chinese have the same texts');
+done_testing();
