@@ -1,10 +1,11 @@
 /*
  * What the labels of the servers say about volumes that nobody else remembers. Pure.
  *
- * A shard's slot is the one of the highest generation: others were lost sight of. Which shards of
- * an extent are stale is what the highest MARK among its labels says (volmgr/stripe/tell.c): shards
- * that were away when it was given cannot have it. A shard that no server has is stale, too, and
- * has no slot. What is left open goes to the scrub that follows.
+ * A shard's slot is the one with the highest MARK: one that was being filled, to take the place of
+ * another, has none. Among those of the same MARK it is the one of the highest generation: others
+ * were lost sight of. Which shards of an extent are stale is what the highest MARK among its labels
+ * says (volmgr/stripe/tell.c): shards that were away when it was given cannot have it. A shard that
+ * no server has is stale, too, and has no slot. What is left open goes to the scrub that follows.
  */
 #include "config.h"
 
@@ -57,6 +58,8 @@ static int by_place(const void *a, const void *b)
 		return l->extent < r->extent ? -1 : 1;
 	if (l->shard != r->shard)
 		return l->shard < r->shard ? -1 : 1;
+	if (l->mark != r->mark)
+		return l->mark < r->mark ? 1 : -1;
 	return (l->generation < r->generation) - (l->generation > r->generation);
 }
 

@@ -141,6 +141,16 @@ static void test_marks(void)
 	   "a newer slot of a stale shard is stale");
 	is_int(says(p.doubts, "older slot"), 1, "the older one is told");
 	recover_plan_free(&p);
+
+	servers[0].labels[2].stale = 0; /* all are good, and shard 2 was on its way elsewhere */
+	for (unsigned i = 0; i < SERVERS; i++)
+		for (size_t l = 0; l < servers[i].nlabels; l++)
+			if (servers[i].labels[l].generation == 10)
+				servers[i].labels[l].mark = 4;
+	p = plan();
+	ok(p.volumes[0].extents[0].shard[2].server != 4 && p.volumes[0].extents[0].stale == 0,
+	   "a newer slot that was only being filled, and has no mark, is not used");
+	recover_plan_free(&p);
 }
 
 static void test_missing(void)

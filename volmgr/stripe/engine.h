@@ -171,8 +171,9 @@ struct stripe {
 	struct mend *mends, **mends_tail;
 	struct mend *mend; /* has the turn */
 	struct copy *copy; /* of a rebuild */
-	bool mended;	   /* by then: what is bad still stays so */
-	uint64_t full_ns;  /* a server was full: not before that */
+	struct carry_copy *carry;
+	bool mended;	  /* by then: what is bad still stays so */
+	uint64_t full_ns; /* a server was full: not before that */
 	struct tx *tx;
 	uint32_t bad; /* shards with a checksum or I/O error met here: not read by txs */
 	enum stripe_place place;
@@ -250,6 +251,7 @@ struct extent {
 	uint8_t state;
 	struct stripe *placing; /* stripes that wait for READY */
 	struct rebuild *rebuild;
+	struct carry *carry;   /* one of its shards goes to another server */
 	uint32_t failed_round; /* in that one it could not be rebuilt */
 	struct op *drop;       /* DROPPING: for whom */
 	struct place place[];  /* k + m */
@@ -408,6 +410,8 @@ struct volume {
 	struct rebuilds rebuild;
 	struct settle settle;
 	struct move *moves; /* shards whose new place is on its way to the metadata */
+	struct carry *carries;
+	struct io_timer carry_timer;
 
 	void (*ready)(void *arg, int err);
 	void *ready_arg;
@@ -570,6 +574,28 @@ void rebuild_cancel(struct extent *x);
 /* So many more shards are stale, or fewer. */
 void rebuild_count(struct volume *v, int shards);
 void rebuilds_free(struct volume *v);
+
+/* Others copy stripes, too, at the pace of the rebuild. */
+bool rebuild_may_copy(const struct volume *v);
+void rebuild_copy_begins(struct volume *v);
+void rebuild_paced(struct volume *v, uint64_t bytes);
+
+/* carry.c */
+void carry_run(struct volume *v);
+void carry_timer_fire(struct io_timer *t);
+/* Writes of this extent wait for a moment. */
+bool carry_holds(const struct extent *x);
+/* A tx begins in this stripe of an extent that is carried. */
+void carry_touch(struct extent *x, uint64_t number);
+void carry_recorded(struct extent *x);
+/* Old slots of this extent go now, not in a moment. */
+void carry_unlinger(struct volume *v, uint64_t extent);
+void carry_server_broke(struct server *s);
+void carries_free(struct volume *v);
+
+/* carry-copy.c */
+bool carry_runs(const struct stripe *st);
+void carry_try(struct stripe *st);
 
 /* rebuild-slot.c */
 /* The new places in this extent (NULL: in all) are durable, or will not be. */

@@ -244,6 +244,7 @@ static void mark_durable(struct volume *v, struct extent *x)
 	v->marks -= x->marking;
 	x->marking = false;
 	rebuild_recorded(v, x);
+	carry_recorded(x);
 	rebuild_consider(v, x);
 	moves_recorded(v, x, 0);
 	volume_unstall(v);

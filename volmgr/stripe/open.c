@@ -590,6 +590,7 @@ static void stop_done(struct volume *v)
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
 	env->ops->timer_cancel(env, &v->rebuild.timer);
+	env->ops->timer_cancel(env, &v->carry_timer);
 	if (v->state == VOLUME_FENCED)
 		v->stop_err = -ESTALE;
 	v->state = VOLUME_STOPPED;
@@ -603,7 +604,7 @@ void volume_check_stop(struct volume *v)
 {
 	if (v->inflight > 0 || v->own_ops > 0 || v->background > 0 || v->tx_running > 0 ||
 	    v->placings != NULL || v->resolve != NULL || v->rebuild.jobs != NULL ||
-	    calls_pending(v) || v->task.queued)
+	    v->carries != NULL || calls_pending(v) || v->task.queued)
 		return;
 	if (v->state == VOLUME_FENCED || v->stop_step == 6 || v->never_ran) {
 		stop_done(v);

@@ -109,6 +109,7 @@ void rebuild_slots(struct rebuild *job)
 		rebuild_fail(job, job->shards, "memory", ENOMEM);
 		return;
 	}
+	carry_unlinger(job->v, job->x->number);
 	for (unsigned i = 0; i < job->v->shards; i++)
 		if ((job->shards >> i & 1) != 0)
 			slot_start(job, i);
@@ -162,7 +163,7 @@ static int move_check(struct volume *v, struct extent *x, unsigned shard, uint32
 	if (x == NULL || x->state != EXTENT_READY || shard >= v->shards)
 		return -ENOENT;
 	left = extent_usable(v, x) & ~(1u << shard);
-	if (x->rebuild != NULL || (unsigned)__builtin_popcount(left) < v->l.k)
+	if (x->rebuild != NULL || x->carry != NULL || (unsigned)__builtin_popcount(left) < v->l.k)
 		return -EBUSY;
 	for (unsigned i = 0; i < v->shards; i++)
 		if (shard_server(x, i)->number == server)

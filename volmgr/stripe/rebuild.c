@@ -55,8 +55,8 @@ static uint32_t rebuildable(const struct volume *v, const struct extent *x)
 {
 	uint32_t shards = 0;
 
-	if (x->stale == 0 || x->state != EXTENT_READY || x->rebuild != NULL || x->marking ||
-	    x->failed_round == v->rebuild.round || bits(extent_usable(v, x)) < v->l.k)
+	if (x->stale == 0 || x->state != EXTENT_READY || x->rebuild != NULL || x->carry != NULL ||
+	    x->marking || x->failed_round == v->rebuild.round || bits(extent_usable(v, x)) < v->l.k)
 		return 0;
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((x->stale >> i & 1) != 0 && server_ok(shard_server(x, i)))
@@ -66,7 +66,8 @@ static uint32_t rebuildable(const struct volume *v, const struct extent *x)
 
 static void tick_arm(struct volume *v)
 {
-	if (v->rebuild.stat.shards > 0 && v->state == VOLUME_RUNNING && v->rebuild.timer.at_ns == 0)
+	if ((v->rebuild.stat.shards > 0 || v->carries != NULL) && v->state == VOLUME_RUNNING &&
+	    v->rebuild.timer.at_ns == 0)
 		v->config.env->ops->timer_set(v->config.env, &v->rebuild.timer,
 					      volume_now(v) + REBUILD_TICK_MS * NS_PER_MS);
 }
@@ -97,6 +98,8 @@ void rebuild_tick(struct io_timer *t)
 		r->round++;
 	if (r->stat.shards > 0)
 		rebuild_look(v);
+	else
+		tick_arm(v);
 }
 
 /* ---- the end of a job ---------------------------------------------------------------------- */
@@ -226,6 +229,17 @@ void rebuild_recorded(struct volume *v, struct extent *x)
 	rebuild_advance(job);
 }
 
+bool rebuild_may_copy(const struct volume *v)
+{
+	return v->rebuild.inflight < v->rebuild.window;
+}
+
+void rebuild_copy_begins(struct volume *v)
+{
+	v->rebuild.inflight++;
+	tick_arm(v);
+}
+
 static void throttle(struct volume *v)
 {
 	struct rebuilds *r = &v->rebuild;
@@ -236,14 +250,17 @@ static void throttle(struct volume *v)
 		r->window++;
 }
 
+void rebuild_paced(struct volume *v, uint64_t bytes)
+{
+	v->rebuild.inflight--;
+	v->rebuild.copied_bytes += bytes;
+	throttle(v);
+	volume_wake(v);
+}
+
 void rebuild_copied(struct rebuild *job)
 {
-	struct volume *v = job->v;
-
-	v->rebuild.inflight--;
-	v->rebuild.copied_bytes += (uint64_t)bits(job->shards) * v->l.unit;
-	throttle(v);
-	rebuild_advance(job);
+	rebuild_paced(job->v, (uint64_t)bits(job->shards) * job->v->l.unit);
 }
 
 static void job_copy(struct rebuild *job)

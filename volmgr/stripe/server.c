@@ -134,6 +134,7 @@ void server_broke(struct server *s)
 	}
 	log_debug("volume %s: server %u is gone", s->v->name, s->number);
 	rebuild_server_broke(s);
+	carry_server_broke(s);
 	s->v->placings_changed = true;
 	volume_wake(s->v);
 }

@@ -42,7 +42,7 @@ static void stripe_end(struct volume *v, struct stripe *st)
 
 	assert(st->tx == NULL && st->parts == NULL && st->dreads == NULL);
 	assert(st->dreads_running == 0 && st->place == STRIPE_NOWHERE);
-	assert(st->mends == NULL && st->mend == NULL && st->copy == NULL);
+	assert(st->mends == NULL && st->mend == NULL && st->copy == NULL && st->carry == NULL);
 	while (*at != st)
 		at = &(*at)->hash_next;
 	*at = st->hash_next;
@@ -128,9 +128,18 @@ void stripe_advance(struct volume *v, struct stripe *st)
 	copy_try(st);
 	if (st->place != STRIPE_NOWHERE) /* it ended at once */
 		return;
-	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL || copy_runs(st))
+	carry_try(st);
+	if (st->place != STRIPE_NOWHERE)
 		return;
-	assert(st->copy == NULL);
+	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL || copy_runs(st) ||
+	    carry_runs(st))
+		return;
+	assert(st->copy == NULL && st->carry == NULL);
+	if ((st->mends != NULL || st->parts != NULL) && carry_holds(st->x) &&
+	    v->state == VOLUME_RUNNING) {
+		stripe_stall(v, st);
+		return;
+	}
 	if (st->mends != NULL) {
 		mend_start(v, st);
 		return;

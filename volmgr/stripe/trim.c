@@ -81,6 +81,7 @@ static void extent_drop(struct op *op, struct extent *x)
 	op->pending++;
 	if (x->rebuild != NULL)
 		rebuild_cancel(x);
+	volume_wake(op->v); /* one that is carried gives up */
 	if (x->busy == 0)
 		extent_drop_advance(op->v, x);
 }

@@ -66,6 +66,8 @@ static struct tx *tx_new(struct volume *v, struct stripe *st)
 	tx->st = st;
 	tx->x = st->x;
 	st->tx = tx;
+	if (st->x->carry != NULL)
+		carry_touch(st->x, st->number);
 	v->tx_running++;
 	return tx;
 }

@@ -350,6 +350,7 @@ static void volume_task(struct io_task *t)
 		stripe_advance(v, st);
 	}
 	rebuild_run(v);
+	carry_run(v);
 	settle_run(v);
 	flush_start(v);
 	if (v->stopped != NULL)
@@ -426,11 +427,13 @@ static void init_lists(struct volume *v)
 	v->start_timer.fire = open_timer_fire;
 	v->grace_timer.fire = server_grace_fire;
 	v->rebuild.timer.fire = rebuild_tick;
+	v->carry_timer.fire = carry_timer_fire;
 }
 
 static void volume_release(struct volume *v)
 {
 	rebuilds_free(v);
+	carries_free(v);
 	extents_free(v);
 	servers_free(v);
 	slab_destroy(&v->ops);
@@ -499,6 +502,7 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->full_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
 	env->ops->timer_cancel(env, &v->rebuild.timer);
+	env->ops->timer_cancel(env, &v->carry_timer);
 	volume_release(v);
 }
 
