@@ -17,6 +17,7 @@
 #include "log.h"
 #include "moving.h"
 #include "people.h"
+#include "stripe/carry.h"
 #include "tidy.h"
 #include "banned.h"
 
@@ -332,6 +333,8 @@ static void job_run(struct task *t)
 
 	if (j->vol->engine == NULL)
 		task_finish(t, -ESHUTDOWN);
+	else if (p->good)
+		volume_carry_shard(j->vol->engine, p->extent, p->shard, p->to, job_moved, j);
 	else
 		volume_move_shard(j->vol->engine, p->extent, p->shard, p->to, job_moved, j);
 }
