@@ -19,6 +19,8 @@ const char *__asan_default_options(void)
 static const struct world_geometry g42 = {4, 2, 64 << 10, 6, 20 << 20};
 static const struct world_geometry g21 = {2, 1, 16 << 10, 3, 12 << 20};
 
+static const struct world_geometry g20 = {2, 0, 16 << 10, 2, 10 << 20};
+
 static struct world *begin(const struct world_geometry *g, uint64_t seed)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -191,6 +193,47 @@ static void in_turn(uint64_t seed)
 	end(w, "m servers crash in turn, nothing was flushed");
 }
 
+/* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
+static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
+{
+	struct world *w = begin(g, seed);
+	bool told = false;
+
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 25; i++)
+			load_round(w);
+		world_settle(w, 0);
+		if (world_do(w, NBD_CMD_FLUSH, 0, 0, 0) != 0 || world_inflight(w) > 0)
+			abort();
+		memset(w->touched, 0, w->size);
+		for (int i = 0; i < 12; i++)
+			load_round(w);
+		for (uint64_t b = 0; b < w->size; b++)
+			w->known[b] &= !w->touched[b];
+		for (int i = 0; i < WORLD_REQS; i++)
+			if (w->reqs[i].busy && w->reqs[i].req.type == NBD_CMD_READ)
+				memset(w->reqs[i].sure, 0, w->reqs[i].req.len);
+		for (unsigned n = 0; n < servers; n++)
+			fake_server_break(&w->cluster.servers[n], true);
+		for (uint32_t n = fake_below(&w->env, 4); n > 0; n--)
+			world_settle(w, 200);
+		for (unsigned n = 0; n < w->cluster.n; n++) {
+			fake_server_return(&w->cluster.servers[n]);
+			for (uint32_t s = fake_below(&w->env, 30); s > 0; s--)
+				world_step(w);
+			if (fake_below(&w->env, 3) == 0)
+				world_settle(w, fake_below(&w->env, 5) * 1000);
+		}
+		world_settle(w, 5000);
+		for (uint64_t b = 0; b < w->size; b++) /* what came meanwhile, too */
+			w->known[b] &= !w->touched[b];
+		told |= world_do(w, NBD_CMD_FLUSH, 0, 0, 0) == EIO;
+	}
+	diag("%u servers of %u+%u%s", servers, g->k, g->m, told ? ": a flush failed" : "");
+	w->errors = 0;
+	end(w, "more servers than can be spared lose their memory");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -206,5 +249,11 @@ int main(int argc, char **argv)
 	every_step(&g21, true);
 	for (uint64_t n = 0; n < 10; n++)
 		in_turn(seed * 100 + n);
+	for (uint64_t n = 0; n < 3; n++) {
+		rack(&g42, seed * 100 + n, 6);
+		rack(&g42, seed * 100 + n, 3);
+		rack(&g21, seed * 100 + n, 3);
+		rack(&g20, seed * 100 + n, 1);
+	}
 	return done_testing();
 }

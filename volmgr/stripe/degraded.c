@@ -231,7 +231,8 @@ void dreads_start(struct stripe *st)
 {
 	struct dread *d = st->dreads, *next;
 
-	if (d == NULL || (st->tx != NULL ? st->tx->phase != TX_ABORT_WAIT : st->mend != NULL))
+	if (d == NULL || d->op->v->reopening ||
+	    (st->tx != NULL ? st->tx->phase != TX_ABORT_WAIT : st->mend != NULL))
 		return;
 	st->dreads_had_turn = true;
 	st->dreads = NULL;

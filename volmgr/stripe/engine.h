@@ -316,6 +316,7 @@ struct flush {
 	struct op_list answered; /* by the running round */
 	uint32_t pending;
 	int error;
+	bool lost;    /* acknowledged writes were: the next client that asks is told */
 	size_t count; /* unflushed txs that the round covers */
 	uint64_t bytes;
 	uint64_t watermark; /* every tx up to here is decided */
@@ -422,8 +423,11 @@ struct volume {
 	int stop_err;
 	bool never_ran;		  /* stopped before its start was over */
 	bool opened;		  /* the start was over once */
+	bool reopening;		  /* see reopen.c: no tx starts, nothing is decoded */
+	uint64_t known_from;	  /* of our own txs, those below were judged by the last start */
 	bool resolved;		  /* COMMITs of the start are on their way, or done */
 	uint64_t start_committed; /* highest watermark that the servers told at the start */
+	uint64_t start_watermark; /* and the one that they were sent then */
 };
 
 /* volume.c */
@@ -472,6 +476,8 @@ uint32_t extent_usable_at(const struct volume *v, const struct extent *x, uint64
  */
 enum leave { LEAVE_MARKED, LEAVE_SOON, LEAVE_BELOW };
 enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards);
+/* A server came back without what this shard was given: it is stale, if the others are enough. */
+void extent_lost(struct volume *v, struct extent *x, unsigned shard);
 void extent_put_retry(struct io_timer *t);
 void extent_unbusy(struct volume *v, struct extent *x);
 uint32_t extent_usable(const struct volume *v, const struct extent *x);
@@ -531,6 +537,8 @@ void tx_start(struct volume *v, struct stripe *st);
 void tx_scratch_freed(struct volume *v);
 /* Undone txs that wait for servers to confirm it look again. */
 void txs_settle(struct volume *v);
+/* They are left to the judgement of a start. */
+void txs_forget(struct volume *v);
 void undecided_add(struct volume *v, struct undecided *u);
 void undecided_remove(struct volume *v, struct undecided *u);
 uint64_t tx_decided(const struct volume *v);
@@ -624,6 +632,8 @@ void flush_note_server(struct server *s, uint64_t bytes);
 void flush_server_up(struct server *s);
 /* The running round goes on without servers that are away, if their shards can be marked. */
 void flush_look(struct volume *v);
+/* The running round fails: its servers are not waited for. */
+void flush_break(struct volume *v);
 /* No stale mark is on its way any more. */
 void flush_marked(struct volume *v);
 void flush_timer_arm(struct volume *v);
@@ -636,7 +646,12 @@ void status_answer(struct volume *v, struct nbd_req *req);
 /* The last user of an extent that is to be dropped is gone. */
 void extent_drop_advance(struct volume *v, struct extent *x);
 
+/* reopen.c */
+void reopen_want(struct volume *v);
+void reopen_run(struct volume *v);
+
 /* open.c */
+void open_again(struct volume *v);
 void open_server_up(struct server *s);
 void open_timer_fire(struct io_timer *t);
 void open_judge_late(struct server *s);

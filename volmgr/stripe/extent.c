@@ -343,6 +343,16 @@ enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
 	return LEAVE_MARKED;
 }
 
+void extent_lost(struct volume *v, struct extent *x, unsigned shard)
+{
+	uint32_t left = ((1u << v->shards) - 1) & ~x->stale & ~(1u << shard);
+
+	if ((x->stale >> shard & 1) == 0 && (unsigned)__builtin_popcount(left) < v->l.k)
+		reopen_want(v);
+	else
+		extent_mark_stale(v, x, 1u << shard);
+}
+
 void extent_put_retry(struct io_timer *t)
 {
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, put_timer));

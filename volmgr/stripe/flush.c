@@ -179,6 +179,32 @@ void flush_look(struct volume *v)
 	flush_settle(v);
 }
 
+void flush_break(struct volume *v)
+{
+	struct flush *f = &v->flush;
+	struct op_list waiting = f->waiting;
+	struct op *op;
+
+	op_list_init(&f->waiting);
+	while ((op = waiting.head) != NULL) { /* the engine's own would be waited for */
+		waiting.head = op->next;
+		if (op->req != NULL) {
+			op_list_add(&f->waiting, op);
+			continue;
+		}
+		op_fail(op, EIO);
+		op_put(op);
+	}
+	if (!f->running)
+		return;
+	for (unsigned i = 0; i < v->nservers; i++) {
+		f->pending -= v->servers[i]->flush_owed;
+		v->servers[i]->flush_owed = false;
+	}
+	f->error = EIO;
+	flush_settle(v);
+}
+
 /* Nobody can be told anything any more. */
 static void flush_give_up(struct volume *v)
 {
@@ -211,7 +237,7 @@ void flush_start(struct volume *v)
 		flush_give_up(v);
 		return;
 	}
-	if (!f->wanted || f->running)
+	if (!f->wanted || f->running || v->reopening)
 		return;
 	f->wanted = false;
 	f->running = true;
@@ -242,6 +268,24 @@ void flush_start(struct volume *v)
 	flush_settle(v);
 }
 
+static void flush_answer(struct volume *v, struct op_list *answered, int error)
+{
+	bool lost = v->flush.lost;
+
+	while (answered->head != NULL) {
+		struct op *op = answered->head;
+
+		answered->head = op->next;
+		if (lost && op->req != NULL) {
+			v->flush.lost = false;
+			op_fail(op, EIO);
+		}
+		if (error != 0)
+			op_fail(op, error);
+		op_put(op);
+	}
+}
+
 static void flush_end(struct volume *v)
 {
 	struct flush *f = &v->flush;
@@ -267,14 +311,7 @@ static void flush_end(struct volume *v)
 		volume_unstall(v);
 	if (f->waiting.head != NULL)
 		flush_want(v);
-	while (answered.head != NULL) {
-		struct op *op = answered.head;
-
-		answered.head = op->next;
-		if (error != 0)
-			op_fail(op, error);
-		op_put(op);
-	}
+	flush_answer(v, &answered, error);
 }
 
 /* The round is over when all servers answered, and what they lost is on record. */
@@ -314,7 +351,7 @@ static void commit_done(struct nbd_call *call, int error)
 
 void commit_run(struct volume *v)
 {
-	if (v->marks > 0 || v->state == VOLUME_FENCED)
+	if (v->marks > 0 || v->state == VOLUME_FENCED || v->reopening)
 		return;
 	v->uncommitted = 0;
 	for (unsigned i = 0; i < v->nservers; i++) {
@@ -345,6 +382,8 @@ void flush_timer_fire(struct io_timer *t)
 {
 	struct volume *v = (struct volume *)((char *)t - offsetof(struct volume, flush_timer));
 
+	if (v->reopening) /* nothing counts as decided before it is judged */
+		return;
 	if (unflushed(v)) {
 		v->flush.commit_after = true;
 		flush_want(v);

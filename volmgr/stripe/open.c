@@ -290,7 +290,7 @@ static void resolve_free(struct resolve *r)
 	free(r);
 }
 
-static void open_again(struct volume *v)
+void open_again(struct volume *v)
 {
 	for (unsigned i = 0; i < v->nservers; i++) {
 		v->servers[i]->fenced = false;
@@ -309,23 +309,29 @@ static void open_done(struct volume *v)
 	v->state = VOLUME_RUNNING;
 	volume_changed(v);
 	v->opened = true;
+	v->reopening = false;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 
 		s->judged = s->resolving;
 		if (server_ok(s)) {
 			s->nlisted = 0;
-			if (s->commit_sent < v->commit_to)
-				s->commit_sent = v->commit_to;
+			if (s->commit_sent < v->start_watermark)
+				s->commit_sent = v->start_watermark;
 		} else {
 			server_sync(s);
 		}
 	}
 	v->ready = NULL;
 	v->config.env->ops->timer_cancel(v->config.env, &v->start_timer);
+	flush_timer_arm(v);
 	rebuild_look(v);
+	if (v->stopped != NULL)
+		v->state = VOLUME_STOPPING;
+	volume_unstall(v);
 	volume_run_held(v);
-	ready(v->ready_arg, 0);
+	if (ready != NULL)
+		ready(v->ready_arg, 0);
 }
 
 static bool marks_pending(struct volume *v)
@@ -360,7 +366,9 @@ static void resolve_next(struct resolve *r)
 		resolve_free(r);
 		open_again(v);
 	} else {
-		v->commit_to = r->watermark;
+		v->start_watermark = r->watermark;
+		if (v->commit_to < r->watermark)
+			v->commit_to = r->watermark;
 		resolve_free(r);
 		open_done(v);
 	}
@@ -531,7 +539,9 @@ void open_judge_late(struct server *s)
 	for (size_t e = 0; e < s->nlisted; e++) {
 		const struct weft_list_entry *le = &s->listed[e];
 
-		if (le->tx >> EPOCH_SHIFT == v->config.epoch || fate_of(s, le->tx) == FATE_KEPT)
+		bool own = le->tx >> EPOCH_SHIFT == v->config.epoch && le->tx >= v->known_from;
+
+		if (own || fate_of(s, le->tx) == FATE_KEPT)
 			continue;
 		f[n++] = (struct found){
 			.tx = le->tx, .offset = le->offset, .slot_gen = le->slot_gen, .server = s};
@@ -539,7 +549,7 @@ void open_judge_late(struct server *s)
 	find_extents(v, f, n);
 	for (size_t e = 0; e < n; e++)
 		if (f[e].x != NULL)
-			extent_mark_stale(v, f[e].x, 1u << f[e].shard);
+			extent_lost(v, f[e].x, f[e].shard);
 	free(f);
 	s->judged = true;
 }
@@ -602,6 +612,8 @@ static void stop_done(struct volume *v)
 /* Steps: drain; flush; commit; flush again, so that the commits are durable too. */
 void volume_check_stop(struct volume *v)
 {
+	if (v->reopening)
+		return;
 	if (v->inflight > 0 || v->own_ops > 0 || v->background > 0 || v->tx_running > 0 ||
 	    v->placings != NULL || v->resolve != NULL || v->rebuild.jobs != NULL ||
 	    v->carries != NULL || calls_pending(v) || v->task.queued)
@@ -637,6 +649,11 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
 	assert(v->stopped == NULL && v->state != VOLUME_STOPPED);
 	v->stopped = done;
 	v->stopped_arg = arg;
+	if (v->reopening) { /* after that */
+		volume_scrub_stop(v);
+		volume_wake(v);
+		return;
+	}
 	if (v->state == VOLUME_NEW || v->state == VOLUME_STARTING)
 		v->never_ran = true;
 	if (v->state != VOLUME_FENCED)

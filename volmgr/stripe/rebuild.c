@@ -279,7 +279,8 @@ static bool job_step(struct rebuild *job)
 {
 	struct volume *v = job->v;
 
-	if (!job->failed && (v->state != VOLUME_RUNNING || job->x->state != EXTENT_READY))
+	if (!job->failed &&
+	    (v->state != VOLUME_RUNNING || v->reopening || job->x->state != EXTENT_READY))
 		rebuild_cancel(job->x);
 	if (job->failed)
 		return job->inflight == 0;
@@ -384,7 +385,7 @@ void rebuild_run(struct volume *v)
 		*at = job->next;
 		job_end(job);
 	}
-	while (v->state == VOLUME_RUNNING && v->rebuild.stat.shards > 0 &&
+	while (v->state == VOLUME_RUNNING && !v->reopening && v->rebuild.stat.shards > 0 &&
 	       v->rebuild.copying < REBUILD_JOBS && v->rebuild.njobs < REBUILD_JOBS_MAX &&
 	       (x = next_extent(v)) != NULL)
 		job_start(v, x);

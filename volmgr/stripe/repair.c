@@ -396,7 +396,7 @@ void mend_start(struct volume *v, struct stripe *st)
 	uint32_t usable = extent_usable(v, m->x);
 
 	assert(st->mend == NULL && st->tx == NULL && st->dreads_running == 0);
-	if (v->state != VOLUME_FENCED && !mend_memory(m)) {
+	if (v->state != VOLUME_FENCED && !v->reopening && !mend_memory(m)) {
 		stripe_stall(v, st);
 		v->config.env->ops->timer_set(v->config.env, &v->retry_timer,
 					      volume_now(v) + RETRY_MS * NS_PER_MS);
@@ -406,7 +406,8 @@ void mend_start(struct volume *v, struct stripe *st)
 	if (st->mends == NULL)
 		st->mends_tail = &st->mends;
 	st->mend = m;
-	if (v->state == VOLUME_FENCED || m->x->state != EXTENT_READY || bits(usable) < v->l.k) {
+	if (v->state == VOLUME_FENCED || v->reopening || m->x->state != EXTENT_READY ||
+	    bits(usable) < v->l.k) {
 		mend_end(m, v->state == VOLUME_FENCED ? ESHUTDOWN : EAGAIN);
 		return;
 	}

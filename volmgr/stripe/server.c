@@ -200,7 +200,7 @@ static void find_losses(struct server *s)
 			continue;
 		for (unsigned i = 0; i < v->shards; i++)
 			if ((u->participants >> i & 1) != 0 && x->place[i].server == s)
-				extent_mark_stale(v, x, 1u << i);
+				extent_lost(v, x, i);
 	}
 }
 

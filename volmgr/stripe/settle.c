@@ -137,7 +137,8 @@ void settle_run(struct volume *v)
 		s->upto = v->next_tx - 1;
 		v->background++;
 	}
-	if (v->state != VOLUME_RUNNING && (s->step == SETTLE_DECIDE || s->step == SETTLE_COMMIT))
+	if ((v->state != VOLUME_RUNNING || v->reopening) &&
+	    (s->step == SETTLE_DECIDE || s->step == SETTLE_COMMIT))
 		settle_end(v, -ESHUTDOWN);
 	else if (s->step == SETTLE_DECIDE && tx_decided(v) >= s->upto)
 		settle_flush(v);

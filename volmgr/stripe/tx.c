@@ -218,7 +218,7 @@ void tx_start(struct volume *v, struct stripe *st)
 	struct wpart *parts;
 	struct tx *tx;
 
-	if (x->marking || tx_full(v, st)) {
+	if (x->marking || v->reopening || tx_full(v, st)) {
 		stripe_stall(v, st);
 		return;
 	}
@@ -659,6 +659,23 @@ static void tx_abort(struct tx *tx)
 	}
 	if (tx->pending == 0)
 		tx_undone(tx);
+}
+
+void txs_forget(struct volume *v)
+{
+	while (v->undecided != NULL) {
+		struct tx *tx = v->undecided->tx;
+
+		assert(tx != NULL && tx->phase == TX_ABORT_WAIT);
+		undecided_remove(v, &tx->id);
+		tx->unsettled = 0;
+		if (tx->mend != NULL)
+			tx_mend_end(tx, EAGAIN);
+		else if (tx->parts != NULL)
+			tx_put_off(tx, false);
+		else
+			tx_free(tx);
+	}
 }
 
 /* Servers came back, or can be left out now. */

@@ -333,6 +333,7 @@ static void volume_task(struct io_task *t)
 	struct stripe *st;
 
 	run_retries(v);
+	reopen_run(v);
 	if (v->look) {
 		v->look = false;
 		txs_settle(v);
@@ -385,6 +386,7 @@ void volume_fail(struct volume *v, int error)
 	v->state = VOLUME_FENCED;
 	volume_changed(v);
 	v->ready = NULL;
+	v->reopening = false;
 	moves_recorded(v, NULL, -ESTALE);
 	volume_scrub_stop(v);
 	volume_run_held(v);
