@@ -106,6 +106,12 @@ is(volume_sum(), $sum, 'the data is right');
 $cluster->volctl('scrub', 'start');
 is(scrub_wait()->{bad_blocks}, 0, 'a second scrub finds nothing');
 
+damage(0, $_, (20 + $_) * $unit) for 1, 4;
+$cluster->volctl(qw(scrub start --checksums), $volume);
+$state = scrub_wait();
+ok($state->{checksums}, 'a scrub of checksums alone');
+is($state->{repaired_blocks}, 2, 'finds and repairs bad blocks, too');
+
 # over a restart
 damage(2, 0, 3 * $unit);
 $cluster->volctl('scrub', 'start');

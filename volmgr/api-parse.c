@@ -251,7 +251,7 @@ int api_parse_recover(const void *body, size_t len, struct recover *out, struct 
 
 int api_parse_scrub(const void *body, size_t len, struct api_scrub *out, struct refusal *r)
 {
-	static const char *const known[] = {"action", "volume", NULL};
+	static const char *const known[] = {"action", "volume", "checksums", NULL};
 	json_t *o = parse_object(body, len, r);
 	char action[8];
 	int err = -1;
@@ -260,6 +260,7 @@ int api_parse_scrub(const void *body, size_t len, struct api_scrub *out, struct 
 		return -1;
 	if (parse_known(o, r, known) == 0 &&
 	    api_parse_text(o, "volume", out->volume, sizeof(out->volume), r) == 0 &&
+	    api_parse_bool(o, "checksums", &out->checksums, r) == 0 &&
 	    api_parse_text(o, "action", action, sizeof(action), r) == 0) {
 		out->start = strcmp(action, "start") == 0;
 		err = out->start || strcmp(action, "stop") == 0

@@ -54,6 +54,7 @@ int api_parse_bool(json_t *o, const char *key, bool *out, struct refusal *r);
 struct api_scrub {
 	char volume[NAME_MAX_BYTES + 1]; /* empty: all */
 	bool start;
+	bool checksums; /* only these, no parity */
 };
 struct recover;
 /* addresses is the caller's to free. */

@@ -236,9 +236,9 @@ struct volume_scrub scrub_total(const struct vol_scrub *s)
 char *record_scrub(const struct vol_scrub *s)
 {
 	struct volume_scrub total = scrub_total(s);
-	json_t *o = json_pack("{s:i, s:I, s:I, s:I}", "state", (int)s->state, "started",
-			      (json_int_t)s->started_s, "finished", (json_int_t)s->finished_s,
-			      "since", (json_int_t)s->since_s);
+	json_t *o = json_pack("{s:i, s:b, s:I, s:I, s:I}", "state", (int)s->state, "checksums",
+			      s->checksums, "started", (json_int_t)s->started_s, "finished",
+			      (json_int_t)s->finished_s, "since", (json_int_t)s->since_s);
 
 	for (size_t i = 0; o != NULL && i < sizeof(scrub_counters) / sizeof(scrub_counters[0]);
 	     i++) {
@@ -255,14 +255,15 @@ int record_scrub_parse(const void *value, size_t len, struct vol_scrub *s)
 {
 	json_t *o = json_loadb(value, len, 0, NULL);
 	json_int_t started, finished, since;
-	int state, err = -EUCLEAN;
+	int state, checksums = 0, err = -EUCLEAN;
 
 	if (o != NULL &&
-	    json_unpack(o, "{s:i, s:I, s:I, s:I}", "state", &state, "started", &started, "finished",
-			&finished, "since", &since) == 0 &&
+	    json_unpack(o, "{s:i, s?b, s:I, s:I, s:I}", "state", &state, "checksums", &checksums,
+			"started", &started, "finished", &finished, "since", &since) == 0 &&
 	    state >= SCRUB_NEVER && state <= SCRUB_DONE && started >= 0 && finished >= 0 &&
 	    since >= 0) {
 		s->state = (enum scrub_state)state;
+		s->checksums = checksums != 0;
 		s->started_s = (uint64_t)started;
 		s->finished_s = (uint64_t)finished;
 		s->since_s = (uint64_t)since;

@@ -119,7 +119,7 @@ static void recover_ready(void *arg, struct vol *v)
 	struct refusal none;
 
 	if (v->state == VOL_READY)
-		scrub_order(v->cluster, v->name, true, &none);
+		scrub_order(v->cluster, v->name, true, false, &none);
 }
 
 static int recover_one(struct cluster *c, struct recover_volume *rv)

@@ -28,6 +28,7 @@ struct scrub_visit {
 	struct vol *vol;
 	enum { SCRUB_LOOK, SCRUB_START, SCRUB_STOP } what;
 	uint64_t position;
+	bool checksums;
 	struct volume_scrub state;
 };
 
@@ -149,7 +150,7 @@ static void scrub_visit_run(struct task *t)
 	int err = e == NULL ? -ESHUTDOWN : 0;
 
 	if (err == 0 && visit->what == SCRUB_START)
-		err = volume_scrub_start(e, visit->position);
+		err = volume_scrub_start(e, visit->position, !visit->checksums);
 	if (err == 0 && visit->what == SCRUB_STOP)
 		volume_scrub_stop(e);
 	if (err == 0)
@@ -167,6 +168,7 @@ static void scrub_visit(struct vol *v, int what)
 	visit->vol = v;
 	visit->what = what;
 	visit->position = v->scrub.now.position;
+	visit->checksums = v->scrub.checksums;
 	visit->task.run = scrub_visit_run;
 	visit->task.done = scrub_visited;
 	v->scrub.visited = true;
@@ -184,9 +186,11 @@ static void scrub_begin(struct vol *v)
 	scrub_visit(v, SCRUB_START);
 }
 
-static void scrub_want(struct vol *v)
+static void scrub_want(struct vol *v, bool checksums)
 {
 	struct vol_scrub *s = &v->scrub;
+
+	s->checksums = checksums;
 
 	s->state = SCRUB_WANTED;
 	s->started_s = scrub_now();
@@ -216,7 +220,7 @@ static void scrub_tick(void *arg)
 			scrub_load(v);
 		if (s->state != SCRUB_WANTED && scrub_due(s)) {
 			log_info("volume %s: its scrub is due", v->name);
-			scrub_want(v);
+			scrub_want(v, false);
 		}
 		if (s->running)
 			scrub_visit(v, s->stopping ? SCRUB_STOP : SCRUB_LOOK);
@@ -230,14 +234,14 @@ static void scrub_tick(void *arg)
 
 /* ---- asked for ----------------------------------------------------------------------------- */
 
-static bool scrub_start_one(struct vol *v)
+static bool scrub_start_one(struct vol *v, bool checksums)
 {
 	if (v->state != VOL_READY)
 		return false;
 	if (!v->scrub.loaded)
 		scrub_load(v);
 	if (v->scrub.state != SCRUB_WANTED)
-		scrub_want(v);
+		scrub_want(v, checksums);
 	return true;
 }
 
@@ -257,7 +261,7 @@ static bool scrub_stop_one(struct vol *v)
 	return true;
 }
 
-int scrub_order(struct cluster *c, const char *name, bool start, struct refusal *r)
+int scrub_order(struct cluster *c, const char *name, bool start, bool checksums, struct refusal *r)
 {
 	struct vol *only = NULL;
 
@@ -277,7 +281,7 @@ int scrub_order(struct cluster *c, const char *name, bool start, struct refusal 
 		if (only != NULL && c->vols[i] != only)
 			continue;
 		if (start)
-			scrub_start_one(c->vols[i]);
+			scrub_start_one(c->vols[i], checksums);
 		else
 			scrub_stop_one(c->vols[i]);
 	}

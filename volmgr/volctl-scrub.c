@@ -16,6 +16,8 @@ static int order(const struct volctl *v, const char *action)
 	if (v->nargs > 0 && !volctl_name_valid("volume", v->arg[0]))
 		return EXIT_USAGE;
 	body = json_pack("{s:s,s:s*}", "action", action, "volume", v->nargs > 0 ? v->arg[0] : NULL);
+	if (v->checksums)
+		json_object_set_new(body, "checksums", json_true());
 	err = volctl_call(v, "POST", body, &reply, "/scrub");
 	if (err != EXIT_OK)
 		return err;

@@ -87,6 +87,7 @@ struct vol_scrub {
 	uint64_t started_s, finished_s;	 /* since 1970; 0: never */
 	uint64_t since_s;		 /* the interval counts from here */
 	struct volume_scrub before, now; /* what it found before it was interrupted, and since */
+	bool checksums;			 /* only these: parity is not compared */
 	/* not kept */
 	bool loaded;
 	bool running;  /* the engine is at it */
@@ -481,7 +482,7 @@ void volumes_detach(struct vol *v);
 void scrub_start(struct cluster *c, uint64_t interval_s);
 void scrub_end(void);
 /* Start or stop; name "": all volumes. 0, or -1 with a refusal. */
-int scrub_order(struct cluster *c, const char *name, bool start, struct refusal *r);
+int scrub_order(struct cluster *c, const char *name, bool start, bool checksums, struct refusal *r);
 
 /* ---- api.c --------------------------------------------------------------------------------- */
 

@@ -158,6 +158,7 @@ static const struct {
 	{WEFT_CMD_LABELS, 0, ANY, sizeof(struct weft_label_entry)},
 	{WEFT_CMD_STAT, 0, sizeof(struct weft_stat), 0},
 	{WEFT_CMD_MARK, 0, 0, 0},
+	{WEFT_CMD_VERIFY, 0, 0, 0},
 	{WEFT_CMD_VOLUMES, 0, ANY, sizeof(struct weft_volume_entry)},
 };
 

@@ -141,6 +141,11 @@ enum weft_cmd_type {
 	/* Volumes that were fenced here, from place tx in the table on: weft_list_head (committed:
 	 * the place after the last one), then struct weft_volume_entry. */
 	WEFT_CMD_VOLUMES = 0x570b,
+	/*
+	 * Read tx bytes (whole blocks of one slot) from offset on and verify their checksums, as
+	 * READ does, but send nothing back: 0, WEFT_EBADMSG or NBD_EIO. For scrubs.
+	 */
+	WEFT_CMD_VERIFY = 0x570c,
 };
 
 /* modes of PREPARE */
@@ -153,7 +158,7 @@ struct weft_cmd {
 	uint64_t tx;	 /* number of the tx, rising within a volume; other uses: see the command */
 	uint64_t blocks; /* PREPARE: bit i: the block 4096 * i bytes after offset */
 	uint32_t epoch;	 /* of the volume's owner; 0 for LABELS, STAT and VOLUMES */
-	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD, MARK */
+	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD, MARK, VERIFY */
 	uint32_t reply_len; /* bytes expected in the reply */
 	uint8_t mode;
 	uint8_t flags;

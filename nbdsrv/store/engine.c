@@ -196,6 +196,9 @@ void store_dispatch(struct store *s, struct nbd_req *req)
 	case NBD_CMD_READ:
 		read_request(s, req);
 		break;
+	case WEFT_CMD_VERIFY:
+		verify_request(s, req);
+		break;
 	case WEFT_CMD_LIST:
 		vol_list(s, req);
 		break;

@@ -16,13 +16,19 @@ struct span {
 	uint32_t first, count; /* blocks */
 };
 
+/* Of READ; VERIFY carries no payload, its length is in tx. */
+static uint32_t length_of(const struct nbd_req *req)
+{
+	return req->type == WEFT_CMD_VERIFY ? (uint32_t)req->cmd.tx : req->len;
+}
+
 static struct span span_of(const struct nbd_req *req)
 {
 	uint64_t start = req->offset % WEFT_SHARD_BYTES;
 	struct span sp = {.slot = (uint32_t)(req->offset / WEFT_SHARD_BYTES)};
 
 	sp.first = (uint32_t)(start / WEFT_BLOCK_BYTES);
-	sp.count = (uint32_t)((start + req->len - 1) / WEFT_BLOCK_BYTES) - sp.first + 1;
+	sp.count = (uint32_t)((start + length_of(req) - 1) / WEFT_BLOCK_BYTES) - sp.first + 1;
 	return sp;
 }
 
@@ -41,6 +47,12 @@ static void answer(struct store *s, struct nbd_req *req, struct buf *buf, const 
 	uint32_t skip = (uint32_t)(req->offset % WEFT_BLOCK_BYTES), at = 0, left = req->len;
 	int n = 0;
 
+	if (req->type == WEFT_CMD_VERIFY) {
+		buf_put(buf);
+		s->stat.reads++;
+		nbd_req_done(req, 0);
+		return;
+	}
 	while (left > 0) {
 		uint32_t end = at, bytes;
 		bool z = zero != NULL && (zero[at / 64] >> (at % 64) & 1) != 0;
@@ -319,12 +331,16 @@ void read_request(struct store *s, struct nbd_req *req)
 	struct buf *buf;
 	int err;
 
-	if (sp.slot >= s->nslots || sp.first + sp.count > SLOT_BLOCKS || req->len == 0) {
+	if (sp.slot >= s->nslots || sp.first + sp.count > SLOT_BLOCKS || length_of(req) == 0) {
 		nbd_req_done(req, EINVAL);
 		return;
 	}
 	if (s->slots[sp.slot].state != SLOT_USED) {
 		nbd_req_done(req, WEFT_ESTALE);
+		return;
+	}
+	if (req->type == WEFT_CMD_VERIFY && all_zeros(s, &sp)) {
+		nbd_req_done(req, 0);
 		return;
 	}
 	if (all_zeros(s, &sp)) {
@@ -349,4 +365,20 @@ void read_request(struct store *s, struct nbd_req *req)
 	} else {
 		answer(s, req, buf, &sp, long_zeros(zero, &sp));
 	}
+}
+
+void verify_request(struct store *s, struct nbd_req *req)
+{
+	uint64_t slot = req->offset / WEFT_SHARD_BYTES, len = req->cmd.tx;
+	int err = 0;
+
+	if (slot >= s->nslots || len == 0 || len > WEFT_SHARD_BYTES ||
+	    len % WEFT_BLOCK_BYTES != 0 || req->offset % WEFT_BLOCK_BYTES != 0)
+		err = EINVAL;
+	else if (s->slots[slot].state != SLOT_USED || s->slots[slot].gen != req->cmd.slot_gen)
+		err = WEFT_ESTALE;
+	if (err != 0)
+		nbd_req_done(req, err);
+	else
+		read_request(s, req);
 }

@@ -608,6 +608,7 @@ int prepare_apply(struct store *s, struct nbd_req *req, const struct buf *old);
 
 /* read.c */
 void read_request(struct store *s, struct nbd_req *req);
+void verify_request(struct store *s, struct nbd_req *req);
 
 /* commit.c */
 void commit_request(struct store *s, struct nbd_req *req);

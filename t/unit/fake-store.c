@@ -79,6 +79,21 @@ static int do_read(struct fake_server *s, struct nbd_call *call)
 	return 0;
 }
 
+static int do_verify(struct fake_server *s, struct nbd_call *call)
+{
+	struct fake_slot *slot = slot_at(s, call->offset);
+	uint32_t at = call->offset % WEFT_SHARD_BYTES;
+
+	if (slot == NULL || slot->gen != call->cmd.slot_gen)
+		return WEFT_ESTALE;
+	if (at % 4096 != 0 || call->cmd.tx == 0 || at + call->cmd.tx > WEFT_SHARD_BYTES)
+		return EINVAL;
+	for (uint32_t b = at / 4096; b < (at + call->cmd.tx) / 4096; b++)
+		if (slot->bad[b])
+			return slot->bad[b] == 1 ? (int)WEFT_EBADMSG : EIO;
+	return 0;
+}
+
 /* ---- txs ----------------------------------------------------------------------------------- */
 
 static void undo(struct fake_server *s, struct fake_prepared *p)
@@ -453,6 +468,8 @@ static int execute(struct fake_server *s, struct nbd_call *call)
 		return do_discard(s, call);
 	case WEFT_CMD_MARK:
 		return do_mark(s, call);
+	case WEFT_CMD_VERIFY:
+		return do_verify(s, call);
 	default:
 		return EINVAL;
 	}

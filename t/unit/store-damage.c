@@ -126,6 +126,33 @@ static void built_upon(struct world *w, uint64_t at, uint32_t gen, uint64_t tx)
 	ok(memcmp(got, new_bytes, BLOCK) == 0, "they are what was written");
 }
 
+static int do_verify(struct world *w, uint64_t at, uint32_t gen, uint64_t len)
+{
+	struct call *c = call_new(w, WEFT_CMD_VERIFY);
+
+	c->req.offset = at;
+	c->req.cmd.slot_gen = gen;
+	c->req.cmd.tx = len;
+	return call_end(w, c);
+}
+
+static void verified(struct world *w, uint64_t at, uint32_t gen, uint64_t tx)
+{
+	fill(old_bytes, 16, (unsigned)tx);
+	write_home(w, tx, at, gen, 16, old_bytes);
+	is_int(do_verify(w, at, gen, 16 * BLOCK), 0, "VERIFY of what is right");
+	is_int(do_verify(w, at + 16 * BLOCK, gen, 16 * BLOCK), 0, "and of what is not there");
+	find(w, old_bytes + 3 * BLOCK)[0] ^= 1;
+	is_int(do_verify(w, at, gen, 16 * BLOCK), WEFT_EBADMSG, "it finds a flipped bit");
+	is_int(do_verify(w, at + 4 * BLOCK, gen, 12 * BLOCK), 0,
+	       "in the blocks that it is asked for");
+	is_int(do_verify(w, at, gen + 1, BLOCK), WEFT_ESTALE, "another generation is refused");
+	is_int(do_verify(w, at, gen, 100), EINVAL, "or a part of a block");
+	is_int(do_verify(w, at, gen, 0), EINVAL, "or nothing");
+	is_int(do_verify(w, at + BLOCK, gen, WEFT_SHARD_BYTES), EINVAL, "or more than a slot");
+	is_int(do_verify(w, 1ULL << 60, gen, BLOCK), EINVAL, "or what is outside the store");
+}
+
 static void read_error(struct world *w, uint64_t at, uint32_t gen, uint64_t tx)
 {
 	fill(old_bytes, 1, (unsigned)tx);
@@ -154,6 +181,7 @@ int main(void)
 	misdirected(&w, at + (2 << 20), gen, 300);
 	built_upon(&w, at + (3 << 20), gen, 400);
 	read_error(&w, at + (3 << 20) + 65536, gen, 500);
+	verified(&w, at + (2 << 20) + 65536, gen, 600);
 	world_close(&w);
 	world_free(&w);
 	close(fd);

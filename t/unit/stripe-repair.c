@@ -79,11 +79,11 @@ static void counts(struct world *w, uint32_t server)
 	volume_take_counts(w->v, add_counts, &server);
 }
 
-static struct volume_scrub scrub(struct world *w)
+static struct volume_scrub scrub_as(struct world *w, bool parity)
 {
 	struct volume_scrub st;
 
-	if (volume_scrub_start(w->v, 0) != 0)
+	if (volume_scrub_start(w->v, 0, parity) != 0)
 		abort();
 	for (int i = 0; i < 20000; i++) {
 		world_settle(w, 10);
@@ -93,6 +93,11 @@ static struct volume_scrub scrub(struct world *w)
 	}
 	diag("the scrub does not end");
 	abort();
+}
+
+static struct volume_scrub scrub(struct world *w)
+{
+	return scrub_as(w, true);
 }
 
 static void end(struct world *w, const char *what)
@@ -186,6 +191,12 @@ static void scrub_repairs(const struct world_geometry *g, uint64_t seed)
 	is_int(st.repaired_blocks, g->k + g->m, "repairs each");
 	is_int(bad_blocks_left(w), 0, "and none is left");
 	is_int(st.lost_rows + st.misfit_blocks, 0, "nothing else was wrong");
+	corrupt(w, 0, 1, 9, 1);
+	corrupt(w, 0, g->k, 70, 2);
+	w->cluster.calls[NBD_CMD_READ] = 0;
+	st = scrub_as(w, false);
+	is_int(st.repaired_blocks, 2, "servers that look by themselves find bad blocks, too");
+	ok(w->cluster.calls[NBD_CMD_READ] < 200, "and only what is damaged is read");
 	end(w, "scrub");
 }
 
@@ -241,8 +252,8 @@ static void scrub_pieces(void)
 
 	for (uint32_t at = 0; at + (1 << 20) <= narrow.size; at += 1 << 20)
 		world_do(w, NBD_CMD_WRITE, 0, at, 1 << 20);
-	is_int(volume_scrub_start(w->v, 0), 0, "a scrub begins");
-	is_int(volume_scrub_start(w->v, 0), -EBUSY, "only one at a time");
+	is_int(volume_scrub_start(w->v, 0, true), 0, "a scrub begins");
+	is_int(volume_scrub_start(w->v, 0, true), -EBUSY, "only one at a time");
 	do {
 		world_step(w);
 		fake_env_advance(&w->env, NS_PER_MS);
@@ -252,7 +263,7 @@ static void scrub_pieces(void)
 	world_settle(w, 100);
 	volume_scrub_state(w->v, &st);
 	ok(!st.running && !st.finished && st.position >= 1, "it is stopped in the middle");
-	is_int(volume_scrub_start(w->v, st.position), 0, "and goes on where it was");
+	is_int(volume_scrub_start(w->v, st.position, true), 0, "and goes on where it was");
 	for (int i = 0; i < 2000 && st.running == 0; i++)
 		volume_scrub_state(w->v, &st);
 	while (st.running) {
@@ -260,7 +271,7 @@ static void scrub_pieces(void)
 		volume_scrub_state(w->v, &st);
 	}
 	ok(st.finished && st.extents < (unsigned)w->nmap, "to the end, and not what was done");
-	volume_scrub_start(w->v, 0);
+	volume_scrub_start(w->v, 0, true);
 	world_step(w);
 	end(w, "a volume that stops under its scrub");
 }
@@ -276,7 +287,7 @@ static void storm(const struct world_geometry *g, uint64_t seed, bool breaks)
 		load_round(w);
 		volume_scrub_state(w->v, &st);
 		if (!st.running && fake_below(&w->env, 20) == 0)
-			volume_scrub_start(w->v, 0);
+			volume_scrub_start(w->v, 0, true);
 		if (fake_below(&w->env, 5) == 0 && w->nmap > 0) { /* always the same shard */
 			int e = (int)fake_below(&w->env, (uint32_t)w->nmap);
 			unsigned shard = (unsigned)w->map[e].extent % (g->k + g->m);

@@ -131,6 +131,8 @@ struct mend {
 	struct extent *x;
 	uint64_t number;	      /* of the stripe */
 	bool verify;		      /* compare parity, too */
+	bool ask;		      /* the servers first, whether anything is wrong */
+	bool damaged;		      /* one said so */
 	bool missing;		      /* servers with good shards are */
 	void (*done)(struct mend *m); /* it may be freed, or queued again */
 	void *arg;
@@ -337,6 +339,7 @@ struct scrub {
 	uint32_t stripe; /* of the extent, the next one */
 	unsigned inflight;
 	bool stopping;
+	bool parity;
 	uint64_t started_ns; /* of the last stripe */
 	struct io_timer timer;
 };

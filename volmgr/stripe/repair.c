@@ -310,6 +310,7 @@ int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode
 /* ---- reading ------------------------------------------------------------------------------- */
 
 static void mend_read(struct mend *m, unsigned shard, unsigned row, unsigned rows);
+static void mend_read_all(struct mend *m);
 
 static void mend_failed(struct mend *m, unsigned shard, int error)
 {
@@ -376,6 +377,56 @@ static void mend_read(struct mend *m, unsigned shard, unsigned row, unsigned row
 	server_submit(shard_server(m->x, shard), &c->call);
 }
 
+static void mend_asked(struct nbd_call *call, int error)
+{
+	struct mend_call *c = (struct mend_call *)call;
+	struct mend *m = c->mend;
+
+	if (error == (int)WEFT_EBADMSG || error == EIO)
+		m->damaged = true;
+	else if (error != 0)
+		mend_failed(m, c->shard, error);
+	else
+		m->result.bytes += m->v->l.unit;
+	if (--m->pending > 0)
+		return;
+	if (m->error != 0 || !m->damaged)
+		mend_end(m, m->error);
+	else
+		mend_read_all(m);
+}
+
+/* Is anything wrong? Each server looks by itself. */
+static void mend_ask(struct mend *m, unsigned shard)
+{
+	struct mend_call *c = &m->calls[shard];
+
+	c->mend = m;
+	c->shard = (uint8_t)shard;
+	server_cmd(m->v, &c->call, WEFT_CMD_VERIFY);
+	c->call.offset = (uint64_t)m->x->place[shard].slot * WEFT_SHARD_BYTES +
+			 layout_shard_offset(&m->v->l, m->number);
+	c->call.cmd.tx = m->v->l.unit;
+	c->call.cmd.slot_gen = m->x->place[shard].slot_gen;
+	c->call.done = mend_asked;
+	m->pending++;
+	server_submit(shard_server(m->x, shard), &c->call);
+}
+
+static void mend_read_all(struct mend *m)
+{
+	uint32_t usable = extent_usable(m->v, m->x);
+
+	m->result.bytes = 0;
+	if (bits(usable) < m->v->l.k) {
+		mend_end(m, EAGAIN);
+		return;
+	}
+	for (unsigned i = 0; i < m->v->shards; i++)
+		if ((usable >> i & 1) != 0)
+			mend_read(m, i, 0, m->v->l.blocks);
+}
+
 static bool mend_memory(struct mend *m)
 {
 	struct volume *v = m->v;
@@ -412,12 +463,13 @@ void mend_start(struct volume *v, struct stripe *st)
 		return;
 	}
 	m->missing = (((1u << v->shards) - 1) & ~m->x->stale & ~usable) != 0;
-	m->pending = 1;
+	if (!m->ask) {
+		mend_read_all(m);
+		return;
+	}
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((usable >> i & 1) != 0)
-			mend_read(m, i, 0, v->l.blocks);
-	m->pending--;
-	assert(m->pending > 0); /* completions come later */
+			mend_ask(m, i);
 }
 
 /* ---- asking for it ------------------------------------------------------------------------- */

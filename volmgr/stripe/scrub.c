@@ -86,10 +86,11 @@ static bool scrub_one(struct volume *v, struct extent *x)
 {
 	struct scrub *s = &v->scrub;
 	uint64_t number = (x->number << v->l.spe_shift) + s->stripe;
-	struct mend *m = mend_new(v, x, number, true, scrub_done);
+	struct mend *m = mend_new(v, x, number, s->parity, scrub_done);
 
 	if (m == NULL)
 		return false;
+	m->ask = !s->parity;
 	if (mend_queue(m) != 0) {
 		free(m);
 		return false;
@@ -127,7 +128,7 @@ static void scrub_go_on(struct io_timer *t)
 		scrub_end(v);
 }
 
-int volume_scrub_start(struct volume *v, uint64_t from)
+int volume_scrub_start(struct volume *v, uint64_t from, bool parity)
 {
 	struct scrub *s = &v->scrub;
 
@@ -138,6 +139,7 @@ int volume_scrub_start(struct volume *v, uint64_t from)
 	memset(&s->state, 0, sizeof(s->state));
 	s->state.running = true;
 	s->state.position = from;
+	s->parity = parity;
 	s->stripe = 0;
 	s->stopping = false;
 	s->timer.fire = scrub_go_on;

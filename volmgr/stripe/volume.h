@@ -140,8 +140,9 @@ struct volume_stat {
 };
 void volume_stat(const struct volume *v, struct volume_stat *st);
 /*
- * Read all shards of all stripes from extent "from" on, verify checksums and parity, repair.
- * -EBUSY: it runs already.
+ * Look at all stripes from extent "from" on, and repair. parity: all shards are read, checksums and
+ * parity verified; else each server verifies its checksums by itself, and nothing is sent. -EBUSY:
+ * it runs already.
  */
 struct volume_scrub {
 	bool running;
@@ -155,7 +156,7 @@ struct volume_scrub {
 	uint64_t unclear_rows; /* that did not fit, and parity was taken to be wrong */
 	uint64_t lost_rows;    /* with too few good blocks */
 };
-int volume_scrub_start(struct volume *v, uint64_t from);
+int volume_scrub_start(struct volume *v, uint64_t from, bool parity);
 void volume_scrub_stop(struct volume *v);
 void volume_scrub_state(const struct volume *v, struct volume_scrub *state);
 
