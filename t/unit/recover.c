@@ -142,7 +142,8 @@ static void test_marks(void)
 	is_int(says(p.doubts, "older slot"), 1, "the older one is told");
 	recover_plan_free(&p);
 
-	servers[0].labels[2].stale = 0; /* all are good, and shard 2 was on its way elsewhere */
+	servers[0].labels[2].stale = servers[1].labels[2].stale = 0;
+	/* all are good, and shard 2 was on its way elsewhere */
 	for (unsigned i = 0; i < SERVERS; i++)
 		for (size_t l = 0; l < servers[i].nlabels; l++)
 			if (servers[i].labels[l].generation == 10)
