@@ -55,6 +55,7 @@ __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
 
 static int set_text(const char **slot, const char *value)
 {
+	free((char *)*slot); /* given twice */
 	*slot = strdup(value);
 	return *slot != NULL ? 0 : -ENOMEM;
 }

@@ -121,6 +121,7 @@ static void scan_lost_end(struct scan *s, const struct scan_lost *l)
 	if (n == NULL || memcmp(n->ident, l->ident, 16) != 0)
 		return;
 	if (l->folder) {
+		n->note &= (uint8_t)~NODE_AGAIN;
 		if (n->note & NODE_LOST)
 			return;
 		scan_folder_again(s, l->file);
@@ -166,6 +167,9 @@ bool scan_later(struct scan *s, uint32_t file, bool folder, uint8_t rounds)
 {
 	struct scan_lost *l;
 
+	if (folder && index_node(s->ix, file)->note & NODE_AGAIN)
+		return true;
+
 	if (s->nlost == s->lost_max) {
 		uint32_t max = s->lost_max * 2 + 64;
 		struct scan_lost *more = realloc(s->lost, max * sizeof(*more));
@@ -179,6 +183,8 @@ bool scan_later(struct scan *s, uint32_t file, bool folder, uint8_t rounds)
 	*l = (struct scan_lost){
 		.file = file, .folder = folder, .rounds = rounds, .since_ms = scan_now_ms()};
 	memcpy(l->ident, index_node(s->ix, file)->ident, 16);
+	if (folder)
+		index_node(s->ix, file)->note |= NODE_AGAIN; /* it waits already */
 	if (s->lost_timer == NULL)
 		s->lost_timer =
 			control_timer_start(s->c.control, SCAN_LOST_MS / 2, 1, scan_lost_due, s);

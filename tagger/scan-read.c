@@ -197,8 +197,12 @@ static void scan_cannot_open(struct scan *s, uint32_t file, int err)
 {
 	char why[EXTRACT_WHY_MAX];
 
-	if (err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -EXDEV || err == -ESTALE)
-		return; /* it is not there any more: an event or the next walk tells */
+	if (err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -EXDEV || err == -ESTALE) {
+		/* gone, or a folder above was moved meanwhile: its folder tells */
+		if (!(index_node(s->ix, file)->note & NODE_LOST))
+			(void)scan_later(s, index_node(s->ix, file)->parent, true, 0);
+		return;
+	}
 	snprintf(why, sizeof(why), "cannot be opened: %s", strerror(-err));
 	scan_fail(s, file, NULL, why);
 }
@@ -231,6 +235,7 @@ bool scan_read_next(struct scan *s)
 	    memcmp(j->e.seen.ident, n->ident, 16) != 0) {
 		close(fd);
 		free(j);
+		scan_cannot_open(s, file, -ESTALE);
 		return true;
 	}
 	j->scan = s;

@@ -103,9 +103,12 @@ void textpool_free(struct textpool *p)
 static void textpool_sweep(const struct textpool *p, const char *needle, size_t len, size_t skip,
 			   bool (*fn)(void *arg, uint32_t id, uint32_t at), void *arg)
 {
-	const char *end = p->text + p->len, *at = p->text;
+	const char *end, *at = p->text;
 	uint32_t i = 0;
 
+	if (p->n == 0)
+		return;
+	end = p->text + p->len;
 	while (at != NULL && at < end) {
 		at = memmem(at, (size_t)(end - at), needle, len);
 		if (at == NULL)

@@ -34,6 +34,8 @@ sub stop
 {
 	my ($self, $signal) = @_;
 	daemon_stop($self->{daemon}, $signal // 'TERM');
+	my ($said) = slurp("$self->{base}/log") =~ /^(.*(?:Sanitizer|runtime error|[Aa]ssertion).*)$/ms;
+	die "tagger said: $said\n" if defined $said;
 	return;
 }
 
