@@ -269,7 +269,7 @@ static void compare_server(const struct work *w, unsigned at)
 {
 	const struct survey_server *s = &w->surveys[at];
 	const char *name = w->servers[at].name;
-	uint64_t last_unknown = 0;
+	uint64_t last_unknown = 0, young = 0;
 	bool deleting;
 
 	for (size_t i = 0; i < s->nvolumes; i++) {
@@ -299,11 +299,19 @@ static void compare_server(const struct work *w, unsigned at)
 		if (v == NULL || deleting || is_note(l) ||
 		    claim_find(w, s->number, l->slot, l->slot_gen) != NULL)
 			continue;
+		/* of this run of volmgr: shards that move fill new slots first */
+		if (l->mark == 0 && l->generation >= (v->epoch & 0xfffff) << 12) {
+			young++;
+			continue;
+		}
 		problem(w, "It is given back by itself after the next start of volmgr.",
 			"Server %s: slot %u is of volume %s, extent %" PRIu64
 			", shard %u, but the metadata does not know it.",
 			name, l->slot, v->name, l->extent, l->shard);
 	}
+	if (young > 0)
+		note(w, "Server %s: %" PRIu64 " new slots are being filled, or were lost sight of.",
+		     name, young);
 }
 
 static void compare_notes(const struct work *w, unsigned at, const struct vol *v)
