@@ -10,17 +10,20 @@
 #include "nbd/proto.h"
 #include "sim.h"
 
-#define ROUND_NS  (60 * NS_PER_S) /* of load and faults */
-#define WELL_NS	  NS_PER_S
-#define SETTLE_NS (120 * NS_PER_S) /* with everything whole again */
+#define ROUND_NS       (60 * NS_PER_S) /* of load and faults */
+#define SCRUB_UNIT_MIN (64u << 10)     /* smaller ones make a scrub of an extent long */
+#define WELL_NS	       NS_PER_S
+#define SETTLE_NS      (120 * NS_PER_S) /* with everything whole again */
 
 enum kind {
 	RESET,	     /* a connection breaks */
+	SCRUB,	     /* no fault: a scrub starts */
 	ROT,	     /* data of the rotten server changes */
 	SLOW,	     /* a disk is slow for a while */
 	PARTITION,   /* volmgr and a server, or the client, do not hear each other */
 	FREEZE,	     /* a server does not answer for a while */
 	SERVER_KILL, /* a flaky server is killed, or loses power */
+	SERVER_STOP, /* a server is restarted in order */
 	IO_CUT,	     /* the same, at some I/O of it */
 	MGR_KILL,
 	MGR_STOP,    /* volmgr is restarted in order */
@@ -45,7 +48,7 @@ struct faults {
 	uint64_t lost_moment;		     /* when a server lost its memory */
 	uint64_t error_until_ns;	     /* requests may fail so long */
 	unsigned mgr;			     /* the one that is to run */
-	struct event next, cut, mgr_back, thaw, mgr_thaw, unfull, fast;
+	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast;
 	struct event server_back[SIM_SERVERS_MAX];
 };
 
@@ -240,6 +243,29 @@ static void do_server_kill(struct faults *f)
 		    sim_below(f->sim, 2) == 0 ? 1000000 : sim_below(f->sim, 6000) * NS_PER_MS);
 }
 
+static void do_server_stop(struct faults *f)
+{
+	int i = any_loser(f);
+	struct server *sv = i < 0 ? NULL : f->sim->servers[i];
+
+	if (sv == NULL || !server_serves(sv) || server_proc(sv)->frozen)
+		return;
+	f->lost_moment = model_moment(f->sim->model);
+	server_stop(sv);
+	if (sim_below(f->sim, 2) == 0 && f->io_left == 0) { /* and the power goes meanwhile */
+		f->io_proc = server_proc(sv);
+		f->io_left = 1 + sim_below(f->sim, 12);
+	}
+}
+
+void faults_server_ended(struct faults *f, struct server *sv)
+{
+	unsigned i = server_of(f, server_proc(sv));
+
+	if (!f->server_back[i].queued)
+		sim_at(f->sim, &f->server_back[i], sim_below(f->sim, 2000) * NS_PER_MS);
+}
+
 static void do_io_cut(struct faults *f)
 {
 	int i = any_loser(f);
@@ -297,18 +323,31 @@ static void on_mgr_thaw(struct event *e)
 	(void)e;
 }
 
+/* What clients sent to the old one meanwhile, it will find when it wakes up. */
+static void on_replace(struct event *e)
+{
+	struct faults *f = sim_now->faults;
+
+	if (!mgr_proc(mgr_of(f))->frozen)
+		return;
+	if (f->lost_moment > model_floor(f->sim->model))
+		f->loose = true;
+	f->mgr = !f->mgr;
+	mgr_begin(f);
+	sim_at(f->sim, &f->mgr_thaw, sim_below(f->sim, 3000) * NS_PER_MS);
+	(void)e;
+}
+
 static void do_mgr_replace(struct faults *f)
 {
 	struct proc *old = mgr_proc(mgr_of(f));
 
 	if (!mgr_ready(mgr_of(f)) || proc_alive(mgr_proc(f->sim->mgrs[!f->mgr])))
 		return;
-	if (f->lost_moment > model_floor(f->sim->model))
-		f->loose = true;
-	proc_freeze(old);
-	f->mgr = !f->mgr;
-	mgr_begin(f);
-	sim_at(f->sim, &f->mgr_thaw, sim_below(f->sim, 3000) * NS_PER_MS);
+	if (!f->replace.queued) {
+		proc_freeze(old);
+		sim_at(f->sim, &f->replace, sim_below(f->sim, 200) * NS_PER_MS);
+	}
 }
 
 static void do_all_power(struct faults *f)
@@ -321,6 +360,12 @@ static void do_all_power(struct faults *f)
 			server_dies(f, i, sim_below(f->sim, 4) != 0,
 				    sim_below(f->sim, sim_below(f->sim, 4) == 0 ? 6000 : 1000) *
 					    NS_PER_MS);
+}
+
+static void do_scrub(struct faults *f)
+{
+	if (mgr_ready(mgr_of(f)) && f->sim->g.unit >= SCRUB_UNIT_MIN)
+		mgr_scrub(mgr_of(f));
 }
 
 static void do_rot(struct faults *f)
@@ -370,12 +415,14 @@ static void (*const faults[KINDS])(struct faults *f) = {
 	[FREEZE] = do_freeze,
 	[SERVER_KILL] = do_server_kill,
 	[IO_CUT] = do_io_cut,
+	[SERVER_STOP] = do_server_stop,
 	[MGR_KILL] = do_mgr_kill,
 	[MGR_STOP] = do_mgr_stop,
 	[MGR_REPLACE] = do_mgr_replace,
 	[ALL_POWER] = do_all_power,
 	[FULL] = do_full,
 	[ROT] = do_rot,
+	[SCRUB] = do_scrub,
 	[SLOW] = do_slow,
 };
 
@@ -416,6 +463,7 @@ struct faults *faults_new(struct sim *s)
 	f->period_ns = periods[sim_below(s, 3)];
 	if (s->g.m == 0)
 		f->has[ROT] = false;
+	f->has[SCRUB] = sim_below(s, 12) == 0;
 	if (f->has[ROT])
 		f->rotten = 1u << sim_below(s, s->g.servers);
 	f->next.fn = on_next;
@@ -423,6 +471,7 @@ struct faults *faults_new(struct sim *s)
 	f->mgr_back.fn = on_mgr_back;
 	f->thaw.fn = on_thaw;
 	f->mgr_thaw.fn = on_mgr_thaw;
+	f->replace.fn = on_replace;
 	f->unfull.fn = on_unfull;
 	f->fast.fn = on_fast;
 	for (unsigned i = 0; i < s->g.servers; i++)
@@ -470,6 +519,7 @@ static void heal(struct faults *f)
 	sim_note(s, "all faults end", "faults", 0, 0);
 	f->on = false;
 	f->io_left = 0;
+	sim_cancel(s, &f->replace);
 	on_thaw(NULL);
 	on_unfull(NULL);
 	on_fast(NULL);
@@ -509,6 +559,36 @@ static void look(struct faults *f, bool flush)
 	load_check(s->load, flush);
 	if (!sim_run(s, checked, SETTLE_NS))
 		sim_fail(s, "with everything whole, not all can be read");
+	for (unsigned i = 0; i < s->g.servers; i++)
+		server_look(s->servers[i]);
+}
+
+static bool rebuilt(struct sim *s)
+{
+	return runs(s) && !mgr_rebuilds(mgr_of(s->faults));
+}
+
+static bool scrubbed(struct sim *s)
+{
+	return mgr_scrubbed(mgr_of(s->faults)) >= 0;
+}
+
+/* Everything is whole again: no shard stale, all parity as it must be. */
+static void look_at_parity(struct faults *f)
+{
+	struct sim *s = f->sim;
+	int wrong;
+
+	if (!sim_run(s, rebuilt, SETTLE_NS))
+		sim_fail(s, "with everything whole, shards stay stale");
+	if (s->g.unit < SCRUB_UNIT_MIN || sim_below(s, 6) != 0)
+		return;
+	mgr_scrub(mgr_of(f));
+	if (!sim_run(s, scrubbed, SETTLE_NS))
+		sim_fail(s, "with everything whole, a scrub does not get through");
+	wrong = mgr_scrubbed(mgr_of(f));
+	if (wrong != 0)
+		sim_fail(s, "a scrub finds %d rows or blocks that do not fit", wrong);
 }
 
 static void one_round(struct faults *f)
@@ -533,6 +613,7 @@ static void one_round(struct faults *f)
 		sim_run(s, idle, NS_PER_S);
 	}
 	look(f, done);
+	look_at_parity(f);
 	bury_old(f);
 }
 

@@ -84,10 +84,11 @@ void *__wrap_aligned_alloc(size_t align, size_t len)
 
 void __wrap_free(void *p)
 {
-	struct heap_chunk *c = (struct heap_chunk *)p - 1;
+	struct heap_chunk *c;
 
 	if (p == NULL)
 		return;
+	c = (struct heap_chunk *)p - 1;
 	if (c->heap != NULL) {
 		if (c->prev != NULL)
 			c->prev->next = c->next;
@@ -102,12 +103,13 @@ void __wrap_free(void *p)
 
 void *__wrap_realloc(void *p, size_t len)
 {
-	struct heap_chunk *c = (struct heap_chunk *)p - 1;
+	struct heap_chunk *c;
 	struct heap *before;
 	void *q;
 
 	if (p == NULL)
 		return __wrap_malloc(len);
+	c = (struct heap_chunk *)p - 1;
 	before = heap_use(c->heap);
 	q = __wrap_malloc(len);
 	heap_use(before);

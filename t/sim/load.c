@@ -10,10 +10,11 @@
 #include "nbd/proto.h"
 #include "sim.h"
 
-#define AREAS	   4
-#define LARGE_MAX  (512u << 10)
-#define CHECK_STEP (128u << 10)
-#define CHECKS	   4 /* reads at once */
+#define AREAS	    4
+#define LARGE_MAX   (512u << 10)
+#define HEAVY_BYTES (1u << 20)
+#define CHECK_STEP  (128u << 10)
+#define CHECKS	    4 /* reads at once */
 
 struct area {
 	uint64_t offset;
@@ -35,6 +36,7 @@ struct load {
 	unsigned nareas;
 	unsigned depth;
 	unsigned think_us;
+	bool heavy;	 /* so much that logs are used up */
 	uint64_t number; /* of writes */
 	uint64_t requests;
 	unsigned left; /* to be submitted */
@@ -57,12 +59,13 @@ struct load *load_new(struct sim *s)
 	uint64_t extent = (uint64_t)s->g.k * WEFT_SHARD_BYTES, extents = s->g.size / extent;
 
 	l->sim = s;
+	l->heavy = sim_below(s, 25) == 0;
 	l->nareas = 1 + sim_below(s, AREAS);
 	for (unsigned i = 0; i < l->nareas; i++) {
 		struct area *a = &l->areas[i];
 		uint64_t base = sim_below(s, (uint32_t)extents) * extent;
 
-		a->len = (16 + sim_below(s, 64)) * SIM_BLOCK;
+		a->len = l->heavy ? HEAVY_BYTES : (16 + sim_below(s, 64)) * SIM_BLOCK;
 		/* near the start of an extent, or over its end */
 		a->offset = base + sim_below(s, 64) * (uint64_t)SIM_BLOCK;
 		if (sim_below(s, 4) == 0 && base > 0)
@@ -183,7 +186,7 @@ static void random_range(struct load *l, uint64_t *offset, uint32_t *len)
 	const struct area *a = &l->areas[sim_below(s, l->nareas)];
 	uint32_t at, n;
 
-	switch (sim_below(s, 8)) {
+	switch (l->heavy ? 2 : sim_below(s, 8)) {
 	case 0: /* bytes */
 		n = 1 + sim_below(s, 3 * SIM_BLOCK);
 		at = sim_below(s, a->len - n);
@@ -193,7 +196,8 @@ static void random_range(struct load *l, uint64_t *offset, uint32_t *len)
 		at = sim_below(s, (a->len - n) / 512) * 512;
 		break;
 	case 2: /* much */
-		n = (1 + sim_below(s, a->len / SIM_BLOCK)) * SIM_BLOCK;
+		n = a->len < LARGE_MAX ? a->len : LARGE_MAX;
+		n = (1 + sim_below(s, n / SIM_BLOCK)) * SIM_BLOCK;
 		at = sim_below(s, (a->len - n) / SIM_BLOCK + 1) * SIM_BLOCK;
 		break;
 	case 3: /* a whole unit or stripe */
@@ -267,7 +271,7 @@ static void load_next(struct event *e)
 
 void load_run(struct load *l, unsigned requests)
 {
-	l->left = requests;
+	l->left = l->heavy ? 2 * requests : requests;
 	l->checking = false;
 	load_wake(l, 1000);
 }

@@ -13,6 +13,7 @@
 #include "nbd/proto.h"
 #include "nbd/session.h"
 #include "sim.h"
+#include "stripe/rebuild.h"
 #include "stripe/volume.h"
 
 #define POOL_BYTES     (64u << 20)
@@ -306,7 +307,7 @@ struct proc *mgr_proc(struct mgr *m)
 
 bool mgr_ready(const struct mgr *m)
 {
-	return proc_alive(&m->proc) && m->ready;
+	return proc_alive(&m->proc) && m->ready && !m->proc.frozen;
 }
 
 bool mgr_hears(const struct mgr *m, uint32_t server)
@@ -429,4 +430,33 @@ void mgr_stop(struct mgr *m)
 	m->ready = false;
 	volume_stop(m->volume, on_stopped, m);
 	proc_leave(&m->proc);
+}
+
+void mgr_scrub(struct mgr *m)
+{
+	struct volume_scrub state;
+
+	proc_enter(&m->proc);
+	volume_scrub_state(m->volume, &state);
+	if (!state.running)
+		volume_scrub_start(m->volume, 0);
+	proc_leave(&m->proc);
+}
+
+int mgr_scrubbed(struct mgr *m)
+{
+	struct volume_scrub state;
+
+	volume_scrub_state(m->volume, &state);
+	if (state.running || !state.finished || state.skipped > 0)
+		return -1;
+	return (int)(state.lost_rows + state.unclear_rows + state.misfit_blocks);
+}
+
+bool mgr_rebuilds(const struct mgr *m)
+{
+	struct rebuild_stat stat;
+
+	volume_rebuild_stat(m->volume, &stat);
+	return stat.shards > 0;
 }

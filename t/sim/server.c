@@ -26,7 +26,10 @@ struct server {
 	struct buf_pool *pool;
 	struct store *store;
 	bool serves;
-	bool full; /* the file system has nothing left */
+	bool stopping;
+	struct event ended; /* after an orderly stop */
+	bool full;	    /* the file system has nothing left */
+	bool damaged;	    /* its disk has rotted or lied */
 };
 
 /* An empty store, made once. */
@@ -100,6 +103,14 @@ static void sv_ready(void *ctx, int err, const char *why)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+static void sv_ended(struct event *e)
+{
+	struct server *sv = (struct server *)((char *)e - offsetof(struct server, ended));
+
+	server_kill(sv, false);
+	faults_server_ended(sv->proc.sim->faults, sv);
+}
+
 struct server *server_new(struct sim *s, unsigned number)
 {
 	struct server *sv = world_alloc(sizeof(*sv));
@@ -126,7 +137,7 @@ void server_reset(struct server *sv, struct sim *s)
 		heap_drop(&sv->proc.heap);
 	proc_init(s, &sv->proc, name);
 	sim_disk_reset(sv->disk, &blank.info, sim_random(s), sim_below(s, 3) == 0);
-	sv->serves = sv->full = false;
+	sv->serves = sv->full = sv->damaged = false;
 }
 
 struct proc *server_proc(struct server *sv)
@@ -141,7 +152,7 @@ const uint8_t *server_store(const struct server *sv)
 
 bool server_serves(const struct server *sv)
 {
-	return proc_alive(&sv->proc) && sv->serves;
+	return proc_alive(&sv->proc) && sv->serves && !sv->stopping;
 }
 
 void server_set_full(struct server *sv, bool full)
@@ -158,11 +169,13 @@ void server_rot(struct server *sv)
 {
 	bool found = sim_disk_rot(sv->disk);
 
+	sv->damaged = true;
 	sim_note(sv->proc.sim, "rots", sv->proc.name, found, 0);
 }
 
 void server_lie(struct server *sv, unsigned per_mille)
 {
+	sv->damaged = true;
 	sim_note(sv->proc.sim, "lies", sv->proc.name, per_mille, 0);
 	sim_disk_lie(sv->disk, per_mille);
 }
@@ -178,7 +191,8 @@ void server_start(struct server *sv)
 	};
 
 	proc_start(&sv->proc);
-	sv->serves = false;
+	sv->serves = sv->stopping = false;
+	sv->ended = (struct event){.fn = sv_ended, .proc = &sv->proc};
 	config.disk = sim_disk_open(sv->disk);
 	proc_enter(&sv->proc);
 	config.env->ops->random(config.env, sv->auth.boot, sizeof(sv->auth.boot));
@@ -196,11 +210,44 @@ void server_start(struct server *sv)
 	net_returned(&sv->proc);
 }
 
+static void sv_closed(void *ctx, int err)
+{
+	struct server *sv = ctx;
+
+	if (err != 0)
+		sim_fail(sv->proc.sim, "%s: its store does not close: %d", sv->proc.name, err);
+	sim_at(sv->proc.sim, &sv->ended, 1000);
+}
+
+void server_stop(struct server *sv)
+{
+	sim_note(sv->proc.sim, "is stopped", sv->proc.name, 0, 0);
+	sv->stopping = true;
+	proc_enter(&sv->proc);
+	store_close(sv->store, sv_closed, sv);
+	proc_leave(&sv->proc);
+}
+
+/* Of a disk that did what it should, all that is read fits its checksum. */
+void server_look(struct server *sv)
+{
+	struct weft_stat stat;
+
+	if (!server_serves(sv) || sv->damaged)
+		return;
+	store_stat(sv->store, &stat);
+	if (stat.crc_errors > 0)
+		sim_fail(sv->proc.sim, "%s: data of a good disk does not match its checksum",
+			 sv->proc.name);
+}
+
 void server_kill(struct server *sv, bool power)
 {
+	server_look(sv);
+	sim_cancel(sv->proc.sim, &sv->ended);
 	sim_note(sv->proc.sim, power ? "loses power" : "is killed", sv->proc.name, 0, 0);
+	sim_disk_died(sv->disk, power); /* what is under way is still in its memory */
 	proc_kill(&sv->proc);
-	sim_disk_died(sv->disk, power);
 	net_died(&sv->proc, power);
 	sv->serves = false;
 }
@@ -209,6 +256,6 @@ void server_accept(struct proc *p, struct stream *stream)
 {
 	struct server *sv = (struct server *)p;
 
-	if (sv->serves)
+	if (sv->serves && !sv->stopping)
 		nbd_session_create(&sv->config, stream);
 }

@@ -167,7 +167,9 @@ void server_start(struct server *sv);
 /* power: the disk loses what was not synced, and nobody is told; else kill -9 */
 void server_kill(struct server *sv, bool power);
 void server_accept(struct proc *p, struct stream *stream);
+void server_stop(struct server *sv); /* in order, then dead */
 bool server_serves(const struct server *sv);
+void server_look(struct server *sv); /* nothing wrong that no fault explains? */
 void server_set_full(struct server *sv, bool full);
 void server_set_slow(struct server *sv, bool slow);
 void server_rot(struct server *sv); /* a byte of its data */
@@ -180,7 +182,11 @@ struct mgr *mgr_new(struct sim *s, unsigned number);
 struct proc *mgr_proc(struct mgr *m);
 void mgr_start(struct mgr *m); /* with the next epoch */
 void mgr_kill(struct mgr *m);
-void mgr_stop(struct mgr *m); /* in order, then dead */
+void mgr_stop(struct mgr *m);  /* in order, then dead */
+void mgr_scrub(struct mgr *m); /* begins one, if none runs */
+/* The last one has ended: how many rows were lost or unclear; -1: it runs, or it had to skip. */
+int mgr_scrubbed(struct mgr *m);
+bool mgr_rebuilds(const struct mgr *m); /* some shards are stale */
 bool mgr_ready(const struct mgr *m);
 bool mgr_hears(const struct mgr *m, uint32_t server);
 bool mgr_stopping(const struct mgr *m);
@@ -277,6 +283,8 @@ void faults_free(struct faults *f);
 void faults_story(struct faults *f);
 /* volmgr says that it runs. */
 void faults_mgr_ready(struct faults *f, struct mgr *m);
+/* It has stopped in order. */
+void faults_server_ended(struct faults *f, struct server *sv);
 /* volmgr and this server hear each other again. */
 void faults_server_heard(struct faults *f, uint32_t server);
 /* It has stopped in order. */

@@ -82,13 +82,15 @@ static void hash_add(struct sim *s, uint64_t v)
 void sim_note(struct sim *s, const char *what, const char *who, uint64_t a, uint64_t b)
 {
 	struct note *n = note_next(s);
+	size_t i;
 
 	hash_add(s, s->now_ns);
 	hash_add(s, a);
 	hash_add(s, b);
 	n->what = what;
-	memcpy(n->who, who, sizeof(n->who));
-	n->who[sizeof(n->who) - 1] = '\0';
+	for (i = 0; i + 1 < sizeof(n->who) && who[i] != 0; i++)
+		n->who[i] = who[i];
+	n->who[i] = 0;
 	n->a = a;
 	n->b = b;
 	if (sim_tracing)
@@ -96,7 +98,8 @@ void sim_note(struct sim *s, const char *what, const char *who, uint64_t a, uint
 }
 
 /* What the engines log goes into the same record. */
-void __wrap_log_write(enum log_level level, const char *fmt, ...);
+void __wrap_log_write(enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 void __wrap_log_write(enum log_level level, const char *fmt, ...)
 {
 	struct note *n;
