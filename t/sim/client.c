@@ -429,9 +429,8 @@ void client_use(struct client *c, struct mgr *m)
 	for (unsigned i = 0; i < CONNS; i++) {
 		struct cconn *cc = &c->conns[i];
 
-		if (cc->state != CC_DOWN && cc->mgr != m)
-			cc_drop(cc);
-		else if (!cc->retry.queued)
+		cc_drop(cc); /* also those to an earlier life of the same */
+		if (cc->state == CC_DOWN && !cc->retry.queued)
 			sim_at(c->proc.sim, &cc->retry, 1000);
 	}
 }

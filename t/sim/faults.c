@@ -153,6 +153,17 @@ static uint32_t unwell(struct faults *f)
 	return servers;
 }
 
+/* With a disk that rots, no more servers may be missing than m allows, in extents to come, too. */
+static bool bearable(struct faults *f, unsigned i)
+{
+	return f->rotten == 0 || (unsigned)__builtin_popcount(unwell(f) | 1u << i) <= f->sim->g.m;
+}
+
+bool faults_place_whole(const struct faults *f)
+{
+	return f->rotten != 0;
+}
+
 /* A server that may lose its memory now: no extent misses more than m shards then. */
 static int any_loser(struct faults *f)
 {
@@ -162,6 +173,7 @@ static int any_loser(struct faults *f)
 		uint32_t lost = unwell(f) | 1u << (from + i) % n;
 
 		if (proc_alive(server_proc(f->sim->servers[(from + i) % n])) &&
+		    bearable(f, (from + i) % n) &&
 		    (!proc_alive(mgr_proc(mgr_of(f))) ||
 		     meta_lost_most(f->sim->meta, lost << 1) <= f->sim->g.m))
 			return (int)((from + i) % n);
@@ -179,8 +191,7 @@ static struct proc *any_server(struct faults *f)
 {
 	unsigned i = sim_below(f->sim, f->sim->g.servers);
 
-	if (f->rotten != 0 &&
-	    meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m)
+	if (!bearable(f, i))
 		return NULL;
 	return server_proc(f->sim->servers[i]);
 }
@@ -354,7 +365,7 @@ static void do_all_power(struct faults *f)
 {
 	bool all = sim_below(f->sim, 2) == 0;
 
-	mgr_dies(f, sim_below(f->sim, 1000) * NS_PER_MS);
+	mgr_dies(f, (f->rotten == 0 ? 0 : 1200 * NS_PER_MS) + sim_below(f->sim, 1000) * NS_PER_MS);
 	for (unsigned i = 0; i < f->sim->g.servers; i++)
 		if (all || sim_below(f->sim, 2) == 0)
 			server_dies(f, i, sim_below(f->sim, 4) != 0,
@@ -568,6 +579,11 @@ static bool rebuilt(struct sim *s)
 	return runs(s) && !mgr_rebuilds(mgr_of(s->faults));
 }
 
+static bool scrub_begins(struct sim *s)
+{
+	return mgr_scrub(mgr_of(s->faults));
+}
+
 static bool scrubbed(struct sim *s)
 {
 	return mgr_scrubbed(mgr_of(s->faults)) >= 0;
@@ -583,8 +599,7 @@ static void look_at_parity(struct faults *f)
 		sim_fail(s, "with everything whole, shards stay stale");
 	if (s->g.unit < SCRUB_UNIT_MIN || sim_below(s, 6) != 0)
 		return;
-	mgr_scrub(mgr_of(f));
-	if (!sim_run(s, scrubbed, SETTLE_NS))
+	if (!sim_run(s, scrub_begins, SETTLE_NS) || !sim_run(s, scrubbed, SETTLE_NS))
 		sim_fail(s, "with everything whole, a scrub does not get through");
 	wrong = mgr_scrubbed(mgr_of(f));
 	if (wrong != 0)

@@ -60,7 +60,8 @@ struct load *load_new(struct sim *s)
 
 	l->sim = s;
 	l->heavy = sim_below(s, 25) == 0;
-	l->nareas = 1 + sim_below(s, AREAS);
+	/* a rebuild must fit into a quarter of a short log */
+	l->nareas = l->heavy ? 1 : 1 + sim_below(s, AREAS);
 	for (unsigned i = 0; i < l->nareas; i++) {
 		struct area *a = &l->areas[i];
 		uint64_t base = sim_below(s, (uint32_t)extents) * extent;

@@ -220,6 +220,8 @@ static int mgr_place(void *ctx, struct volume *v, unsigned count, unsigned up, u
 		}
 		good = round == 0 ? n : good;
 	}
+	if (faults_place_whole(s->faults))
+		up = count;
 	return n == count && good >= up ? 0 : -EAGAIN;
 }
 
@@ -432,15 +434,14 @@ void mgr_stop(struct mgr *m)
 	proc_leave(&m->proc);
 }
 
-void mgr_scrub(struct mgr *m)
+bool mgr_scrub(struct mgr *m)
 {
-	struct volume_scrub state;
+	bool began;
 
 	proc_enter(&m->proc);
-	volume_scrub_state(m->volume, &state);
-	if (!state.running)
-		volume_scrub_start(m->volume, 0);
+	began = volume_scrub_start(m->volume, 0) == 0;
 	proc_leave(&m->proc);
+	return began;
 }
 
 int mgr_scrubbed(struct mgr *m)
@@ -448,6 +449,8 @@ int mgr_scrubbed(struct mgr *m)
 	struct volume_scrub state;
 
 	volume_scrub_state(m->volume, &state);
+	if (!state.running && (!state.finished || state.skipped > 0))
+		mgr_scrub(m); /* once more */
 	if (state.running || !state.finished || state.skipped > 0)
 		return -1;
 	return (int)(state.lost_rows + state.unclear_rows + state.misfit_blocks);

@@ -183,7 +183,7 @@ struct proc *mgr_proc(struct mgr *m);
 void mgr_start(struct mgr *m); /* with the next epoch */
 void mgr_kill(struct mgr *m);
 void mgr_stop(struct mgr *m);  /* in order, then dead */
-void mgr_scrub(struct mgr *m); /* begins one, if none runs */
+bool mgr_scrub(struct mgr *m); /* begins one; false: one runs */
 /* The last one has ended: how many rows were lost or unclear; -1: it runs, or it had to skip. */
 int mgr_scrubbed(struct mgr *m);
 bool mgr_rebuilds(const struct mgr *m); /* some shards are stale */
@@ -291,6 +291,8 @@ void faults_server_heard(struct faults *f, uint32_t server);
 void faults_mgr_ended(struct faults *f, struct mgr *m);
 /* An I/O of this process: the moment of a power cut? */
 void faults_io(struct faults *f, struct proc *p);
+/* A new extent must have all its shards from the beginning. */
+bool faults_place_whole(const struct faults *f);
 /* May a request fail with that error now? */
 bool faults_allow_error(struct faults *f, uint16_t type, int error);
 
