@@ -101,6 +101,10 @@ static void stall_run(struct io_task *t)
 
 		list = req->next;
 		req->next = NULL;
+		if (s->closing) { /* what it waits for may never come any more */
+			nbd_req_done(req, ESHUTDOWN);
+			continue;
+		}
 		/* PREPAREs keep their order: the first that has to wait holds up the others */
 		if (req->type == WEFT_CMD_PREPARE && s->stalled_prepare && s->failed == 0)
 			store_stall(s, req);

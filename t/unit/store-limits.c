@@ -218,7 +218,19 @@ static void test_undecided(int fd)
 	is_int(do_tx(&w, WEFT_CMD_COMMIT, 100), 0, "a COMMIT");
 	ok(world_until(&w, &c->done) && c->error == 0, "lets it go on");
 	call_free(c);
-	is_int(world_close(&w), 0, "the store closes");
+	for (bool done = true; done;) {
+		c = call_prepare(&w, tx + 1, tx % 1000 * 4096, gen, 1, WEFT_MODE_DATA, page);
+		tx++;
+		store_request(w.store, &c->req);
+		for (int i = 0; i < 200 && !c->done; i++)
+			world_step(&w);
+		done = c->done;
+		if (done)
+			call_free(c);
+	}
+	is_int(world_close(&w), 0, "the store closes, also while one waits");
+	ok(c->done && c->error == ESHUTDOWN, "which is told so");
+	call_free(c);
 	world_free(&w);
 }
 
