@@ -74,15 +74,38 @@ static void one_breaks(const struct world_geometry *g, int after)
 	free(w);
 }
 
+/* Between two COMMITs of the start: what it had decided with all of them stays decided. */
+static void one_breaks_late(const struct world_geometry *g, int steps)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	world_open(w);
+	for (int i = 0; i < steps; i++)
+		world_step(w);
+	fake_server_break(&w->cluster.servers[1], false);
+	world_settle(w, 5000);
+	fake_server_return(&w->cluster.servers[1]);
+	world_settle(w, 10000);
+	ok(w->ready && w->ready_err == 0, "the volume starts when all servers are there again");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there, without any parity");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
 	static const struct world_geometry small = {1, 1, 4 << 10, 2, 4 << 20},
-					   large = {4, 2, 64 << 10, 6, 16 << 20};
+					   large = {4, 2, 64 << 10, 6, 16 << 20},
+					   plain = {2, 0, 64 << 10, 2, 8 << 20};
 
 	log_init("stripe-start", LOG_LEVEL_ERROR);
 	nobody_is_there(&small);
 	nobody_is_there(&large);
 	for (int after = 1; after <= 8; after++)
 		one_breaks(&large, after);
+	for (int steps = 1; steps <= 40; steps++)
+		one_breaks_late(&plain, steps);
 	return done_testing();
 }

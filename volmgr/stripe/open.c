@@ -148,6 +148,8 @@ static enum fate fate_of(const struct server *s, uint64_t tx)
 		return FATE_OPEN;
 	if (tx >> EPOCH_SHIFT == resolver)
 		return FATE_KEPT;
+	if (resolver == s->v->config.epoch) /* our own start, that begins again */
+		return s->resolving ? FATE_KEPT : FATE_UNKNOWN;
 	return s->old_epoch >= resolver && committed == epoch_resolved(resolver) ? FATE_KEPT
 										 : FATE_UNKNOWN;
 }
