@@ -293,8 +293,9 @@ static void on_cut(struct event *e)
 	unsigned i = server_of(f, f->io_proc);
 
 	/* much may have happened meanwhile */
-	if (proc_alive(mgr_proc(mgr_of(f))) &&
-	    meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m)
+	if (!bearable(f, i) ||
+	    (proc_alive(mgr_proc(mgr_of(f))) &&
+	     meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m))
 		return;
 	server_dies(f, i, true, sim_below(f->sim, 3000) * NS_PER_MS);
 	(void)e;
@@ -369,7 +370,9 @@ static void do_all_power(struct faults *f)
 	for (unsigned i = 0; i < f->sim->g.servers; i++)
 		if (all || sim_below(f->sim, 2) == 0)
 			server_dies(f, i, sim_below(f->sim, 4) != 0,
-				    sim_below(f->sim, sim_below(f->sim, 4) == 0 ? 6000 : 1000) *
+				    sim_below(f->sim, f->rotten == 0 && sim_below(f->sim, 4) == 0
+							      ? 6000
+							      : 1000) *
 					    NS_PER_MS);
 }
 
