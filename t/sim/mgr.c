@@ -439,7 +439,7 @@ bool mgr_scrub(struct mgr *m)
 	bool began;
 
 	proc_enter(&m->proc);
-	began = volume_scrub_start(m->volume, 0) == 0;
+	began = volume_scrub_start(m->volume, 0, true) == 0;
 	proc_leave(&m->proc);
 	return began;
 }
