@@ -190,17 +190,17 @@ static void moves_look_away(struct moves *m, struct moves_pick *p, uint32_t good
 		const struct moves_server *s = moves_find(m, p->at[i]);
 		enum moves_block block;
 
-		if (s == NULL || s->duty == MOVES_STAYS)
+		if (s != NULL && s->duty == MOVES_STAYS)
 			continue;
 		m->wanted++;
 		p->shard = i;
-		p->from = s->server;
+		p->from = p->at[i];
 		p->good = (good >> i & 1) != 0;
-		p->why = s->duty == MOVES_GONE ? MOVES_LOST : MOVES_DRAIN;
+		p->why = s == NULL || s->duty == MOVES_GONE ? MOVES_LOST : MOVES_DRAIN;
 		p->urgency = (unsigned)p->why * (WEFT_SHARDS_MAX + 1) + (ngood > k ? ngood - k : 0);
 		if (!p->good && ngood < k) {
 			m->blocked[MOVES_NO_GOOD]++;
-		} else if (s->duty == MOVES_LEAVES && !s->up) {
+		} else if (p->why == MOVES_DRAIN && !s->up) {
 			continue; /* it is awaited */
 		} else if (moves_target(m, p, &block) == NULL) {
 			m->blocked[block]++;
@@ -245,8 +245,10 @@ void moves_look(struct moves *m, uint64_t volume, unsigned k, unsigned shards,
 		struct moves_server *s = moves_find(m, r->shard[i].server);
 
 		p.at[i] = r->shard[i].server;
-		if (s == NULL)
+		if (s == NULL) { /* recovery found no server for it */
+			away++;
 			continue;
+		}
 		m->count[s - m->servers]++;
 		away += s->duty != MOVES_STAYS;
 		if (s->up && s->duty != MOVES_GONE && (r->stale >> i & 1) == 0)
@@ -275,7 +277,8 @@ void moves_end(struct moves *m)
 		p.to = to->server;
 		to->free_bytes -= WEFT_SHARD_BYTES;
 		to->shards++;
-		from->shards -= from->shards > 0;
+		if (from != NULL)
+			from->shards -= from->shards > 0;
 		m->picks[n++] = p;
 	}
 	m->npicks = n;

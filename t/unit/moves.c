@@ -128,6 +128,26 @@ static void test_danger(void)
 	ok(m.picks[0].good && m.picks[0].from == 6, "from the server that leaves");
 }
 
+/* Recovery gives a shard that has no place at all a server that does not exist. */
+static void test_nowhere(void)
+{
+	struct extent_record r = extent(5, 0, 6, 6);
+
+	servers(6);
+	r.shard[3] = (struct shard_place){.server = 65535};
+	r.stale = 1u << 3;
+	m.servers[3].takes = false;
+	moves_begin(&m);
+	moves_look(&m, 1, 4, 6, &r, false);
+	is_int(m.blocked[MOVES_NO_SERVER], 1, "a shard on no server waits for one");
+	m.servers[3].takes = true;
+	moves_begin(&m);
+	moves_look(&m, 1, 4, 6, &r, false);
+	moves_end(&m);
+	is_int(m.npicks, 1, "and is made anew when there is one");
+	ok(m.picks[0].to == 4 && m.picks[0].why == MOVES_LOST && !m.picks[0].good, "there");
+}
+
 static void test_many(void)
 {
 	bool sorted = true, distinct = true;
@@ -265,6 +285,7 @@ int main(void)
 {
 	test_drain();
 	test_danger();
+	test_nowhere();
 	test_many();
 	test_hosts();
 	test_balance();
