@@ -14,16 +14,17 @@
 static json_t *stat_json(const struct volume_stat *st)
 {
 	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-		"reads", (json_int_t)st->reads, "writes", (json_int_t)st->writes, "flushes",
-		(json_int_t)st->flushes, "trims", (json_int_t)st->trims, "read_bytes",
-		(json_int_t)st->read_bytes, "write_bytes", (json_int_t)st->write_bytes, "tx_full",
-		(json_int_t)st->tx_full, "tx_delta", (json_int_t)st->tx_delta, "tx_rebuild",
-		(json_int_t)st->tx_rebuild, "tx_zero", (json_int_t)st->tx_zero, "merged",
-		(json_int_t)st->merged, "degraded_reads", (json_int_t)st->degraded_reads,
-		"crc_errors", (json_int_t)st->crc_errors, "unflushed_bytes",
-		(json_int_t)st->unflushed_bytes, "waiting", (json_int_t)st->waiting, "inflight",
-		(json_int_t)st->inflight);
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+		"s:I}",
+		"hedged_reads", (json_int_t)st->hedged_reads, "reads", (json_int_t)st->reads,
+		"writes", (json_int_t)st->writes, "flushes", (json_int_t)st->flushes, "trims",
+		(json_int_t)st->trims, "read_bytes", (json_int_t)st->read_bytes, "write_bytes",
+		(json_int_t)st->write_bytes, "tx_full", (json_int_t)st->tx_full, "tx_delta",
+		(json_int_t)st->tx_delta, "tx_rebuild", (json_int_t)st->tx_rebuild, "tx_zero",
+		(json_int_t)st->tx_zero, "merged", (json_int_t)st->merged, "degraded_reads",
+		(json_int_t)st->degraded_reads, "crc_errors", (json_int_t)st->crc_errors,
+		"unflushed_bytes", (json_int_t)st->unflushed_bytes, "waiting",
+		(json_int_t)st->waiting, "inflight", (json_int_t)st->inflight);
 }
 
 static json_t *volume_json(struct cluster *c, void *item)

@@ -525,6 +525,8 @@ bool fake_cluster_step(struct fake_cluster *c)
 		struct fake_server *s = &c->servers[(start + i) % c->n];
 		bool take = s->queue != NULL;
 
+		if (s->hung)
+			continue;
 		if (s->nreplies > 0 && (!take || fake_below(c->env, 2) == 0)) {
 			give_reply(s);
 			return true;

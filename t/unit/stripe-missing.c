@@ -19,6 +19,7 @@ const char *__asan_default_options(void)
 static const struct world_geometry g42 = {4, 2, 64 << 10, 6, 20 << 20};
 static const struct world_geometry g21 = {2, 1, 16 << 10, 3, 12 << 20};
 
+static const struct world_geometry g12 = {1, 2, 16 << 10, 3, 12 << 20};
 static const struct world_geometry g20 = {2, 0, 16 << 10, 2, 10 << 20};
 
 static struct world *begin(const struct world_geometry *g, uint64_t seed)
@@ -193,6 +194,40 @@ static void in_turn(uint64_t seed)
 	end(w, "m servers crash in turn, nothing was flushed");
 }
 
+/* A server owes answers for long: reads do without it. */
+static void slow_server(const struct world_geometry *g, bool breaks)
+{
+	struct world *w = begin(g, 7);
+	struct fake_server *s;
+	struct volume_stat st;
+	int error;
+	unsigned ms;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 4 << 20);
+	s = &w->cluster.servers[w->map[0].shard[0].server - 1];
+	s->hung = true;
+	ms = ms_for(w, NBD_CMD_READ, 0, 1 << 20, &error);
+	ok(error == 0 && ms >= 50 && ms < 100, "a read does not wait for a server that is slow");
+	ms = ms_for(w, NBD_CMD_READ, 100, 4096, &error);
+	ok(error == 0 && ms == 0, "the next one leaves it out at once");
+	volume_stat(w->v, &st);
+	ok(st.hedged_reads >= 2, "they are counted");
+	is_int(w->mismatches, 0, "what was computed is right");
+	world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20); /* this one waits */
+	world_settle(w, 50);
+	is_int(world_inflight(w), 1, "a write waits for it");
+	if (breaks)
+		fake_server_break(s, true);
+	s->hung = false;
+	world_settle(w, breaks ? 500 : 0);
+	is_int(world_inflight(w), 0, "until it answers, or is gone");
+	fake_server_return(s);
+	world_settle(w, 100);
+	ms = ms_for(w, NBD_CMD_READ, 0, 1 << 20, &error);
+	ok(error == 0 && ms == 0, "then it is read again");
+	end(w, "a slow server");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -243,6 +278,9 @@ int main(int argc, char **argv)
 	one_away(&g42, true);
 	one_away(&g21, true);
 	short_break();
+	slow_server(&g42, false);
+	slow_server(&g42, true);
+	slow_server(&g12, false);
 	below_min();
 	every_step(&g42, false);
 	every_step(&g42, true);

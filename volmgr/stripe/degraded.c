@@ -21,10 +21,10 @@ static void dread_append(struct stripe *st, struct dread *d)
 
 /*
  * Byte at of data shard "shard" on, len bytes (within a unit), into dst. bad: shards that are known
- * not to have the bytes.
+ * not to have the bytes; avoid: those that would take long.
  */
 void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, uint32_t len,
-		 uint8_t *dst, uint32_t bad)
+		 uint8_t *dst, uint32_t bad, uint32_t avoid)
 {
 	struct volume *v = op->v;
 	uint64_t number = (x->number << v->l.spe_shift) + (at >> v->l.unit_shift);
@@ -44,6 +44,7 @@ void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, u
 	d->len = len;
 	d->dst = dst;
 	d->bad = bad;
+	d->avoid = avoid;
 	d->mended = false;
 	d->scratch = NULL;
 	op->pending++;
@@ -177,6 +178,9 @@ static enum dread_start dread_start(struct dread *d)
 
 	if (d->st->tx != NULL)
 		usable &= ~d->st->tx->unsettled;
+	if (server_choose(x, usable & ~d->avoid, v->l.k) == 0)
+		d->avoid = 0;
+	usable &= ~d->avoid;
 	d->pending = 0;
 	d->retry = false;
 	if ((usable >> d->shard & 1) != 0) {

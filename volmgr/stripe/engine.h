@@ -74,7 +74,13 @@ struct op_list {
 /* One plain READ to one server. */
 struct read_call {
 	struct nbd_call call;
-	struct op *op;
+	struct op *op; /* NULL: it has been answered from elsewhere */
+	struct volume *v;
+	struct server *server;
+	struct read_call *prev, *next; /* of this server's, oldest first */
+	uint64_t start_ns;
+	bool hedged;
+	struct buf *buf; /* hedged: where the late answer goes */
 	struct extent *x;
 	uint32_t at; /* byte in the shard */
 	uint8_t shard;
@@ -101,7 +107,8 @@ struct dread {
 	uint32_t from; /* shards that are being read */
 	uint32_t pending;
 	bool retry;
-	bool mended; /* it was lost, and waits for a repair */
+	bool mended;	/* it was lost, and waits for a repair */
+	uint32_t avoid; /* shards on slow servers: not read if others do */
 	struct buf *scratch;
 	uint8_t *blocks[WEFT_SHARDS_MAX];
 	struct dread_call calls[]; /* k + m */
@@ -263,8 +270,19 @@ struct extent {
 
 enum server_state { SERVER_DOWN, SERVER_FENCING, SERVER_LISTING, SERVER_UP };
 
+#define HEDGE_BUCKETS 96
+
+/* How long its reads usually take. */
+struct usual {
+	uint32_t count[HEDGE_BUCKETS];
+	unsigned samples;
+	uint64_t limit_ns; /* what takes longer is hedged; 0: too few samples yet */
+};
+
 struct server {
 	struct volume *v;
+	struct read_call *reads, *reads_last;
+	struct usual usual;
 	uint32_t number;
 	struct peer *peer;
 	enum server_state state;
@@ -397,7 +415,8 @@ struct volume {
 	uint64_t short_ns;	  /* since when too few servers are up for a whole extent; 0: no */
 	bool placings_changed;	  /* they look at their servers again */
 	struct io_task task;
-	struct io_timer retry_timer, flush_timer, put_timer, start_timer, grace_timer, full_timer;
+	struct io_timer retry_timer, flush_timer, put_timer, start_timer, grace_timer, full_timer,
+		hedge_timer;
 
 	struct server *servers[PEER_MAX];
 	unsigned nservers;
@@ -517,10 +536,21 @@ void volume_unstall(struct volume *v);
 /* read.c */
 void read_start(struct op *op);
 void read_continue(struct op *op);
+/* Compute what it asked for, whatever its server does. */
+void read_hedge(struct read_call *r);
+
+/* hedge.c */
+void hedge_sent(struct read_call *r);
+void hedge_answered(struct read_call *r, int error);
+void hedge_fire(struct io_timer *t);
+bool hedge_can(const struct volume *v, const struct extent *x, unsigned shard);
+/* It owes an answer for longer than usual. */
+bool server_slow(const struct server *s);
+uint32_t extent_slow(const struct volume *v, const struct extent *x);
 
 /* degraded.c */
 void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, uint32_t len,
-		 uint8_t *dst, uint32_t bad);
+		 uint8_t *dst, uint32_t bad, uint32_t avoid);
 void dreads_start(struct stripe *st);
 
 /* stripe.c */

@@ -601,6 +601,7 @@ static void stop_done(struct volume *v)
 	env->ops->timer_cancel(env, &v->put_timer);
 	env->ops->timer_cancel(env, &v->start_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
+	env->ops->timer_cancel(env, &v->hedge_timer);
 	env->ops->timer_cancel(env, &v->rebuild.timer);
 	env->ops->timer_cancel(env, &v->carry_timer);
 	if (v->state == VOLUME_FENCED)

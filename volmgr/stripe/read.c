@@ -15,14 +15,44 @@
 
 /* A READ failed, or its server is not there: each unit's piece is decoded on its own. */
 static void read_otherwise(struct op *op, struct extent *x, unsigned shard, uint32_t at,
-			   const struct iovec *iov, int niov, uint32_t bad)
+			   const struct iovec *iov, int niov, uint32_t bad, uint32_t avoid)
 {
 	for (int i = 0; i < niov; i++) {
 		uint32_t len = (uint32_t)iov[i].iov_len;
 
-		dread_queue(op, x, shard, at, len, iov[i].iov_base, bad);
+		dread_queue(op, x, shard, at, len, iov[i].iov_base, bad, avoid);
 		at += len;
 	}
+}
+
+/* It has been answered without. */
+static void read_late(struct read_call *r, int error)
+{
+	struct volume *v = r->v;
+	struct extent *x = r->x;
+
+	if (error == -ENOTCONN)
+		server_broke(r->server);
+	buf_put(r->buf);
+	slab_put(&v->reads, r);
+	v->background--;
+	extent_unbusy(v, x);
+	if (v->stopped != NULL)
+		volume_wake(v);
+}
+
+void read_hedge(struct read_call *r)
+{
+	struct op *op = r->op;
+
+	r->hedged = true;
+	r->op = NULL;
+	r->buf = op->buf;
+	buf_ref(r->buf);
+	r->v->background++;
+	r->v->stat.hedged_reads++;
+	read_otherwise(op, r->x, r->shard, r->at, r->iov, r->niov, 0, 1u << r->shard);
+	op_put(op);
 }
 
 static void read_done(struct nbd_call *call, int error)
@@ -30,8 +60,13 @@ static void read_done(struct nbd_call *call, int error)
 	struct read_call *r = (struct read_call *)call;
 	struct op *op = r->op;
 	struct extent *x = r->x;
-	struct volume *v = op->v;
+	struct volume *v = r->v;
 
+	hedge_answered(r, error);
+	if (r->hedged) {
+		read_late(r, error);
+		return;
+	}
 	if (error != 0) {
 		uint32_t bad = 0;
 
@@ -46,7 +81,7 @@ static void read_done(struct nbd_call *call, int error)
 				 strerror(error < 0 ? -error : error));
 		if (error == (int)WEFT_EBADMSG)
 			v->stat.crc_errors++;
-		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, bad);
+		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, bad, 0);
 	}
 	slab_put(&v->reads, r);
 	extent_unbusy(v, x);
@@ -60,6 +95,7 @@ static struct read_call *read_new(struct op *op, struct extent *x, unsigned shar
 	if (r == NULL)
 		return NULL;
 	r->op = op;
+	r->v = op->v;
 	r->x = x;
 	r->shard = (uint8_t)shard;
 	r->at = at;
@@ -74,10 +110,14 @@ static void read_submit(struct read_call *r)
 	struct extent *x = r->x;
 	struct server *s = shard_server(x, r->shard);
 
+	bool slow = server_slow(s) && hedge_can(op->v, x, r->shard);
+
 	op->pending++;
-	if (!server_ok(s) || (x->stale >> r->shard & 1) != 0) {
+	if (!server_ok(s) || (x->stale >> r->shard & 1) != 0 || slow) {
 		x->busy++;
-		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, 0);
+		op->v->stat.hedged_reads += slow;
+		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, 0,
+			       slow ? 1u << r->shard : 0);
 		slab_put(&op->v->reads, r);
 		extent_unbusy(op->v, x);
 		op_put(op);
@@ -92,6 +132,7 @@ static void read_submit(struct read_call *r)
 	r->call.in = r->iov;
 	r->call.nin = r->niov;
 	r->call.done = read_done;
+	hedge_sent(r);
 	server_submit(s, &r->call);
 }
 

@@ -65,8 +65,15 @@ bool server_gone(const struct server *s)
 /* Those of the lowest numbers: data before parity. */
 uint32_t server_choose(const struct extent *x, uint32_t from, unsigned k)
 {
-	uint32_t chosen = 0;
+	uint32_t chosen = 0, fast = 0;
 
+	for (uint32_t left = from; left != 0; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		fast |= (server_slow(shard_server(x, i)) ? 0u : 1u) << i;
+	}
+	if ((unsigned)__builtin_popcount(fast) >= k)
+		from = fast;
 	for (; from != 0 && k > 0; k--) {
 		chosen |= from & -from;
 		from &= from - 1;

@@ -428,6 +428,7 @@ static void init_lists(struct volume *v)
 	v->put_timer.fire = extent_put_retry;
 	v->start_timer.fire = open_timer_fire;
 	v->grace_timer.fire = server_grace_fire;
+	v->hedge_timer.fire = hedge_fire;
 	v->rebuild.timer.fire = rebuild_tick;
 	v->carry_timer.fire = carry_timer_fire;
 }
@@ -503,6 +504,7 @@ void volume_free(struct volume *v)
 	env->ops->timer_cancel(env, &v->scrub.timer);
 	env->ops->timer_cancel(env, &v->full_timer);
 	env->ops->timer_cancel(env, &v->grace_timer);
+	env->ops->timer_cancel(env, &v->hedge_timer);
 	env->ops->timer_cancel(env, &v->rebuild.timer);
 	env->ops->timer_cancel(env, &v->carry_timer);
 	volume_release(v);
