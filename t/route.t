@@ -20,7 +20,8 @@ my $seed = $ENV{WEFT_SEED} // time | 0;
 srand($seed);
 diag("seed $seed");
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => SIZE);
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => SIZE,
+	args => { volmgr => [ '--bpf', 'auto' ] });
 at_end(sub { $cluster->kill });
 $cluster->up;
 my $ebpf = $cluster->get('/status')->{ebpf};

@@ -40,7 +40,7 @@ start() {
 	for i in 1 2 3; do
 		wait_for "server $i" test -S $c/s$i.sock || return 1
 	done
-	volmgr --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
+	volmgr --bpf auto --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
 		--socket $c/volmgr.sock --http tcp:127.0.0.1:10880 >>$c/volmgr.log 2>&1 &
 	pidv=$!
 	wait_for volmgr volctl status
