@@ -174,6 +174,11 @@ static void metrics_write(struct cluster *c, FILE *f)
 	metrics_volume_gauges(c, f);
 	metrics_bytes(c, f, IO_READ, "volume_read_bytes_total", "Bytes that clients read.");
 	metrics_bytes(c, f, IO_WRITE, "volume_written_bytes_total", "Bytes that clients wrote.");
+	head(f, "volume_routed_reads_total", "counter",
+	     "Reads that the kernel routed past volmgr.");
+	for (unsigned i = 0; i < c->nvols; i++)
+		fprintf(f, "weft_volume_routed_reads_total{volume=\"%s\"} %" PRIu64 "\n",
+			c->vols[i]->name, c->vols[i]->routed);
 	metrics_histograms(c, f);
 	pthread_mutex_unlock(&c->lock);
 }

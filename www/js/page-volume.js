@@ -25,7 +25,7 @@ function health(v, status) {
 
 function details(v) {
 	return facts([t('size'), bytes(v.size)], [t('used'), usage(v.used, v.size)], [t('profile'), `${t('kPlusM', v.k, v.m)} (${t('mayLoseShort', v.m)})`],
-		[t('unit'), bytes(v.unit)], [t('extents'), count(v.extents)], [t('clients'), count(v.clients)],
+		[t('unit'), bytes(v.unit)], [t('extents'), count(v.extents)], [t('clients'), count(v.clients)], v.routed?.reads > 0 && [t('routed'), t('routedShare', Math.round(100 * v.routed.reads / (v.routed.reads + v.stat.reads)))],
 		v.min !== undefined && [t('minShards'), t('minOf', v.min, v.k + v.m)], v.below_min && [t('belowMin'), t(`below_${v.below_min}`)], v.when_full && [t('whenFull'), t(`full_${v.when_full}`)],
 		v.stat.degraded_reads > 0 && [t('degradedReads'), count(v.stat.degraded_reads)],
 		v.stat.crc_errors > 0 && [t('crcErrors'), count(v.stat.crc_errors)],

@@ -28,7 +28,7 @@ export default {
 	redundancy: 'Redundancy left', moreServers: (x) => n(x, '1 server', '# servers'), redundancyLess: (x) => n(x, '1 is away already', '# are away already'),
 	redundancyFull: 'may be lost at any time', throughput: 'Throughput', requests: 'Requests', latency: 'Latency (99 %)', latency99: 'Latency (99 %)',
 	reads: 'Reads', writes: 'Writes', readsWrites: (r, w) => `${r} reads, ${w} writes`, latencyBoth: (r, w) => `reads ${r}, writes ${w}`,
-	clients: 'Clients', clientsN: (x) => n(x, '1 client', '# clients'), serversUp: 'servers are up',
+	clients: 'Clients', clientsN: (x) => n(x, '1 client', '# clients'), routed: 'Routed reads', routedShare: (x) => `${x} % went straight to servers`, serversUp: 'servers are up',
 	timeSpan: 'Time span', time: 'Time', span_hour: '30 min', span_day: '1 day',
 
 	// volumes

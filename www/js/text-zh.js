@@ -26,7 +26,7 @@ export default {
 	redundancy: '剩余冗余', moreServers: (x) => `${x} 台服务器`, redundancyLess: (x) => `已有 ${x} 台离线`,
 	redundancyFull: '可随时丢失', throughput: '吞吐量', requests: '请求', latency: '延迟(99 %)', latency99: '延迟(99 %)',
 	reads: '读', writes: '写', readsWrites: (r, w) => `读 ${r},写 ${w}`, latencyBoth: (r, w) => `读 ${r},写 ${w}`,
-	clients: '客户端', clientsN: (x) => `${x} 个客户端`, serversUp: '台服务器在线',
+	clients: '客户端', clientsN: (x) => `${x} 个客户端`, routed: '路由读取', routedShare: (x) => `${x} % 直接来自服务器`, serversUp: '台服务器在线',
 	timeSpan: '时间范围', time: '时间', span_hour: '30 分钟', span_day: '1 天',
 
 	// volumes
