@@ -270,7 +270,12 @@ static int front_open(void *ctx, struct nbd_session *session, const char *name, 
 
 static void front_request(void *ctx, struct nbd_req *req)
 {
-	volume_submit(((struct mgr *)ctx)->volume, req);
+	struct mgr *m = ctx;
+
+	if (m->volume == NULL) /* stopped, and about to end */
+		nbd_req_done(req, ESHUTDOWN);
+	else
+		volume_submit(m->volume, req);
 }
 
 static const struct nbd_server_ops front_ops = {.open = front_open, .request = front_request};
