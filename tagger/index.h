@@ -210,6 +210,8 @@ void index_links_to(const struct index *ix, uint32_t file, unsigned budget,
 int index_alias_load(struct index *ix, const char *from, size_t from_len, const char *to,
 		     size_t to_len);
 int index_load(struct index *ix);
+/* Twice the buckets, when there are as many nodes as that. */
+int index_grow(struct index *ix);
 int index_node_new(struct index *ix, uint32_t file, const struct record *r);
 void index_node_attach(struct index *ix, uint32_t file);
 void index_node_drop(struct index *ix, uint32_t file);
