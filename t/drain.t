@@ -12,13 +12,14 @@ use Weft::Cluster;
 
 need(qw(nbdsrv volmgr volctl nbdcopy));
 my $dir = temp_dir();
-my $size = 96 << 20;
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 8, size => $size, unit => '64K',
+my $size = 64 << 20;
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 9, size => $size, unit => '64K',
 	store_size => '1G', args => { volmgr => [qw(--replace-after 2)] });
 at_end(sub { $cluster->kill });
 $cluster->format_stores;
 $cluster->start;
 my @servers = $cluster->server_names;
+my $last = pop @servers;
 my $spare = pop @servers;
 
 sub add { $cluster->volctl('server', 'add', $cluster->{address}{$_[0]}, '--name', $_[0], '--host', "host-$_[0]") }
@@ -125,7 +126,35 @@ $cluster->stop('volmgr');
 $cluster->start('volmgr');
 wait_until('it to be gone', 60, sub { $cluster->volctl_run('server', 'show', 'server-4')->{status} == 1 });
 ($on, $stale) = shards();
-cmp_ok($on->{$spare}, '>=', 6, 'by the one that was named, also over a restart of volmgr');
+cmp_ok($on->{$spare}, '>=', 4, 'by the one that was named, also over a restart of volmgr');
 is(sum_of($_), $sum, "volume $_ is right") for qw(still busy);
 is($cluster->get('/status')->{state}, 'ok', 'and all is well');
+
+# an empty one beside full ones
+my $extents = 40;
+open(my $wide, '>:raw', "$dir/wide") or die $!;
+for my $extent (0 .. $extents - 1) {
+	seek($wide, $extent * (16 << 20), 0);
+	print $wide "extent $extent" x 300;
+}
+truncate($wide, $extents * (16 << 20)) or die $!;
+close($wide) or die $!;
+my $wide_sum = Digest::SHA->new(256)->addfile("$dir/wide", 'b')->hexdigest;
+$cluster->create_volume('wide', size => $extents * (16 << 20));
+run_ok(tool('nbdcopy'), '--flush', "$dir/wide", $cluster->uri('wide'));
+my ($before) = shards();
+add($last);
+wait_until('the new server to get its part', 60, sub { ($on) = shards(); ($on->{$last} // 0) >= $extents / 2 });
+wait_until('the servers to be even', 60, sub {
+	my $moves = $cluster->get('/moves');
+	return !$moves->{balancing} && !$moves->{running};
+});
+($on, $stale) = shards();
+my ($least, $most) = (sort { $a <=> $b } values %$on)[0, -1];
+cmp_ok($most - $least, '<=', 12, "a server that is added gets its part ($least to $most shards)");
+my $given = 0;
+$given += $before->{$_} - $on->{$_} for grep { $on->{$_} < $before->{$_} } keys %$before;
+cmp_ok($given, '<=', $on->{$last} + 4, 'and hardly anything else moves');
+is(sum_of('wide'), $wide_sum, 'the data is there');
+is($stale, 0, 'nothing was stale for it');
 done_testing();
