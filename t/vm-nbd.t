@@ -12,6 +12,8 @@ use Weft;
 use Weft::Cluster;
 use Weft::VM;
 
+use constant SETTLED_S => 4;
+
 my $missing = Weft::VM::missing();
 skip_all($missing) if $missing;
 my $kernel = eval { Weft::VM::kernel_dir() };
@@ -47,16 +49,6 @@ fill() {
 	dd if=/dev/urandom of=/mnt/odd bs=777 count=1001
 }
 same_sums() { sums >/tmp/after && cmp /tmp/before /tmp/after; }
-# A file system may free blocks a moment after sync said that they are free: what fstrim missed then, it
-# finds the next time. It never sends a block twice, so that a trim that we lose stays lost.
-trim() {
-	for try in 1 2 3; do
-		sync
-		fstrim -v /mnt || return 1
-		host freed 20 && return
-	done
-	return 1
-}
 check_ext4() { fsck.ext4 -fn /dev/nbd0; }
 check_xfs() { xfs_repair -n /dev/nbd0; }
 make_ext4() { mkfs.ext4 -q -F /dev/nbd0; }
@@ -79,7 +71,9 @@ round() {
 	if [ "$whole" = 1 ]; then
 		step 'files use space on the servers' host used-more 24
 		rm -r /mnt/random /mnt/programs
-		step 'fstrim gives space back' trim
+		sync
+		step 'fstrim' fstrim -v /mnt
+		step 'gives space back' host freed 20
 	fi
 	step 'unmounted again' umount /mnt
 	step 'blkdiscard' blkdiscard /dev/nbd0
@@ -124,10 +118,16 @@ sub asked
 	my ($how, $mib) = $question =~ /\A(used-more|used-less|freed) ([0-9]+)\z/
 	    or return { status => 2, out => '' };
 	my $limit = $mib * (1 << 20) * 6 / 4;
-	my $used;
+	my ($used, $last, $since);
+	# Figures come in turns, server by server: what counts is what they say when they do not change.
+	my $settled = sub {
+		$used = $free - $cluster->free_bytes;
+		($last, $since) = ($used, time) if !defined $last || $used != $last;
+		return time - $since >= SETTLED_S;
+	};
 	my $fine = eval {
 		wait_until('the servers to say so', 30, sub {
-			$used = $free - $cluster->free_bytes;
+			return if !$settled->();
 			return $used >= $limit if $how eq 'used-more';
 			return $used <= $limit if $how eq 'used-less';
 			return $before - $used >= $limit;
