@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "banned.h"
 
@@ -15,17 +16,20 @@ static _Thread_local sigjmp_buf guard_back;
 static _Thread_local volatile sig_atomic_t guarded; /* a copy of this thread is under way */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void on_sigbus(int sig)
+/* The jump leaves the handler without returning, so the mask of before is put back here: saving it
+ * at each copy would be a system call. */
+static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
-	if (guarded)
+	if (guarded) {
+		pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
 		siglongjmp(guard_back, 1);
+	}
 	signal(sig, SIG_DFL); /* the same access again ends the process */
 }
 
 static void guard_install(void)
 {
-	/* Not deferred: the jump leaves the handler without returning, and the mask as it was. */
-	struct sigaction sa = {.sa_handler = on_sigbus, .sa_flags = SA_NODEFER};
+	struct sigaction sa = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 	int err;
 
 	sigemptyset(&sa.sa_mask);
