@@ -10,7 +10,7 @@ use Test::More;
 use Weft;
 
 need(qw(clang make));
-my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 20;
+my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 9;
 my $dir = build_dir() . '/slow-fuzz';
 my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer',
 	'--enable-fuzzers');
