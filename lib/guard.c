@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -45,7 +46,9 @@ bool guard_copy(void *dst, const void *src, size_t len)
 		return false;
 	}
 	guarded = 1;
+	atomic_signal_fence(memory_order_seq_cst); /* the copy stays between */
 	memcpy(dst, src, len);
+	atomic_signal_fence(memory_order_seq_cst);
 	guarded = 0;
 	return true;
 }

@@ -159,8 +159,8 @@ static void socket_done(struct uring_op *op, int res, unsigned flags)
 
 	s->listening = false;
 	uring_kick(s->u, &s->kick);
-	if (s->state == SHM_BROKEN || res == -ECANCELED)
-		return;
+	if (s->state == SHM_BROKEN || s->cancelled || res == -ECANCELED)
+		return; /* also with a wake-up that came before it could be cancelled */
 	if (res > 0 && s->pair == NULL)
 		take_pair(s);
 	if (res > 0 || res == -EAGAIN || res == -EINTR) {

@@ -17,8 +17,6 @@
 #include "uring-engines.h"
 #include "uring.h"
 
-#define DEADLINE_NS (20 * NS_PER_S)
-
 /* ---- the ring ------------------------------------------------------------------------------ */
 
 static void test_ring(uint32_t begin)
@@ -145,34 +143,6 @@ static void test_ring_race(void)
 
 /* ---- streams ------------------------------------------------------------------------------- */
 
-static bool timed_out;
-
-static void watchdog_fire(struct io_timer *t)
-{
-	timed_out = true;
-	uring_stop(loop);
-}
-
-/* Runs the loop until someone stops it; never longer than the deadline. */
-static bool run(void)
-{
-	struct env *env = uring_env(loop);
-	struct io_timer watchdog = {.fire = watchdog_fire};
-	int err;
-
-	timed_out = false;
-	env->ops->timer_set(env, &watchdog, env->ops->now_ns(env) + DEADLINE_NS);
-	err = uring_run(loop);
-	env->ops->timer_cancel(env, &watchdog);
-	return err == 0 && !timed_out;
-}
-
-static void pair(int fds[2])
-{
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		abort();
-}
-
 static void test_echo(size_t total, size_t chunk, const char *name)
 {
 	struct source s;
@@ -234,26 +204,6 @@ static void test_two_loops(unsigned spin_us, size_t total, size_t chunk, const c
 	source_free(&s);
 }
 
-static void test_close_while_busy(void)
-{
-	struct source s;
-	struct echo e;
-	int fds[2];
-
-	pair(fds);
-	echo_start(&e, loop, fds[0]);
-	source_start(&s, loop, fds[1], 8 << 20, 1 << 20);
-	s.close_at = 100000;
-	s.stop_when_closed = true;
-	ok(run() && s.closed == 1, "closing with both directions busy ends");
-	if (e.closed == 0) {
-		e.stop = loop;
-		run();
-	}
-	is_int(e.closed, 1, "the other end sees it");
-	source_free(&s);
-}
-
 static void test_last_words(void)
 {
 	struct source s;
@@ -269,6 +219,30 @@ static void test_last_words(void)
 	is_int(e.err, -EPROTO, "for its reason");
 	ok(s.received == 100, "after its last output was taken");
 	source_free(&s);
+}
+
+/* Ends a run. */
+static void tick(struct io_timer *t)
+{
+	uring_stop(loop);
+}
+
+/* A wake-up that comes with the close must not make us wait for another. */
+static void test_close_when_woken(void)
+{
+	struct env *env = uring_env(loop);
+	struct io_timer soon = {.fire = tick};
+	struct echo e;
+	int fds[2];
+
+	pair(fds);
+	echo_start(&e, loop, fds[0]);
+	env->ops->timer_set(env, &soon, env->ops->now_ns(env) + NS_PER_MS);
+	ok(run() && e.closed == 0, "a connection waits");
+	e.stop = loop;
+	stream_close(e.stream);
+	ok(write(fds[1], "", 1) == 1 && run() && e.closed == 1, "and closes though it is woken");
+	close(fds[1]);
 }
 
 static void test_abort(void)
@@ -444,6 +418,7 @@ static void everything(unsigned spin_us)
 	test_close_while_busy();
 	test_last_words();
 	test_abort();
+	test_close_when_woken();
 	test_bad_memory();
 	test_bad_position();
 	test_takes_nothing();

@@ -1,13 +1,15 @@
 /*
  * Two ends of a stream for tests: an echo, which sends back what it gets, and a source, which sends
- * a known sequence in pieces and remembers what comes back.
+ * a known sequence in pieces and remembers what comes back; and the loop that they run in.
  */
 #ifndef WEFT_TEST_URING_ENGINES_H
 #define WEFT_TEST_URING_ENGINES_H
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "tap.h"
 #include "uring.h"
 
 static struct uring *loop; /* the one that the test runs */
@@ -16,7 +18,8 @@ static struct uring *loop; /* the one that the test runs */
 static struct stream *(*echo_stream)(struct uring *u, int fd, unsigned timeout_ms) = uring_stream;
 static struct stream *(*source_stream)(struct uring *u, int fd, unsigned timeout_ms) = uring_stream;
 
-#define ECHO_BYTES 65536
+#define ECHO_BYTES  65536
+#define DEADLINE_NS (20 * NS_PER_S)
 
 /* Sends back what it receives. Its buffer is heap memory, so that the sanitizer sees late writes.
  */
@@ -191,6 +194,54 @@ static void source_free(struct source *s)
 {
 	free(s->in);
 	free(s->out);
+}
+
+static bool timed_out;
+
+static void watchdog_fire(struct io_timer *t)
+{
+	timed_out = true;
+	uring_stop(loop);
+}
+
+/* Runs the loop until someone stops it; never longer than the deadline. */
+static bool run(void)
+{
+	struct env *env = uring_env(loop);
+	struct io_timer watchdog = {.fire = watchdog_fire};
+	int err;
+
+	timed_out = false;
+	env->ops->timer_set(env, &watchdog, env->ops->now_ns(env) + DEADLINE_NS);
+	err = uring_run(loop);
+	env->ops->timer_cancel(env, &watchdog);
+	return err == 0 && !timed_out;
+}
+
+static void pair(int fds[2])
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		abort();
+}
+
+static void test_close_while_busy(void)
+{
+	struct source s;
+	struct echo e;
+	int fds[2];
+
+	pair(fds);
+	echo_start(&e, loop, fds[0]);
+	source_start(&s, loop, fds[1], 8 << 20, 1 << 20);
+	s.close_at = 100000;
+	s.stop_when_closed = true;
+	ok(run() && s.closed == 1, "closing with both directions busy ends");
+	if (e.closed == 0) {
+		e.stop = loop;
+		run();
+	}
+	is_int(e.closed, 1, "the other end sees it");
+	source_free(&s);
 }
 
 #endif

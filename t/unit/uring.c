@@ -18,30 +18,6 @@
 #include "uring-engines.h"
 #include "uring.h"
 
-#define DEADLINE_NS (20 * NS_PER_S)
-
-static bool timed_out;
-
-static void watchdog_fire(struct io_timer *t)
-{
-	timed_out = true;
-	uring_stop(loop);
-}
-
-/* Runs the loop until someone stops it; never longer than the deadline. */
-static bool run(void)
-{
-	struct env *env = uring_env(loop);
-	struct io_timer watchdog = {.fire = watchdog_fire};
-	int err;
-
-	timed_out = false;
-	env->ops->timer_set(env, &watchdog, env->ops->now_ns(env) + DEADLINE_NS);
-	err = uring_run(loop);
-	env->ops->timer_cancel(env, &watchdog);
-	return err == 0 && !timed_out;
-}
-
 static void start(unsigned spin_us, struct buf_pool *pool)
 {
 	struct uring_options opt = {.entries = 64, .spin_us = spin_us, .pool = pool};
@@ -51,12 +27,6 @@ static void start(unsigned spin_us, struct buf_pool *pool)
 		printf("1..0 # SKIP no io_uring here: %s\n", strerror(-err));
 		exit(0);
 	}
-}
-
-static void pair(int fds[2])
-{
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		abort();
 }
 
 /* ---- streams ------------------------------------------------------------------------------- */
@@ -130,26 +100,6 @@ static void test_received_fails(void)
 	is_int(read(fds[1], got, sizeof(got)), 4, "after its last output was sent");
 	is_int(read(fds[1], got, sizeof(got)), 0, "and then the peer sees the end");
 	close(fds[1]);
-}
-
-static void test_close_while_busy(void)
-{
-	struct source s;
-	struct echo e;
-	int fds[2];
-
-	pair(fds);
-	echo_start(&e, loop, fds[0]);
-	source_start(&s, loop, fds[1], 8 << 20, 1 << 20);
-	s.close_at = 100000;
-	s.stop_when_closed = true;
-	ok(run() && s.closed == 1, "closing with both directions busy ends");
-	if (e.closed == 0) {
-		e.stop = loop;
-		run();
-	}
-	is_int(e.closed, 1, "the other end sees it");
-	source_free(&s);
 }
 
 static void test_slow_peer(void)
