@@ -98,6 +98,7 @@ is(server('server-1')->{duty}, 'member', 'and is a member again');
 
 # one that stays away
 $cluster->kill('server-2');
+wait_until('volmgr to see it', 30, sub { server('server-2')->{state} eq 'down' });
 refused('draining one that is away', qr/is down.*--lost/s, 'drain', 'server-2');
 wait_until('the limit', 30, sub { server('server-2')->{duty} eq 'replaced' });
 wait_until('its shards on others', 60, sub {
