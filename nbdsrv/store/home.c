@@ -273,6 +273,23 @@ static bool home_start(struct store *s, struct gran *g)
 	return true;
 }
 
+/*
+ * A part that fills its granule, with nothing newer that is ready, has nothing to be written: the
+ * granule it replaces is free at once, and is taken, still warm, by one of the next writes. Waiting
+ * would have a store that is overwritten go round through all its free space.
+ */
+bool home_whole(struct store *s, struct part *whole)
+{
+	struct gran *g = whole->gran;
+
+	if (whole->kind != PART_FRESH || g->homing || g->dirty)
+		return false;
+	for (const struct part *p = g->newest; p != whole; p = p->older)
+		if (p->ptx->state == PTX_READY)
+			return false;
+	return home_start(s, g);
+}
+
 static bool has_ready(const struct gran *g)
 {
 	for (const struct part *p = g->newest; p != NULL; p = p->older)

@@ -195,13 +195,17 @@ void ptx_ready(struct store *s, struct ptx *t)
 {
 	assert(t->state == PTX_COMMITTED);
 	t->state = PTX_READY;
+	t->refs++;
 	for (struct part *p = t->parts; p != NULL; p = p->ptx_next) {
 		t->parts_left++;
 		if (p->kind == PART_LOG)
 			s->unhomed_bytes +=
 				(uint64_t)__builtin_popcount(p->mask) * WEFT_BLOCK_BYTES;
-		gran_make_dirty(s, p->gran);
 	}
+	for (struct part *p = t->parts; p != NULL; p = p->ptx_next)
+		if (s->replay != NULL || !home_whole(s, p))
+			gran_make_dirty(s, p->gran);
+	ptx_put(s, t);
 }
 
 void ptx_undo(struct store *s, struct ptx *t)

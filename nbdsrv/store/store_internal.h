@@ -619,6 +619,8 @@ bool abort_came(const struct store *s, const struct vol *v, uint64_t tx);
 /* home.c */
 void home_init(struct store *s);
 void home_kick(struct store *s, bool now);
+/* The part is ready: carried home at once, if that costs nothing. */
+bool home_whole(struct store *s, struct part *whole);
 /* The entry that results from all ready parts, phys and present in host order. need: phys is to be
  * allocated. */
 void home_target(struct store *s, struct gran *g, struct disk_entry *e, bool *need);
