@@ -5,6 +5,9 @@
  * connected waits for it. After that the socket carries one byte for each wake-up of a sleeping
  * end, and its end is the end of the connection: what is still in the ring is taken first.
  *
+ * That a byte came is all there is to know of it: one poll that stays armed tells, and the bytes
+ * are read now and then, before they fill the socket.
+ *
  * Why: at 4 KiB a system call, the socket's buffers and its locks cost more than the copy itself.
  * An end that is awake looks into its rings once a turn of the loop, and while it spins.
  */
@@ -13,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -27,7 +31,7 @@
 
 #define TAKE_TURN_MAX  (2 * SHM_RING_BYTES) /* bytes before others get their turn */
 #define PUT_ROUNDS_MAX 8		    /* the same for sending, in calls of output() */
-#define WAKE_BYTES     64		    /* wake-ups read at once */
+#define WAKE_BYTES     64 /* wake-ups before they are read; a socket's buffer holds hundreds */
 
 enum shm_state {
 	SHM_OPEN,
@@ -48,6 +52,7 @@ struct uring_shm {
 	int ended_err;	       /* and how */
 	bool paused;	       /* the engine's window is closed: it kicks when that changes */
 	bool full;	       /* output waits for room */
+	unsigned slept;	       /* times since the socket was read: so many wake-ups at most */
 	bool listening;	       /* socket_op is under way */
 	bool cancelled;	       /* and was asked to end */
 	struct shm_pair *pair; /* NULL: not here yet */
@@ -88,20 +93,40 @@ static void wake_peer(struct uring_shm *s)
 
 /* ---- the socket ---------------------------------------------------------------------------- */
 
+/* For the memory first, then for wake-ups and the end. */
 static void socket_listen(struct uring_shm *s)
 {
 	struct io_uring_sqe *sqe = uring_sqe(s->u);
 
-	s->iov = (struct iovec){s->bytes, sizeof(s->bytes)};
-	s->msg = (struct msghdr){.msg_iov = &s->iov, .msg_iovlen = 1};
 	if (s->pair == NULL) {
-		s->msg.msg_control = s->control;
-		s->msg.msg_controllen = CMSG_LEN(sizeof(int)); /* one, and no other */
+		s->iov = (struct iovec){s->bytes, sizeof(s->bytes)};
+		s->msg = (struct msghdr){.msg_iov = &s->iov,
+					 .msg_iovlen = 1,
+					 .msg_control = s->control,
+					 /* one descriptor, and no other */
+					 .msg_controllen = CMSG_LEN(sizeof(int))};
+		io_uring_prep_recvmsg(sqe, s->fd, &s->msg, MSG_CMSG_CLOEXEC);
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	} else {
+		io_uring_prep_poll_multishot(sqe, s->fd, POLLIN | POLLRDHUP);
 	}
-	io_uring_prep_recvmsg(sqe, s->fd, &s->msg, MSG_CMSG_CLOEXEC);
-	sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
 	uring_sqe_op(sqe, &s->socket_op);
 	s->listening = true;
+}
+
+/* Read the wake-ups that gathered, and see whether the other end is still there. */
+static void socket_drain(struct uring_shm *s)
+{
+	ssize_t n;
+
+	s->slept = 0;
+	do
+		n = recv(s->fd, s->bytes, sizeof(s->bytes), MSG_DONTWAIT);
+	while (n == (ssize_t)sizeof(s->bytes) || (n < 0 && errno == EINTR));
+	if (n > 0 || (n < 0 && errno == EAGAIN))
+		return;
+	s->ended = true;
+	s->ended_err = n < 0 ? -errno : 0;
 }
 
 static int passed_fd(struct msghdr *msg)
@@ -157,18 +182,20 @@ static void socket_done(struct uring_op *op, int res, unsigned flags)
 	struct uring_shm *s =
 		(struct uring_shm *)((char *)op - offsetof(struct uring_shm, socket_op));
 
-	s->listening = false;
+	s->listening = (flags & IORING_CQE_F_MORE) != 0;
 	uring_kick(s->u, &s->kick);
 	if (s->state == SHM_BROKEN || s->cancelled || res == -ECANCELED)
 		return; /* also with a wake-up that came before it could be cancelled */
 	if (res > 0 && s->pair == NULL)
 		take_pair(s);
-	if (res > 0 || res == -EAGAIN || res == -EINTR) {
-		socket_listen(s);
-		return;
+	else if (res > 0 && (res & ~POLLIN) != 0)
+		socket_drain(s);
+	if (res <= 0 && res != -EAGAIN && res != -EINTR) {
+		s->ended = true;
+		s->ended_err = res;
 	}
-	s->ended = true;
-	s->ended_err = res;
+	if (!s->ended && !s->listening)
+		socket_listen(s);
 }
 
 /* ---- bytes --------------------------------------------------------------------------------- */
@@ -399,6 +426,8 @@ bool uring_shm_sleep(struct uring *u)
 			sleep = false;
 		if (s->full && shm_writer_sleeps(&s->out))
 			sleep = false;
+		if (++s->slept == WAKE_BYTES / 2) /* one for each direction */
+			socket_drain(s);
 	}
 	return sleep;
 }
