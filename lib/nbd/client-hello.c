@@ -29,6 +29,21 @@ static void put_option(struct nbd_client *c, uint32_t option, const void *data, 
 		client_put(c, data, len);
 }
 
+static void put_go(struct nbd_client *c)
+{
+	const char *name = c->name[0] != '\0' ? c->name
+			   : c->route	      ? WEFT_ROUTE_EXPORT
+					      : WEFT_STORE_EXPORT;
+	uint32_t len = (uint32_t)strlen(name);
+	uint8_t go[4 + NBD_CLIENT_NAME_MAX + 2];
+
+	nbd_put32(go, len);
+	memcpy(go + 4, name, len);
+	nbd_put16(go + 4 + len, 0);
+	put_option(c, NBD_OPT_GO, go, 4 + len + 2);
+	c->state = CLIENT_GO;
+}
+
 static int step_greeting(struct nbd_client *c)
 {
 	struct nbd_greeting g;
@@ -43,7 +58,12 @@ static int step_greeting(struct nbd_client *c)
 		return client_fail(c, -EPROTO, "what answers there is not an NBD server");
 	if (!(be16toh(g.flags) & NBD_FLAG_FIXED_NEWSTYLE) ||
 	    !(be16toh(g.flags) & NBD_FLAG_NO_ZEROES))
-		return client_fail(c, -EPROTO, "an NBD server, but not a weft storage server");
+		return client_fail(c, -EPROTO, "an NBD server, but not one of weft");
+	if (c->name[0] != '\0') {
+		client_put(c, &flags, sizeof(flags));
+		put_go(c);
+		return 1;
+	}
 	c->env->ops->random(c->env, c->client_nonce, WEFT_NONCE_BYTES);
 	memcpy(hello.nonce, c->client_nonce, WEFT_NONCE_BYTES);
 	client_put(c, &flags, sizeof(flags));
@@ -80,20 +100,6 @@ static int take_hello(struct nbd_client *c, const uint8_t *data, uint32_t len)
 	return 1;
 }
 
-static void put_go(struct nbd_client *c)
-{
-	uint8_t go[4 + sizeof(WEFT_STORE_EXPORT) - 1 + 2];
-
-	static_assert(sizeof(WEFT_STORE_EXPORT) == sizeof(WEFT_ROUTE_EXPORT),
-		      "one buffer for both");
-	nbd_put32(go, sizeof(WEFT_STORE_EXPORT) - 1);
-	memcpy(go + 4, c->route ? WEFT_ROUTE_EXPORT : WEFT_STORE_EXPORT,
-	       sizeof(WEFT_STORE_EXPORT) - 1);
-	nbd_put16(go + sizeof(go) - 2, 0);
-	put_option(c, NBD_OPT_GO, go, sizeof(go));
-	c->state = CLIENT_GO;
-}
-
 static int take_go(struct nbd_client *c, uint32_t type, const uint8_t *data, uint32_t len)
 {
 	struct nbd_info_export ie;
@@ -112,7 +118,7 @@ static int take_go(struct nbd_client *c, uint32_t type, const uint8_t *data, uin
 		return 1;
 	}
 	if (!c->have_export)
-		return client_fail(c, -EPROTO, "the server did not describe its store");
+		return client_fail(c, -EPROTO, "the server did not describe what it opened");
 	c->state = CLIENT_READY;
 	c->env->ops->timer_cancel(c->env, &c->timer);
 	c->ops->ready(c->ctx, c);
@@ -126,7 +132,7 @@ static int take_error(struct nbd_client *c, uint32_t type, const uint8_t *data, 
 		[CLIENT_HELLO] = "authenticate",
 		[CLIENT_PROOF] = "take our proof",
 		[CLIENT_STRUCTURED] = "reply in chunks",
-		[CLIENT_GO] = "open its store",
+		[CLIENT_GO] = "open it",
 	};
 	char text[128];
 	uint32_t n = len < sizeof(text) - 1 ? len : (uint32_t)sizeof(text) - 1;

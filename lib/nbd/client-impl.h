@@ -56,7 +56,8 @@ struct nbd_client {
 	/* handshake */
 	uint8_t client_nonce[WEFT_NONCE_BYTES], server_nonce[WEFT_NONCE_BYTES];
 	bool have_export;
-	bool route; /* nbd_client_route() */
+	bool route;			    /* nbd_client_route() */
+	char name[NBD_CLIENT_NAME_MAX + 1]; /* a plain client's export; else "" */
 	unsigned answers;
 	uint8_t out[CLIENT_OUT_BYTES]; /* never moved while a send is under way, see client_put() */
 	uint32_t out_off, out_len;

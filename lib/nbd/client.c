@@ -137,7 +137,11 @@ void nbd_client_submit(struct nbd_client *c, struct nbd_call *call)
 		call->len = (uint32_t)(sizeof(struct weft_cmd) + out);
 		call->expect = call->cmd.reply_len;
 	} else {
-		assert(out == 0 && (call->type == NBD_CMD_READ || call->type == NBD_CMD_FLUSH));
+		assert(c->name[0] != '\0' || call->type == NBD_CMD_READ ||
+		       call->type == NBD_CMD_FLUSH);
+		assert(out == 0 || (call->type == NBD_CMD_WRITE && out <= UINT32_MAX));
+		if (call->type == NBD_CMD_WRITE)
+			call->len = (uint32_t)out;
 		call->expect = call->type == NBD_CMD_READ ? call->len : 0;
 	}
 	assert(iov_bytes(call->in, call->nin) == call->expect);
@@ -488,13 +492,25 @@ struct nbd_client *nbd_client_create(const struct nbd_client_ops *ops, void *ctx
 	c->ctx = ctx;
 	c->env = env;
 	c->stream = stream;
-	memcpy(c->secret, secret, WEFT_SECRET_BYTES);
+	if (secret != NULL)
+		memcpy(c->secret, secret, WEFT_SECRET_BYTES);
 	c->next_cookie = 1;
 	c->timer.fire = client_late;
 	stream_attach(stream, &client_stream_ops, c);
 	env->ops->timer_set(env, &c->timer,
 			    env->ops->now_ns(env) + CLIENT_HANDSHAKE_MS * NS_PER_MS);
 	stream_kick(stream);
+	return c;
+}
+
+struct nbd_client *nbd_client_create_plain(const struct nbd_client_ops *ops, void *ctx,
+					   struct env *env, const char *name, struct stream *stream)
+{
+	struct nbd_client *c = nbd_client_create(ops, ctx, env, NULL, stream);
+
+	assert(*name != '\0' && strlen(name) <= NBD_CLIENT_NAME_MAX);
+	if (c != NULL)
+		memcpy(c->name, name, strlen(name));
 	return c;
 }
 

@@ -5,6 +5,9 @@
  * It negotiates fixed newstyle, authenticates both ways (weft.h), opens WEFT_STORE_EXPORT with
  * NBD_OPT_GO, uses simple replies, and matches replies to calls by cookie. A reply that no call
  * waits for, a wrong magic or an oversized length ends the connection.
+ *
+ * A plain client opens a volume of volmgr, as any other NBD client does: no proofs, and the
+ * protocol's own commands.
  */
 #ifndef WEFT_NBD_CLIENT_H
 #define WEFT_NBD_CLIENT_H
@@ -16,7 +19,8 @@
 #include "io.h"
 #include "nbd/weft.h"
 
-#define NBD_CALL_IOV 8
+#define NBD_CALL_IOV	    8
+#define NBD_CLIENT_NAME_MAX 127u
 
 struct nbd_client;
 
@@ -25,7 +29,8 @@ struct nbd_call {
 	uint16_t type;	/* NBD_CMD_* or enum weft_cmd_type */
 	uint16_t flags; /* NBD_CMD_FLAG_* */
 	uint64_t offset;
-	uint32_t len; /* NBD_CMD_READ: bytes to read. Private commands: computed from out[] */
+	uint32_t len; /* bytes to read, trim or zero. Private commands, NBD_CMD_WRITE: computed from
+		       * out[] */
 	struct weft_cmd cmd; /* private commands: host byte order */
 	/* what is sent after the headers, and where what comes back goes; arrays of the caller,
 	 * up to STREAM_IOV_MAX - 2 entries each, not changed by the engine */
@@ -65,7 +70,7 @@ struct nbd_client_ops {
 	void (*closed)(void *ctx, struct nbd_client *c, int err, const char *why);
 };
 
-/* What the server said of itself; valid from ready() on. */
+/* What the server said of itself; valid from ready() on. To a plain client it gives no names. */
 struct nbd_client_peer {
 	uint8_t cluster[WEFT_UUID_BYTES];
 	uint8_t store[WEFT_UUID_BYTES];
@@ -77,6 +82,11 @@ struct nbd_client_peer {
 /* secret: WEFT_SECRET_BYTES, copied. NULL: out of memory. */
 struct nbd_client *nbd_client_create(const struct nbd_client_ops *ops, void *ctx, struct env *env,
 				     const uint8_t *secret, struct stream *stream);
+/* The same without a secret, for the export of this name (copied, NBD_CLIENT_NAME_MAX bytes at
+ * most). */
+struct nbd_client *nbd_client_create_plain(const struct nbd_client_ops *ops, void *ctx,
+					   struct env *env, const char *name,
+					   struct stream *stream);
 /*
  * Right after nbd_client_create(): open WEFT_ROUTE_EXPORT instead, with structured replies. No
  * calls may be submitted; what comes is told by chunk().
