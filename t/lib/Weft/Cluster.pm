@@ -27,6 +27,7 @@ sub _save
 
 # Makes the folder and remembers what is wanted; starts nothing. Options: dir, servers (6), ec ('4+2'),
 # size ('1G'), volume ('vol'; '' for none), unit, store_size, tcp, usual_ports, threads, detach (daemons outlive us).
+# By name of a server: host, address (where it listens), prefix (a list that goes before its command).
 sub new
 {
 	my ($class, %opt) = @_;
@@ -35,7 +36,8 @@ sub new
 		dir => $opt{dir}, detach => $opt{detach}, servers => $opt{servers} // $k + $m, k => $k + 0,
 		m => $m + 0, size => parse_size($opt{size} // '1G'), volume => $opt{volume} // 'vol',
 		unit => $opt{unit}, tcp => $opt{tcp} ? 1 : 0, threads => $opt{threads},
-		args => $opt{args} // {}, address => {}, pids => {}, program => {}, host => {},
+		args => $opt{args} // {}, address => $opt{address} // {}, pids => {}, program => {},
+		host => $opt{host} // {}, prefix => $opt{prefix} // {},
 	}, $class;
 	die "--servers is 1 to " . SERVERS_MAX . "\n"
 	    if $self->{servers} !~ /\A[0-9]+\z/ || !$self->{servers} || $self->{servers} > SERVERS_MAX;
@@ -49,7 +51,7 @@ sub new
 	$self->{store_size} = defined $opt{store_size} ? parse_size($opt{store_size}) : $self->_store_size;
 	make_path($self->{dir});
 	$self->_save;
-	$self->{address} = { volmgr => usual(10809), http => usual(10880) } if $opt{usual_ports};
+	@{ $self->{address} }{qw(volmgr http)} = (usual(10809), usual(10880)) if $opt{usual_ports};
 	return $self;
 }
 
@@ -133,7 +135,7 @@ sub _argv
 	}
 	my $listen = $self->{address}{$name}
 	    // ($self->{tcp} ? 'tcp:127.0.0.1:0' : 'shm:' . $self->_file("$name.sock"));
-	return (program('nbdsrv'), '--store', $self->_file($name), '--secret', $self->secret,
+	return (@{ $self->{prefix}{$name} // [] }, program('nbdsrv'), '--store', $self->_file($name), '--secret', $self->secret,
 		'--listen', $listen, @more);
 }
 
