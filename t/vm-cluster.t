@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # A whole cluster on Debian's own kernel, in a virtual machine: io_uring as that kernel has it, and
 # "volctl volume attach" by the kernel's nbd: ext4, files, growing while mounted, two connections, a
-# restart of everything.
+# volmgr that is killed under a mounted file system, a restart of everything.
 use strict;
 use warnings;
 use FindBin;
@@ -32,6 +32,12 @@ step() {
 c=/tmp/c
 export WEFT_SOCKET=$c/volmgr.sock
 mkdir -p $c/v /etc/weft
+start_volmgr() {
+	volmgr --bpf auto --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
+		--socket $c/volmgr.sock --http tcp:127.0.0.1:10880 >>$c/volmgr.log 2>&1 &
+	pidv=$!
+	wait_for volmgr volctl status
+}
 start() {
 	for i in 1 2 3; do
 		nbdsrv --store $c/s$i --secret $c/secret --listen unix:$c/s$i.sock >>$c/s$i.log 2>&1 &
@@ -40,10 +46,7 @@ start() {
 	for i in 1 2 3; do
 		wait_for "server $i" test -S $c/s$i.sock || return 1
 	done
-	volmgr --bpf auto --dir $c/v --secret $c/secret --listen unix:$c/nbd.sock --listen tcp:127.0.0.1:10809 \
-		--socket $c/volmgr.sock --http tcp:127.0.0.1:10880 >>$c/volmgr.log 2>&1 &
-	pidv=$!
-	wait_for volmgr volctl status
+	start_volmgr
 }
 stop() {
 	kill $pidv && wait $pidv && kill $pid1 $pid2 $pid3 && wait $pid1 && wait $pid2 && wait $pid3
@@ -73,6 +76,44 @@ grow() {
 	resize2fs $device && dd if=/dev/urandom of=/mnt/more bs=1M count=16
 }
 
+# Somebody writes and syncs all the time; each number that was synced is noted outside of the volume.
+write_on() {
+	n=0
+	while [ ! -e /tmp/enough ]; do
+		n=$((n + 1))
+		dd if=/dev/urandom of=/mnt/part bs=16k count=4 conv=fsync && echo $n >/mnt/number &&
+			sync /mnt/number && echo $n >/tmp/noted || { echo "write $n failed"; return 1; }
+	done
+}
+writer_starts() {
+	rm -f /tmp/enough /tmp/noted
+	write_on >/tmp/writer 2>&1 &
+	writer=$!
+	wait_for "the writer" test -e /tmp/noted
+}
+noted_after() { [ "$(cat /tmp/noted)" -gt "$1" ]; }
+writes_go_on() {
+	before=$(cat /tmp/noted)
+	wait_for "writes after number $before" noted_after $((before + 2))
+}
+volmgr_killed() {
+	kill -9 $pidv
+	wait $pidv
+	start_volmgr && writes_go_on
+}
+# longer than the block layer waits before it asks about a request (30 s, if nobody sets it)
+volmgr_away() {
+	echo 2000 >/sys/block/${device#/dev/}/queue/io_timeout || return 1
+	kill -9 $pidv
+	wait $pidv
+	sleep 5
+	start_volmgr && writes_go_on
+}
+writer_ends() {
+	touch /tmp/enough
+	wait $writer || { cat /tmp/writer; return 1; }
+	[ "$(cat /mnt/number)" = "$(cat /tmp/noted)" ] && ! dmesg | grep -i "i/o error"
+}
 ebpf_on() { volctl status | grep -q 'ebpf *on'; }
 routed() {
 	n=$(volctl --json volume show v | tr -d ' \n' | grep -o '"routed":{[^}]*}' | grep -o '"reads":[0-9]*')
@@ -96,6 +137,12 @@ step 'ext4 is made' mkfs.ext4 -q $device
 step 'and mounted' mount -t ext4 $device /mnt || exit 1
 step 'files are written' fill
 step 'it grows while it is mounted' grow
+step 'somebody writes and syncs' writer_starts
+step 'volmgr is killed and started, and writes go on' volmgr_killed
+step 'the same again' volmgr_killed
+step 'the same when the kernel asks about requests meanwhile' volmgr_away
+step 'no write failed, and the kernel saw no error' writer_ends
+rm -f /mnt/part /mnt/number
 sums >/tmp/before
 step 'unmounted' umount /mnt
 step 'detached' volctl volume detach v

@@ -142,7 +142,7 @@ bool attach_device_busy(const char *device, char *where, size_t len)
 }
 
 /* In the child: what every command gets. */
-__attribute__((noreturn)) static void child_exec(const char *log, const char *const *argv)
+static void child_stdio(const char *log)
 {
 	int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -150,6 +150,10 @@ __attribute__((noreturn)) static void child_exec(const char *log, const char *co
 	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 ||
 	    dup2(fd, STDERR_FILENO) < 0)
 		_exit(EXEC_FAILED);
+}
+
+__attribute__((noreturn)) static void child_exec(const char *const *argv)
+{
 	execvp(argv[0], (char *const *)argv);
 	dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
 	_exit(EXEC_FAILED);
@@ -162,8 +166,10 @@ int attach_run(const char *log, const char *const *argv)
 
 	if (pid < 0)
 		return -errno;
-	if (pid == 0)
-		child_exec(log, argv);
+	if (pid == 0) {
+		child_stdio(log);
+		child_exec(argv);
+	}
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
@@ -187,7 +193,7 @@ static void become_io_flusher(void)
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 }
 
-pid_t attach_spawn(const char *log, const char *const *argv)
+pid_t attach_fork(const char *log)
 {
 	pid_t pid = fork();
 
@@ -199,9 +205,51 @@ pid_t attach_spawn(const char *log, const char *const *argv)
 		if (chdir("/") != 0)
 			_exit(EXEC_FAILED);
 		become_io_flusher();
-		child_exec(log, argv);
+		child_stdio(log);
 	}
 	return pid;
+}
+
+pid_t attach_spawn(const char *log, const char *const *argv)
+{
+	pid_t pid = attach_fork(log);
+
+	if (pid == 0)
+		child_exec(argv);
+	return pid;
+}
+
+/* Gone, or a zombie that nobody waits for. */
+static bool process_gone(pid_t pid)
+{
+	char path[64], state = 'Z';
+	FILE *f;
+
+	waitpid(pid, NULL, WNOHANG);
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return true;
+	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+		state = 'Z';
+	fclose(f);
+	return state == 'Z' || state == 'X';
+}
+
+bool attach_process_lives(pid_t pid, const char *name)
+{
+	char path[64], comm[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return false;
+	if (fgets(comm, sizeof(comm), f) == NULL)
+		comm[0] = '\0';
+	fclose(f);
+	comm[strcspn(comm, "\n")] = '\0';
+	return strcmp(comm, name) == 0 && !process_gone(pid);
 }
 
 const char *attach_last_line(const char *log)

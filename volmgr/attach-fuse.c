@@ -27,34 +27,24 @@
 #define LOOP_TRIES	    64	/* when others take the free ones under our hands */
 #define READY_WAIT_MS	    15000
 #define GONE_WAIT_MS	    15000
-#define URI_MAX		    (ADDR_TEXT_MAX * 3 + 128)
+#define URI_MAX		    (ATTACH_PATH_MAX * 3 + 128)
 #define DEFAULT_CONNECTIONS "4"
 
 /*
- * nbd://HOST:PORT/NAME or nbd+unix:///NAME?socket=PATH, for libnbd. nbdfuse learns the size once,
- * so it gets the export with room behind the end; the loop device has the real size, and can grow
- * into it.
+ * nbd+unix:///NAME?socket=PATH, for libnbd: the keeper. nbdfuse learns the size once, so it gets
+ * the export with room behind the end; the loop device has the real size, and can grow into it.
  */
-static int make_uri(const struct attach_record *r, char *uri, size_t len)
+static void make_uri(const struct attach_record *r, char *uri, size_t len)
 {
-	char text[ADDR_TEXT_MAX];
-	const char *why, *p;
-	struct addr a;
+	char text[ATTACH_PATH_MAX];
+	const char *p = text;
 	size_t n;
 
-	if (addr_parse(r->address, 0, &a, &why) != 0)
-		return -EINVAL;
-	p = addr_format(&a, text);
-	if (strncmp(p, "unix:", 5) != 0) {
-		snprintf(uri, len, "nbd://%s/%s" WEFT_EXPORT_ROOM,
-			 strncmp(p, "tcp:", 4) == 0 ? p + 4 : p, r->volume);
-		return 0;
-	}
+	attach_keep_address(r, text);
 	n = (size_t)snprintf(uri, len, "nbd+unix:///%s" WEFT_EXPORT_ROOM "?socket=", r->volume);
 	for (p += 5; *p != '\0' && n + 4 < len; p++)
 		n += (size_t)snprintf(uri + n, len - n, strchr("%?#&+ ", *p) ? "%%%02X" : "%c",
 				      (unsigned char)*p);
-	return 0;
 }
 
 struct fuse_wait {
@@ -88,7 +78,8 @@ static int start_nbdfuse(const struct volctl *v, struct attach_record *r)
 	attach_path(r->volume, ".log", log);
 	argv[2] = v->connections != NULL ? v->connections : DEFAULT_CONNECTIONS;
 	unlink(pidfile);
-	if ((mkdir(mnt, 0700) != 0 && errno != EEXIST) || make_uri(r, uri, sizeof(uri)) != 0) {
+	make_uri(r, uri, sizeof(uri));
+	if (mkdir(mnt, 0700) != 0 && errno != EEXIST) {
 		volctl_error(NULL, "cannot prepare %s: %s", mnt, strerror(errno));
 		return EXIT_REFUSED;
 	}
@@ -219,38 +210,14 @@ static int stop_loop(struct attach_record *r, bool force)
 	return err == 0 ? EXIT_OK : EXIT_REFUSED;
 }
 
-/* Gone, or a zombie that nobody waits for. */
-static int process_gone(void *arg)
-{
-	pid_t pid = *(pid_t *)arg;
-	char path[64], state = 'Z';
-	FILE *f;
-
-	waitpid(pid, NULL, WNOHANG);
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return 1;
-	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-		state = 'Z';
-	fclose(f);
-	return state == 'Z' || state == 'X';
-}
-
-/* The process of that number lives and is nbdfuse, not one that came later. */
 static bool nbdfuse_lives(pid_t pid)
 {
-	char path[64], name[32] = "";
-	FILE *f;
+	return attach_process_lives(pid, ATTACH_FUSE_NAME);
+}
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return false;
-	if (fgets(name, sizeof(name), f) == NULL)
-		name[0] = '\0';
-	fclose(f);
-	return strcmp(name, "nbdfuse\n") == 0 && !process_gone(&pid);
+static int nbdfuse_gone(void *arg)
+{
+	return !nbdfuse_lives(*(pid_t *)arg);
 }
 
 static int stop_nbdfuse(struct attach_record *r)
@@ -265,9 +232,9 @@ static int stop_nbdfuse(struct attach_record *r)
 			     strerror(errno));
 		return EXIT_REFUSED;
 	}
-	if (pid > 0 && nbdfuse_lives(pid) && attach_wait(GONE_WAIT_MS, process_gone, &pid) == 0) {
+	if (pid > 0 && nbdfuse_lives(pid) && attach_wait(GONE_WAIT_MS, nbdfuse_gone, &pid) == 0) {
 		kill(pid, SIGTERM);
-		attach_wait(GONE_WAIT_MS, process_gone, &pid);
+		attach_wait(GONE_WAIT_MS, nbdfuse_gone, &pid);
 	}
 	umount2(path, MNT_DETACH); /* what a dead nbdfuse left behind */
 	rmdir(path);

@@ -1,4 +1,7 @@
-/* The kernel's nbd, by nbd-client: the way of choice. */
+/*
+ * The kernel's nbd, by nbd-client: the way of choice. The device is connected to the keeper, so the
+ * kernel never has to connect anew, and must not give up a slow request either.
+ */
 #include "config.h"
 
 #include "attach.h"
@@ -10,11 +13,12 @@
 #include "addr.h"
 #include "banned.h"
 
-#define DEVICES_MAX    1024 /* that we look at */
-#define TRIES_MAX      16   /* when others take the free ones under our hands */
-#define SIZE_WAIT_MS   10000
-#define DETACH_WAIT_MS 15000
-#define SECTOR_SIZE    "512" /* as every stock client: a file system made by one fits the other */
+#define DEVICES_MAX	1024 /* that we look at */
+#define TRIES_MAX	16   /* when others take the free ones under our hands */
+#define SIZE_WAIT_MS	10000
+#define DETACH_WAIT_MS	15000
+#define TIMEOUT_SECONDS "604800"
+#define SECTOR_SIZE	"512" /* as every stock client: a file system made by one fits the other */
 
 bool attach_nbd_available(void)
 {
@@ -55,42 +59,13 @@ static int size_shows(void *arg)
 	return attach_device_size(w->device) == w->size;
 }
 
-/* "HOST" and "PORT", or "-unix" and the path. */
-static int client_address(const char *address, char *host, char *port)
-{
-	char text[ADDR_TEXT_MAX];
-	const char *why, *p, *colon;
-	struct addr a;
-
-	if (addr_parse(address, 0, &a, &why) != 0)
-		return -EINVAL;
-	p = addr_format(&a, text);
-	if (strncmp(p, "unix:", 5) == 0) {
-		snprintf(host, ADDR_TEXT_MAX, "%s", p + 5);
-		*port = '\0';
-		return 0;
-	}
-	if (strncmp(p, "tcp:", 4) == 0)
-		p += 4;
-	colon = strrchr(p, ':');
-	if (colon == NULL)
-		return -EINVAL;
-	if (*p == '[' && colon[-1] == ']')
-		snprintf(host, ADDR_TEXT_MAX, "%.*s", (int)(colon - p - 2), p + 1);
-	else
-		snprintf(host, ADDR_TEXT_MAX, "%.*s", (int)(colon - p), p);
-	snprintf(port, 16, "%s", colon + 1);
-	return 0;
-}
-
 static int run_client(const struct volctl *v, const struct attach_record *r, const char *log)
 {
-	char host[ADDR_TEXT_MAX], port[16];
+	char address[ATTACH_PATH_MAX];
 	const char *argv[16];
 	int n = 0;
 
-	if (client_address(r->address, host, port) != 0)
-		return -EINVAL;
+	attach_keep_address(r, address);
 	argv[n++] = "nbd-client";
 	argv[n++] = "-N";
 	argv[n++] = r->volume;
@@ -99,12 +74,11 @@ static int run_client(const struct volctl *v, const struct attach_record *r, con
 	if (v->connections != NULL) {
 		argv[n++] = "-C";
 		argv[n++] = v->connections;
+		argv[n++] = "-timeout"; /* of several, the kernel gives one up after its own */
+		argv[n++] = TIMEOUT_SECONDS;
 	}
-	if (*port == '\0')
-		argv[n++] = "-unix";
-	argv[n++] = host;
-	if (*port != '\0')
-		argv[n++] = port;
+	argv[n++] = "-unix";
+	argv[n++] = address + strlen("unix:");
 	argv[n++] = r->device;
 	argv[n] = NULL;
 	return attach_run(log, argv);

@@ -13,6 +13,7 @@
 
 #define RUN_DIR	       "/run/weft"
 #define RECORD_VERSION 1
+#define BOOT_ID_MAX    64
 
 static const char *const method_names[] = {[ATTACH_NBD] = "nbd", [ATTACH_FUSE] = "nbdfuse"};
 
@@ -42,6 +43,20 @@ char *attach_path(const char *volume, const char *suffix, char *buf)
 {
 	snprintf(buf, ATTACH_PATH_MAX, "%s/%s%s", attach_dir(), volume, suffix);
 	return buf;
+}
+
+/* The boot id of the running machine; "" where it has none. */
+static const char *boot_id(void)
+{
+	static char id[BOOT_ID_MAX];
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (f != NULL && fgets(id, sizeof(id), f) == NULL)
+		id[0] = '\0';
+	if (f != NULL)
+		fclose(f);
+	id[strcspn(id, "\n")] = '\0';
+	return id;
 }
 
 int attach_lock(void)
@@ -87,7 +102,7 @@ static int method_from_name(const char *name)
 
 int attach_load(const char *volume, struct attach_record *r)
 {
-	char path[ATTACH_PATH_MAX];
+	char path[ATTACH_PATH_MAX], boot[BOOT_ID_MAX];
 	json_t *o;
 	int method, err = 0;
 
@@ -107,6 +122,12 @@ int attach_load(const char *volume, struct attach_record *r)
 	r->method = (enum attach_method)method;
 	r->size = jnum(o, "size");
 	r->fuse_pid = (int64_t)jnum(o, "nbdfuse_pid");
+	r->keep_pid = (int64_t)jnum(o, "keeper_pid");
+	if (copy_member(o, "boot", boot, sizeof(boot)) && strcmp(boot, boot_id()) != 0) {
+		/* all that it names ended with that boot */
+		r->device[0] = '\0';
+		r->fuse_pid = r->keep_pid = 0;
+	}
 	json_decref(o);
 	return err;
 }
@@ -114,10 +135,11 @@ int attach_load(const char *volume, struct attach_record *r)
 int attach_store(const struct attach_record *r)
 {
 	char path[ATTACH_PATH_MAX], fresh[ATTACH_PATH_MAX];
-	json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:I,s:I}", "version", RECORD_VERSION, "volume",
-			      r->volume, "method", method_names[r->method], "device", r->device,
-			      "address", r->address, "size", (json_int_t)r->size, "nbdfuse_pid",
-			      (json_int_t)r->fuse_pid);
+	json_t *o = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I}", "version", RECORD_VERSION,
+			      "volume", r->volume, "method", method_names[r->method], "device",
+			      r->device, "address", r->address, "boot", boot_id(), "size",
+			      (json_int_t)r->size, "nbdfuse_pid", (json_int_t)r->fuse_pid,
+			      "keeper_pid", (json_int_t)r->keep_pid);
 	int err = 0;
 
 	if (o == NULL)
@@ -136,6 +158,7 @@ int attach_forget(const char *volume)
 	char path[ATTACH_PATH_MAX];
 
 	unlink(attach_path(volume, ".log", path));
+	unlink(attach_path(volume, ".keep.log", path));
 	return unlink(attach_path(volume, ".json", path)) == 0 ? 0 : -errno;
 }
 

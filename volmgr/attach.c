@@ -104,6 +104,21 @@ static int print_attached(const struct volctl *v, const struct attach_record *r)
 	return EXIT_OK;
 }
 
+/* Back to nothing: the device first, as it would wait for a keeper that is gone. */
+static int undo(struct attach_record *r, bool force, bool keeper_first)
+{
+	int err;
+
+	if (keeper_first)
+		attach_keep_stop(r, true);
+	err = way_of(r)->detach(r, force);
+	if (err != EXIT_OK)
+		return err;
+	attach_keep_stop(r, false);
+	attach_forget(r->volume);
+	return EXIT_OK;
+}
+
 static int attach_locked(const struct volctl *v, const json_t *vol)
 {
 	struct attach_record r;
@@ -114,11 +129,12 @@ static int attach_locked(const struct volctl *v, const json_t *vol)
 		return EXIT_REFUSED;
 	}
 	if (err == 0)
-		way_of(&r)->detach(&r, true); /* what a crash left behind */
+		undo(&r, true, true); /* what a crash left behind */
 	memset(&r, 0, sizeof(r));
 	snprintf(r.volume, sizeof(r.volume), "%s", v->arg[0]);
 	r.method = choose_method();
 	r.size = jnum(vol, "size");
+	r.shared = v->shared;
 	find_address(v, r.address, sizeof(r.address));
 	err = attach_store(&r);
 	if (err != 0) {
@@ -126,11 +142,12 @@ static int attach_locked(const struct volctl *v, const json_t *vol)
 			     strerror(-err));
 		return EXIT_REFUSED;
 	}
-	err = way_of(&r)->attach(v, &r);
+	err = attach_keep_start(&r);
+	if (err == EXIT_OK)
+		err = way_of(&r)->attach(v, &r);
 	if (err == EXIT_OK && attach_store(&r) == 0)
 		return print_attached(v, &r);
-	way_of(&r)->detach(&r, true);
-	attach_forget(r.volume);
+	undo(&r, true, true);
 	return err != EXIT_OK ? err : EXIT_REFUSED;
 }
 
@@ -154,6 +171,7 @@ static int detach_locked(const struct volctl *v)
 {
 	char where[ATTACH_PATH_MAX];
 	struct attach_record r;
+	bool answers, force;
 	int err = attach_load(v->arg[0], &r);
 
 	if (err == -ENOENT) {
@@ -171,10 +189,18 @@ static int detach_locked(const struct volctl *v)
 			     "%s is %s", r.device, where);
 		return EXIT_REFUSED;
 	}
-	err = way_of(&r)->detach(&r, v->force);
+	answers = attach_volmgr_answers(&r);
+	force = v->force || !attach_keep_lives(&r); /* without it nothing will ever be stored */
+	if (attach_alive(&r) && !answers && !force) {
+		volctl_error("start it and detach then; --force gives up what was not stored yet",
+			     "volmgr does not answer at %s, so nothing can be stored; nothing was "
+			     "detached",
+			     r.address);
+		return EXIT_REFUSED;
+	}
+	err = undo(&r, force, !answers);
 	if (err != EXIT_OK)
 		return err;
-	attach_forget(r.volume);
 	if (v->json)
 		return volctl_print_json(
 			json_pack("{s:s,s:s}", "volume", r.volume, "device", r.device));

@@ -4,7 +4,14 @@
  * done, also after a crash in between.
  *
  * Two ways: the kernel's nbd with nbd-client; and where the kernel has none, nbdfuse (a file that
- * is the volume) with a loop device on it.
+ * is the volume) with a loop device on it. Neither speaks with volmgr itself but with a keeper
+ * (keep.h), a process of ours that lives as long as the device and outlives every volmgr. The
+ * kernel's own reconnecting was rejected: it needs a time-out for requests, after which a volume
+ * that waits for its servers would lose its connection again and again, and it forgets what was
+ * acknowledged and not flushed.
+ *
+ * A record belongs to one run of the machine, whose boot id is in it: after a reboot it only says
+ * which files to remove.
  */
 #ifndef WEFT_ATTACH_H
 #define WEFT_ATTACH_H
@@ -15,8 +22,11 @@
 
 #include "volctl.h"
 
-#define ATTACH_TEXT_MAX 256
-#define ATTACH_PATH_MAX 512
+#define ATTACH_TEXT_MAX	   256
+#define ATTACH_PATH_MAX	   512
+/* As the kernel shows these processes (/proc/PID/comm). */
+#define ATTACH_KEEPER_NAME "weft-keep"
+#define ATTACH_FUSE_NAME   "nbdfuse"
 
 enum attach_method { ATTACH_NBD, ATTACH_FUSE };
 
@@ -26,7 +36,9 @@ struct attach_record {
 	char device[ATTACH_TEXT_MAX];  /* /dev/nbd0, /dev/loop3; "" until it is known */
 	char address[ATTACH_TEXT_MAX]; /* volmgr's, as in addr.h */
 	uint64_t size;		       /* bytes, of the device */
+	bool shared;		       /* others write it, too */
 	int64_t fuse_pid;	       /* nbdfuse's; 0: none */
+	int64_t keep_pid;	       /* the keeper's; 0: none */
 };
 
 /* ---- attach-record.c: the records ---- */
@@ -38,7 +50,8 @@ char *attach_path(const char *volume, const char *suffix, char *buf);
 /* Make the folder and take its lock; one volctl at a time attaches or detaches. An fd, or -errno.
  */
 int attach_lock(void);
-/* 0, -ENOENT, -EUCLEAN (no record of ours), -errno */
+/* 0, -ENOENT, -EUCLEAN (no record of ours), -errno. One of an earlier boot comes without device and
+ * processes. */
 int attach_load(const char *volume, struct attach_record *r);
 /* Replaced as a whole, or not at all. */
 int attach_store(const struct attach_record *r);
@@ -54,12 +67,31 @@ uint64_t attach_device_size(const char *device);
 bool attach_device_busy(const char *device, char *where, size_t len);
 /* Run a command and wait: its exit code, or -errno. What it says goes to the file log. */
 int attach_run(const char *log, const char *const *argv);
-/* Start one that stays: its pid, or -errno. */
+/* A process that stays, in a session of its own, fit for being written through; 0: this is it. */
+pid_t attach_fork(const char *log);
+/* Start a command in one: its pid, or -errno. */
 pid_t attach_spawn(const char *log, const char *const *argv);
 /* The last line that a command left in log: for the user. Static buffer. */
 const char *attach_last_line(const char *log);
 /* Call done() until it returns non-zero or the time is over; what it returned. */
 int attach_wait(int timeout_ms, int (*done)(void *arg), void *arg);
+
+/* The process of that number lives and has this name; it is not one that came later. */
+bool attach_process_lives(pid_t pid, const char *name);
+
+/* ---- attach-keep.c: the keeper ---- */
+
+/* 0, or an exit code, and says why. */
+int attach_keep_start(struct attach_record *r);
+/* Where the device connects to, as in addr.h; buf of ATTACH_PATH_MAX. */
+void attach_keep_address(const struct attach_record *r, char *buf);
+/* Somebody listens where volmgr did: what is flushed now can be stored. */
+bool attach_volmgr_answers(const struct attach_record *r);
+bool attach_keep_lives(const struct attach_record *r);
+/* now: even if the device is there still; its requests fail then. */
+void attach_keep_stop(struct attach_record *r, bool now);
+/* keep-run.c: the life of the process; its exit code. path: of the socket that it makes. */
+int keep_run(const struct attach_record *r, const char *export, const char *path, int ready_fd);
 
 /* ---- the two ways; each 0 or an exit code, and says why ---- */
 

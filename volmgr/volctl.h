@@ -31,7 +31,7 @@ struct volctl {
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
 	const char *dir;
-	bool yes, shrink, force, dry_run, offline, checksums, lost, stop;
+	bool yes, shrink, force, dry_run, offline, checksums, lost, stop, shared;
 };
 
 /* ---- volctl.c: the table of commands ---- */

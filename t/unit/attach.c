@@ -39,7 +39,8 @@ int main(void)
 				  .device = "/dev/loop7000",
 				  .address = "tcp:127.0.0.1:10809",
 				  .size = 1ULL << 50,
-				  .fuse_pid = 4711},
+				  .fuse_pid = 4711,
+				  .keep_pid = 4712},
 			     got;
 	const char *say[] = {"sh", "-c", "echo one; echo two >&2; exit 3", NULL};
 	const char *missing[] = {"/nonexistent/program", NULL};
@@ -56,11 +57,19 @@ int main(void)
 	ok(strcmp(got.volume, "v1") == 0 && got.method == ATTACH_FUSE &&
 		   strcmp(got.device, r.device) == 0 && strcmp(got.address, r.address) == 0,
 	   "the words are the same");
-	ok(got.size == r.size && got.fuse_pid == r.fuse_pid, "so are the numbers");
+	ok(got.size == r.size && got.fuse_pid == r.fuse_pid && got.keep_pid == r.keep_pid,
+	   "so are the numbers");
 	ok(!attach_alive(&got), "a device that does not exist is not alive");
 	is_int(attach_forget("v1"), 0, "a record is removed");
 	is_int(attach_load("v1", &got), -ENOENT, "and is gone");
 
+	put_file("old", "{\"version\":1,\"volume\":\"old\",\"method\":\"nbdfuse\",\"device\":\"/"
+			"dev/loop0\","
+			"\"address\":\"x\",\"boot\":\"another\",\"size\":1,\"nbdfuse_pid\":4711,"
+			"\"keeper_pid\":4712}");
+	ok(attach_load("old", &got) == 0 && got.device[0] == 0 && got.fuse_pid == 0 &&
+		   got.keep_pid == 0,
+	   "a record of an earlier boot has no device and no processes");
 	refuses("", "an empty file");
 	refuses("[]", "a list");
 	refuses("{\"version\":1}", "members that are missing");
