@@ -23,7 +23,6 @@
 #define EXTRACT_WHY_MAX	    160
 #define EXTRACT_MIME_MAX    96
 #define EXTRACT_HASH_BYTES  16
-#define EXTRACT_MINHASHES   16
 
 /* What a file is, by its content. The numbers are kept in the index: only add at the end. */
 #define EXTRACT_KINDS(X)                                                                           \
@@ -141,11 +140,10 @@ struct extract {
 	size_t nfacts;
 	char **links; /* targets as written, without fragment: relative paths or URLs */
 	size_t nlinks;
-	bool has_simhash, has_minhash, has_phash;
-	uint64_t simhash;		     /* of the text */
-	uint32_t minhash[EXTRACT_MINHASHES]; /* of its shingles of three words */
-	uint64_t phash;			     /* perceptual, of a picture */
-	char *excerpt;			     /* the beginning of the text, or NULL */
+	bool has_simhash, has_phash;
+	uint64_t simhash; /* of the text */
+	uint64_t phash;	  /* perceptual, of a picture */
+	char *excerpt;	  /* the beginning of the text, or NULL */
 };
 
 #define EXTRACT_HASH_WHOLE (64ull << 20)

@@ -72,24 +72,6 @@ static bool take_u64(const json_t *root, const char *key, uint64_t *out, bool *h
 	return true;
 }
 
-static bool take_minhash(const json_t *value, struct extract *e)
-{
-	if (value == NULL)
-		return true;
-	if (!json_is_array(value) || json_array_size(value) != EXTRACT_MINHASHES)
-		return false;
-	for (size_t i = 0; i < EXTRACT_MINHASHES; i++) {
-		const json_t *item = json_array_get(value, i);
-
-		if (!json_is_integer(item) || json_integer_value(item) < 0 ||
-		    json_integer_value(item) > UINT32_MAX)
-			return false;
-		e->minhash[i] = (uint32_t)json_integer_value(item);
-	}
-	e->has_minhash = true;
-	return true;
-}
-
 static bool take_tag(const json_t *value, struct extract_tag *tag)
 {
 	const json_t *weight = json_array_get(value, 2), *source = json_array_get(value, 3);
@@ -193,8 +175,7 @@ static bool take_all(const json_t *root, struct extract *e)
 
 	if (!json_is_object(root) || !take_head(root, e) || !take_lists(root, e) ||
 	    !take_u64(root, "simhash", &e->simhash, &e->has_simhash) ||
-	    !take_u64(root, "phash", &e->phash, &e->has_phash) ||
-	    !take_minhash(json_object_get(root, "minhash"), e))
+	    !take_u64(root, "phash", &e->phash, &e->has_phash))
 		return false;
 	e->same = json_is_true(same);
 	if (why != NULL) {

@@ -1,8 +1,8 @@
 /*
  * What a worker answers about a file, as JSON: an object with
  *
- *   kind, mime, hash (hex), same (true), why (it failed), simhash, phash (hex), minhash
- * ([numbers]), tags ([[text, stem, weight, source]...]), facts ([[key, value]...]), links
+ *   kind, mime, hash (hex), same (true), why (it failed), simhash, phash (hex), tags ([[text, stem,
+ * weight, source]...]), facts ([[key, value]...]), links
  * ([text...]), excerpt
  *
  * all but kind and mime may be missing. The worker may have been taken over by the file it read, so

@@ -45,7 +45,6 @@ static void test_whole(void)
 	struct extract *e = parse(
 		"{\"kind\":5,\"mime\":\"text/plain\",\"hash\":\"" HASH
 		"\",\"simhash\":\"0123456789abcdef\","
-		"\"minhash\":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,4294967295],"
 		"\"tags\":[[\"Bees\",\"bee\",1,1],[\"hive\",\"hive\",0.25,2]],"
 		"\"facts\":[[0,\"Title\"],[4,-5]],\"links\":[\"a b.md\"],\"excerpt\":\"Once\"}");
 
@@ -55,7 +54,6 @@ static void test_whole(void)
 	is_int(e->kind, EXTRACT_KIND_TEXT, "its kind");
 	is_int(e->hash[15], 0xff, "its hash");
 	ok(e->has_simhash && e->simhash == 0x0123456789abcdefull, "its simhash");
-	ok(e->has_minhash && e->minhash[15] == UINT32_MAX, "its minhash");
 	ok(!e->has_phash && !e->failed && !e->same && e->why == NULL,
 	   "and nothing that was not said");
 	is_int(e->ntags, 2, "its tags");
@@ -108,7 +106,6 @@ static void test_syntax(void)
 		"{\"kind\":5,\"mime\":\"\",\"hash\":\"00\"}",
 		"{\"kind\":5,\"mime\":\"\",\"hash\":\"00112233445566778899aabbccddeefg\"}",
 		"{\"kind\":5,\"mime\":\"\",\"simhash\":5}",
-		"{\"kind\":5,\"mime\":\"\",\"minhash\":[1]}",
 		"{\"kind\":5,\"mime\":\"\",\"why\":\"\"}",
 		"{\"kind\":5,\"mime\":\"\",\"why\":5}",
 		"{\"kind\":5,\"mime\":\"\",\"excerpt\":[]}",

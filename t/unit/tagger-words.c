@@ -103,7 +103,7 @@ static void test_hashes(void)
 	char text[8192], other[8192];
 	struct words_result first;
 	size_t n = 0;
-	unsigned int seed = 7, same = 0;
+	unsigned int seed = 7;
 
 	for (int i = 0; i < 400; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "word%c%c%c ",
@@ -117,9 +117,6 @@ static void test_hashes(void)
 	of(other);
 	ok(distance(first.simhash, result.simhash) <= 6,
 	   "one word changed: few bits of simhash differ");
-	for (int i = 0; i < 16; i++)
-		same += first.minhash[i] == result.minhash[i];
-	ok(same >= 12, "and few of minhash");
 	of("quite another text about ships and the sea and all that sails on it in storms and "
 	   "calm, with "
 	   "captains, sailors, ropes, anchors, harbours, whales, gulls and the long way home at "

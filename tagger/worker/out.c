@@ -32,7 +32,6 @@ struct out {
 	char why[EXTRACT_WHY_MAX];
 	uint8_t hash[EXTRACT_HASH_BYTES];
 	uint64_t phash, simhash;
-	uint32_t minhash[EXTRACT_MINHASHES];
 	struct out_tag tags[EXTRACT_TAGS_MAX];
 	size_t n_tags;
 	struct {
@@ -217,8 +216,6 @@ void out_words(struct out *o, const struct words_result *r, enum extract_source 
 		return;
 	o->has_text_hashes = true;
 	o->simhash = r->simhash;
-	static_assert(sizeof(o->minhash) == sizeof(r->minhash), "one and the same");
-	memcpy(o->minhash, r->minhash, sizeof(o->minhash));
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------
@@ -279,8 +276,6 @@ static void set_u64(json_t *to, const char *key, uint64_t value)
 
 static void out_hashes(const struct out *o, json_t *to)
 {
-	json_t *minhash;
-
 	if (o->has_hash)
 		set_hex(to, "hash", o->hash, sizeof(o->hash));
 	if (o->has_phash)
@@ -288,10 +283,6 @@ static void out_hashes(const struct out *o, json_t *to)
 	if (!o->has_text_hashes)
 		return;
 	set_u64(to, "simhash", o->simhash);
-	minhash = json_array();
-	for (size_t i = 0; i < EXTRACT_MINHASHES; i++)
-		json_array_append_new(minhash, json_integer(o->minhash[i]));
-	json_object_set_new(to, "minhash", minhash);
 }
 
 char *out_finish(struct out *o, size_t *len)

@@ -472,36 +472,6 @@ static uint64_t words_simhash(const struct words *w)
 	return out;
 }
 
-/*
- * One permutation MinHash (Li, Owen, Zhang 2012) of runs of three words, empty bins filled from
- * their neighbours (Shrivastava, Li 2014).
- */
-static void words_minhash(const struct words *w, uint32_t *out)
-{
-	uint32_t last = UINT32_MAX;
-
-	memset(out, 0xff, WORDS_MINHASH * sizeof(*out));
-	for (uint32_t i = 2; i < w->n_places; i++) {
-		uint64_t h =
-			hash_mix(w->terms[PLACE_TERM(w->places[i])].hash ^
-				 hash_mix(w->terms[PLACE_TERM(w->places[i - 1])].hash ^
-					  hash_mix(w->terms[PLACE_TERM(w->places[i - 2])].hash)));
-		uint32_t bin = (uint32_t)(h >> 60), value = (uint32_t)h >> 1;
-
-		if (value < out[bin])
-			out[bin] = value;
-	}
-	static_assert(WORDS_MINHASH == 16, "four bits choose the bin");
-	for (uint32_t i = 0; i < 2 * WORDS_MINHASH; i++) {
-		uint32_t *bin = &out[i % WORDS_MINHASH];
-
-		if (*bin != UINT32_MAX)
-			last = *bin;
-		else if (last != UINT32_MAX)
-			*bin = (uint32_t)hash_mix(last + i % WORDS_MINHASH) >> 1;
-	}
-}
-
 void words_finish(struct words *w, struct words_result *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -512,5 +482,4 @@ void words_finish(struct words *w, struct words_result *out)
 		return;
 	out->has_hashes = true;
 	out->simhash = words_simhash(w);
-	words_minhash(w, out->minhash);
 }

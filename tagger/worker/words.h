@@ -23,7 +23,6 @@
 #define WORDS_WORD_MAX	   40u	  /* bytes; longer ones are no words */
 #define WORDS_PHRASES_MAX  48u	  /* that come out */
 #define WORDS_PHRASE_BYTES 64u
-#define WORDS_MINHASH	   16u
 
 enum words_zone {
 	ZONE_BODY,
@@ -50,7 +49,6 @@ struct words_result {
 	uint32_t words;	      /* that were looked at */
 	bool has_hashes;      /* there was text enough for these: */
 	uint64_t simhash;
-	uint32_t minhash[WORDS_MINHASH];
 };
 
 struct words;
