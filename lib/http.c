@@ -40,7 +40,8 @@ struct http_pending {
 	struct http_server *server;
 	struct evhttp_request *ev; /* NULL: the client has gone */
 	struct evkeyvalq query;
-	const char *query_text;
+	char *query_text;      /* NULL: none */
+	struct evbuffer *body; /* ours, as the client may go before it is answered */
 	char peer[HTTP_PEER_MAX];
 	/* of an answer in pieces */
 	void (*gone)(void *arg);
@@ -65,6 +66,9 @@ static void http_free(struct http_pending *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	evhttp_clear_headers(&p->query);
+	if (p->body != NULL)
+		evbuffer_free(p->body);
+	free(p->query_text);
 	free(p);
 }
 
@@ -77,7 +81,9 @@ const char *http_query(const struct http_request *r, const char *name)
 
 const char *http_query_text(const struct http_request *r)
 {
-	return ((const struct http_pending *)r)->query_text;
+	const struct http_pending *p = (const struct http_pending *)r;
+
+	return p->query_text != NULL ? p->query_text : "";
 }
 
 const char *http_request_header(const struct http_request *r, const char *name)
@@ -324,13 +330,28 @@ static bool http_path(struct evhttp_request *ev, char *out)
 	return good;
 }
 
+/* The body and the query become ours: they outlive the connection. */
+static bool http_keep(struct http_pending *p, struct evhttp_request *ev)
+{
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(ev));
+
+	if (query != NULL) {
+		p->query_text = strdup(query);
+		(void)evhttp_parse_query_str(query, &p->query); /* a bad one has no parameters */
+	}
+	p->body = evbuffer_new();
+	if (p->body == NULL || (query != NULL && p->query_text == NULL) ||
+	    evbuffer_add_buffer(p->body, evhttp_request_get_input_buffer(ev)) < 0)
+		return false;
+	p->r.body_len = evbuffer_get_length(p->body);
+	p->r.body = p->r.body_len > 0 ? evbuffer_pullup(p->body, -1) : NULL;
+	return p->r.body != NULL || p->r.body_len == 0;
+}
+
 static void http_arrived(struct evhttp_request *ev, void *arg)
 {
 	struct http_server *s = arg;
 	struct http_pending *p = calloc(1, sizeof(*p));
-	struct evbuffer *in = evhttp_request_get_input_buffer(ev);
-	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(ev);
-	const char *query;
 
 	if (p == NULL || !http_path(ev, p->r.path)) {
 		free(p);
@@ -342,18 +363,16 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	p->ev = ev;
 	p->r.method = http_method(ev);
 	p->r.head = evhttp_request_get_command(ev) == EVHTTP_REQ_HEAD;
-	p->r.body_len = evbuffer_get_length(in);
-	p->r.body = p->r.body_len > 0 ? evbuffer_pullup(in, -1) : NULL;
 	http_peer_text(ev, p->peer);
-	query = evhttp_uri_get_query(uri);
-	p->query_text = query != NULL ? query : "";
-	if (query != NULL)
-		(void)evhttp_parse_query_str(query, &p->query); /* a bad one has no parameters */
 	p->next = s->pending;
 	if (p->next != NULL)
 		p->next->prev = &p->next;
 	p->prev = &s->pending;
 	s->pending = p;
+	if (!http_keep(p, ev)) {
+		http_reply(&p->r, 503, NULL, NULL, 0);
+		return;
+	}
 	evhttp_connection_set_closecb(evhttp_request_get_connection(ev), http_gone, p);
 	s->handle(s->arg, &p->r);
 }
