@@ -19,6 +19,8 @@
 
 #define KV_OPEN_FILES	64
 #define KV_WRITE_BUFFER (1u << 20)
+#define KV_FILE_MAX	(2u << 20) /* of a table */
+#define KV_FILE_MIN	(1u << 20) /* LevelDB takes no less */
 #define KV_WHY_MAX	512
 
 struct kv {
@@ -81,6 +83,13 @@ static int kv_open_error(const char *dir, char *msg, const char **why)
 	return err;
 }
 
+static size_t kv_file_bytes(size_t cache_bytes)
+{
+	size_t bytes = cache_bytes / 8;
+
+	return bytes < KV_FILE_MIN ? KV_FILE_MIN : bytes > KV_FILE_MAX ? KV_FILE_MAX : bytes;
+}
+
 static void kv_options(struct kv *kv, size_t cache_bytes)
 {
 	kv->options = leveldb_options_create();
@@ -90,6 +99,11 @@ static void kv_options(struct kv *kv, size_t cache_bytes)
 	leveldb_options_set_paranoid_checks(kv->options, 1);
 	leveldb_options_set_max_open_files(kv->options, KV_OPEN_FILES);
 	leveldb_options_set_write_buffer_size(kv->options, KV_WRITE_BUFFER);
+	/*
+	 * LevelDB maps the tables that it has open, never fewer than KV_OPEN_FILES: what is read of
+	 * them counts as our memory. A small cache asks for small ones, too.
+	 */
+	leveldb_options_set_max_file_size(kv->options, kv_file_bytes(cache_bytes));
 	kv->read = leveldb_readoptions_create();
 	leveldb_readoptions_set_verify_checksums(kv->read, 1);
 	kv->write = leveldb_writeoptions_create();

@@ -186,6 +186,7 @@ int index_load(struct index *ix)
 		log_error("the index in %s has no root any more", ix->dir);
 		return -EUCLEAN;
 	}
+	index_tags_trim(ix);
 	load_tree(ix);
 	err = load_links(ix);
 	return err == 0 ? index_commit(ix) : err;

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +244,24 @@ static int tag_add(struct tag *t, uint32_t file, uint8_t weight)
 	t->weights[at] = weight;
 	t->n++;
 	return 0;
+}
+
+/* No more room than what is there needs: memory counts more than the next addition. */
+void index_tags_trim(struct index *ix)
+{
+	for (uint32_t i = 1; i < ix->ntags; i++) {
+		struct tag *t = &ix->tags[i];
+		uint32_t *files = t->n < t->max ? realloc(t->files, t->n * sizeof(*files)) : NULL;
+		uint8_t *weights = files != NULL ? realloc(t->weights, t->n) : NULL;
+
+		if (files != NULL)
+			t->files = files;
+		if (weights != NULL) {
+			t->weights = weights;
+			t->max = t->n;
+		}
+	}
+	malloc_trim(0);
 }
 
 static void tag_take(struct tag *t, uint32_t file)

@@ -197,6 +197,8 @@ bool index_record_tag(struct index *ix, struct record *r, const char *text, cons
 /* ---- used among index*.c */
 int index_tags_insert(struct index *ix, uint32_t file, const struct record *r);
 void index_tags_remove(struct index *ix, uint32_t file, const struct record *r);
+/* After loading: memory that was taken for growing is given back. */
+void index_tags_trim(struct index *ix);
 uint32_t index_tag_load(struct index *ix, uint32_t tag, const char *text, size_t text_len,
 			const char *stem, size_t stem_len);
 int index_links_insert(struct index *ix, uint32_t file, const struct record *r);
