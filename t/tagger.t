@@ -181,6 +181,26 @@ is($tagger->wait_idle()->{done}, 0, 'a restart reads nothing again');
 is($tagger->get('/file', path => 'park/roses/pruning-guide.txt')->{id}, $id, 'and knows the files');
 is($tagger->call('GET', '/nothing', {})->{code}, 404, 'other paths are not there');
 is($tagger->call('POST', '/search', {})->{code}, 405, 'nor other methods');
+# ---- completion
+sub completes
+{
+	my ($want, $name, @words) = @_;
+	is(join(' ', sort(split(/\n/, run(program('tagger'), 'complete', '--socket', "$base/sock", @words)->{out}))), $want,
+		"completion: $name");
+	return;
+}
+completes(':files query stats tag', 'first words', '');
+completes('--no-ocr --no-prefetch', 'options', '--no');
+completes('fanotify', 'their values', '--watch', 'f');
+completes('compost', 'tags in searches', 'query', 'compo');
+completes('remove', 'what is done to tags', 'tag', 'r');
+completes('compost', 'tags of a file', 'tag', 'remove', "$dir/park/roses/pruning-guide.txt", 'compo');
+my $bash = run(qw(bash -c), '. ' . Weft::src_dir() . "/completion/tagger; COMP_WORDS=(" . program('tagger') . q{ tag re)
+COMP_CWORD=2
+_tagger
+echo "${COMPREPLY[@]}"});
+is($bash->{out}, "remove\n", 'completion in bash') or diag($bash->{err});
+
 is(run(program('tagger'), '--socket', "$base/sock", 'query', 'roses', 'kind:text')->{out},
 	"park/roses/pruning-guide.txt\n", 'the command line finds');
 $tagger->stop();

@@ -138,7 +138,7 @@ static int cli_query(const struct cli *cli, int argc, char **argv)
 
 /* ---- tag ----------------------------------------------------------------------------------- */
 
-/* The path of a file below the folder that the running tagger reads; NULL with a message. */
+/* The path of a file below a folder; NULL: it is not. */
 static char *below(const char *dir, const char *file)
 {
 	char *copy = strdup(file), *copy2 = strdup(file), *folder = NULL, *out = NULL;
@@ -154,12 +154,21 @@ static char *below(const char *dir, const char *file)
 		if (asprintf(&out, "%s%s%s", rest, *rest != '\0' ? "/" : "", name) < 0)
 			out = NULL;
 	}
-	if (out == NULL)
-		fprintf(stderr, "tagger: %s is not in %s\n", file, dir);
 	free(copy);
 	free(copy2);
 	free(folder);
 	return out;
+}
+
+char *cli_below(const struct cli *cli, const char *file)
+{
+	long status;
+	json_t *reply = cli_http(cli->socket, "GET", "/status", NULL, &status);
+	const char *dir = json_string_value(json_object_get(reply, "dir"));
+	char *path = dir != NULL ? below(dir, file) : NULL;
+
+	json_decref(reply);
+	return path;
 }
 
 /* No tagger runs: the attribute is what counts, and the next one reads it. */
@@ -249,6 +258,7 @@ static int cli_tag(const struct cli *cli, int argc, char **argv)
 	bool list = argc == 2 && strcmp(argv[0], "list") == 0;
 	bool add = argc > 2 && strcmp(argv[0], "add") == 0;
 	bool take = argc > 2 && strcmp(argv[0], "remove") == 0;
+	const char *dir;
 	json_t *reply;
 	long status;
 	char *path;
@@ -261,10 +271,11 @@ static int cli_tag(const struct cli *cli, int argc, char **argv)
 		json_decref(reply);
 		return list ? list_offline(argv[1]) : tag_offline(argv[1], add, argc - 2, argv + 2);
 	}
-	path = json_is_string(json_object_get(reply, "dir"))
-		       ? below(json_string_value(json_object_get(reply, "dir")), argv[1])
-		       : NULL;
+	dir = json_string_value(json_object_get(reply, "dir"));
+	path = dir != NULL ? below(dir, argv[1]) : NULL;
 	err = path != NULL ? tag_online(cli, argv[0], path, argc - 2, argv + 2) : EXIT_NOTHING;
+	if (path == NULL)
+		fprintf(stderr, "tagger: %s is not in %s\n", argv[1], dir != NULL ? dir : "it");
 	free(path);
 	json_decref(reply);
 	return err;

@@ -8,6 +8,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#define CLI_WORDS_MAX 64
+
+struct conf_option;
+
 struct cli {
 	const char *socket;
 	const char *index; /* or NULL */
@@ -18,6 +22,12 @@ struct cli {
 bool cli_is_command(const char *word);
 /* The exit status: 0; 1 nothing found, or refused; 2 usage; 3 nothing answers. */
 int cli_run(const struct cli *cli, int argc, char **argv);
+/* The path of a file below the folder that the running tagger reads; NULL: it is elsewhere, or
+ * nobody answers. */
+char *cli_below(const struct cli *cli, const char *file);
+/* ---- cli-complete.c */
+/* socket: the default one. options: all of them. */
+int cli_complete(const char *socket, const struct conf_option *options, int argc, char **argv);
 
 /* ---- cli-http.c, the one file with curl. The answer, or NULL when nobody answers; *status is
  * HTTP's. */

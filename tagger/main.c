@@ -460,18 +460,25 @@ static int serve(const char *dir)
 	return exit_status;
 }
 
+/* Where commands ask, unless an option says otherwise. */
+static const char *cli_socket(void)
+{
+	const char *env = getenv(TAGGER_SOCKET_ENV);
+
+	return env != NULL ? env : TAGGER_SOCKET;
+}
+
 int main(int argc, char **argv)
 {
 	int first;
 
 	log_init("tagger", LOG_LEVEL_INFO);
+	if (argc > 1 && strcmp(argv[1], "complete") == 0)
+		return cli_complete(cli_socket(), options, argc - 2, argv + 2);
 	first = conf_parse(&program, argc, argv);
 	log_init("tagger", opts.level);
 	if (first < argc && cli_is_command(argv[first])) {
-		const char *env = getenv(TAGGER_SOCKET_ENV);
-		struct cli cli = {.socket = opts.socket != NULL ? opts.socket
-					    : env != NULL	? env
-								: TAGGER_SOCKET,
+		struct cli cli = {.socket = opts.socket != NULL ? opts.socket : cli_socket(),
 				  .index = opts.index,
 				  .limit = (unsigned)opts.limit,
 				  .json = opts.json};
