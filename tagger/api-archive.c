@@ -1,7 +1,7 @@
 /*
  * Several files and folders as one archive (tar or zip), made while the client takes it: nothing of
- * it is kept. What cannot be read when its turn comes is left out. The one file of tagger itself
- * that includes libarchive.
+ * it is kept. What cannot be read when its turn comes is left out. Files are opened and read by
+ * threads (aside.h). The one file of tagger itself that includes libarchive.
  */
 #include "config.h"
 
@@ -22,21 +22,30 @@
 #define ARCHIVE_TOPS_MAX  1000u
 
 struct bundle {
+	struct aside_job job; /* first */
 	struct tagger *t;
 	struct http_request *r;
 	struct archive *a;
 	uint32_t *files; /* in the order of the archive */
 	uint32_t n, max, at;
-	int fd; /* of the file that is being put in, or -1 */
+	struct place place; /* of the file that is being put in */
+	int fd;		    /* of it, or -1 */
 	uint64_t left;
-	char *out; /* what the archive gave and the client has not */
+	ssize_t got;  /* bytes in piece, or -1 */
+	bool reading; /* a thread has it */
+	bool gone;    /* and the client is away */
+	char *out;    /* what the archive gave and the client has not */
 	size_t len, cap;
 	bool failed;
+	struct stat st;
 	char piece[ARCHIVE_PIECE];
 };
 
+static void bundle_next(void *arg);
+
 static void bundle_free(struct bundle *b)
 {
+	place_free(&b->place);
 	if (b->fd >= 0)
 		close(b->fd);
 	if (b->a != NULL) {
@@ -46,6 +55,17 @@ static void bundle_free(struct bundle *b)
 	free(b->files);
 	free(b->out);
 	free(b);
+}
+
+static void bundle_gone(void *arg)
+{
+	struct bundle *b = arg;
+
+	b->gone = true;
+	if (b->reading)
+		return; /* until the thread has ended */
+	http_stream_end(b->r);
+	bundle_free(b);
 }
 
 static la_ssize_t bundle_write(struct archive *a, void *arg, const void *data, size_t len)
@@ -98,20 +118,81 @@ static int bundle_add(struct bundle *b, uint32_t top)
 	return 0;
 }
 
-static void bundle_header(struct bundle *b, uint32_t file, const char *path, uint64_t size)
+static void bundle_header(struct bundle *b, const char *path, bool folder, uint64_t size,
+			  int64_t mtime)
 {
-	const struct node *n = index_node(b->t->index, file);
-	bool folder = n->kind == EXTRACT_KIND_FOLDER;
 	struct archive_entry *e = archive_entry_new();
 
 	archive_entry_set_pathname(e, path);
 	archive_entry_set_filetype(e, folder ? AE_IFDIR : AE_IFREG);
 	archive_entry_set_perm(e, folder ? 0755 : 0644);
 	archive_entry_set_size(e, folder ? 0 : (la_int64_t)size);
-	archive_entry_set_mtime(e, n->mtime_ns / 1000000000, 0);
+	archive_entry_set_mtime(e, mtime, 0);
 	if (archive_write_header(b->a, e) < ARCHIVE_WARN)
 		b->failed = true;
 	archive_entry_free(e);
+}
+
+/* What a thread has read, into the archive. */
+static void bundle_read_done(struct aside_job *job)
+{
+	struct bundle *b = (struct bundle *)job;
+
+	b->reading = false;
+	if (b->gone) {
+		bundle_gone(b);
+		return;
+	}
+	if (b->got < 0 || (b->got == 0 && b->left > 0))
+		b->failed = true; /* its header has promised more */
+	else if (b->got > 0 && archive_write_data(b->a, b->piece, (size_t)b->got) < 0)
+		b->failed = true;
+	else
+		b->left -= (uint64_t)b->got;
+	bundle_next(b);
+}
+
+/* A thread. */
+static void bundle_read(struct aside_job *job)
+{
+	struct bundle *b = (struct bundle *)job;
+
+	b->got = read(b->fd, b->piece, b->left < ARCHIVE_PIECE ? (size_t)b->left : ARCHIVE_PIECE);
+}
+
+static void bundle_opened(struct aside_job *job)
+{
+	struct bundle *b = (struct bundle *)job;
+
+	if (b->fd >= 0 && !b->gone) {
+		b->left = (uint64_t)b->st.st_size;
+		bundle_header(b, b->place.path, false, b->left, b->st.st_mtime);
+	}
+	place_free(&b->place);
+	b->reading = false;
+	if (b->gone)
+		bundle_gone(b);
+	else
+		bundle_next(b);
+}
+
+/* A thread. */
+static void bundle_open_file(struct aside_job *job)
+{
+	struct bundle *b = (struct bundle *)job;
+
+	b->fd = place_open(&b->t->tree, &b->place, &b->st);
+	if (b->fd < 0)
+		b->fd = -1;
+}
+
+static void bundle_post(struct bundle *b, void (*work)(struct aside_job *job),
+			void (*done)(struct aside_job *job))
+{
+	b->job.work = work;
+	b->job.done = done;
+	b->reading = aside_post(b->t->aside, ASIDE_READ, &b->job) == 0;
+	b->failed |= !b->reading;
 }
 
 /* The next file or folder. */
@@ -120,62 +201,38 @@ static void bundle_next_file(struct bundle *b)
 	static char path[INDEX_PATH_MAX];
 	uint32_t file = b->files[b->at++];
 	const struct node *n = index_node_find(b->t->index, file);
-	struct stat st;
 
 	if (n == NULL || file == INDEX_ROOT ||
 	    index_path(b->t->index, file, path, sizeof(path)) < 0)
 		return;
-	if (n->kind == EXTRACT_KIND_FOLDER) {
-		bundle_header(b, file, path, 0);
-		return;
-	}
-	if (n->kind == EXTRACT_KIND_LINK || n->kind == EXTRACT_KIND_SPECIAL)
-		return;
-	b->fd = api_open(b->t, file, &st);
-	if (b->fd < 0) {
-		b->fd = -1;
-		return;
-	}
-	b->left = (uint64_t)st.st_size;
-	bundle_header(b, file, path, b->left);
+	if (n->kind == EXTRACT_KIND_FOLDER)
+		bundle_header(b, path, true, 0, n->mtime_ns / 1000000000);
+	else if (n->kind != EXTRACT_KIND_LINK && api_readable(b->t, file, &b->place) == 0)
+		bundle_post(b, bundle_open_file, bundle_opened);
 }
 
+/* The next step; when b->reading is set afterwards, a thread does it. */
 static void bundle_more(struct bundle *b)
 {
-	ssize_t n;
-
-	if (b->fd < 0) {
-		bundle_next_file(b);
-		return;
-	}
-	n = read(b->fd, b->piece, b->left < ARCHIVE_PIECE ? (size_t)b->left : ARCHIVE_PIECE);
-	if (n < 0 || (n == 0 && b->left > 0)) {
-		b->failed = true; /* its header has promised more */
-		return;
-	}
-	if (n > 0 && archive_write_data(b->a, b->piece, (size_t)n) < 0)
-		b->failed = true;
-	b->left -= (uint64_t)n;
-	if (b->left == 0) {
+	if (b->fd >= 0 && b->left == 0) {
 		close(b->fd);
 		b->fd = -1;
+	} else if (b->fd >= 0) {
+		bundle_post(b, bundle_read, bundle_read_done);
+	} else {
+		bundle_next_file(b);
 	}
-}
-
-static void bundle_gone(void *arg)
-{
-	struct bundle *b = arg;
-
-	http_stream_end(b->r);
-	bundle_free(b);
 }
 
 static void bundle_next(void *arg)
 {
 	struct bundle *b = arg;
 
-	while (!b->failed && b->len < ARCHIVE_PIECE && (b->fd >= 0 || b->at < b->n))
+	while (!b->failed && b->len < ARCHIVE_PIECE && (b->fd >= 0 || b->at < b->n)) {
 		bundle_more(b);
+		if (b->reading)
+			return;
+	}
 	if (!b->failed && b->len == 0 && b->a != NULL) {
 		if (archive_write_close(b->a) != ARCHIVE_OK)
 			b->failed = true;

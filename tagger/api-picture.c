@@ -1,7 +1,7 @@
 /*
  * Thumbnails, and sprites of videos: made once by a worker, kept in a folder under the hash of the
  * content, so that a renamed file keeps its own. The folder is bounded; what was used least lately
- * goes.
+ * goes. It may be on the volume, so only threads (aside.h) touch it.
  */
 #include "config.h"
 
@@ -25,9 +25,25 @@
 #define CACHE_LOOK_EVERY 64u /* pictures */
 
 struct picture {
+	struct aside_job job; /* first */
 	struct tagger *t;
 	struct http_request *r;
+	struct pool_picture how;
+	struct place place;
+	struct stat st;
+	int fd;	    /* of the file, or -errno; when it has no picture yet */
+	char *kept; /* a picture that was made before */
+	size_t kept_len;
 	char name[PICTURE_NAME];
+};
+
+/* One that was made, on its way to the cache. */
+struct cache_job {
+	struct aside_job job; /* first */
+	const struct tagger *t;
+	char name[PICTURE_NAME];
+	size_t len;
+	char data[];
 };
 
 struct cached {
@@ -99,8 +115,9 @@ static void cache_trim(const char *path)
 	close(fd);
 }
 
-/* As a whole, or not at all; a cache that cannot be written is no error of the picture. */
-static void cache_put(const struct tagger *t, const char *name, const void *data, size_t len)
+/* As a whole, or not at all; a cache that cannot be written is no error of the picture. The one
+ * thread of changes. */
+static void cache_write(const struct tagger *t, const char *name, const void *data, size_t len)
 {
 	static unsigned puts;
 	char path[4096], temp[4096];
@@ -123,6 +140,34 @@ static void cache_put(const struct tagger *t, const char *name, const void *data
 		(void)unlink(temp);
 }
 
+static void cache_job_work(struct aside_job *job)
+{
+	const struct cache_job *c = (const struct cache_job *)job;
+
+	cache_write(c->t, c->name, c->data, c->len);
+}
+
+static void cache_job_done(struct aside_job *job)
+{
+	free(job);
+}
+
+static void cache_put(const struct tagger *t, const char *name, const void *data, size_t len)
+{
+	struct cache_job *c = t->cache_dir != NULL ? malloc(sizeof(*c) + len) : NULL;
+
+	if (c == NULL)
+		return;
+	c->job.work = cache_job_work;
+	c->job.done = cache_job_done;
+	c->t = t;
+	c->len = len;
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	memcpy(c->data, data, len);
+	if (aside_post(t->aside, ASIDE_CHANGE, &c->job) != 0)
+		free(c);
+}
+
 static const char *picture_type(const char *data, size_t len)
 {
 	if (len > 12 && memcmp(data, "RIFF", 4) == 0)
@@ -132,7 +177,8 @@ static const char *picture_type(const char *data, size_t len)
 	return "image/jpeg";
 }
 
-static bool cache_reply(const struct tagger *t, struct http_request *r, const char *name)
+/* NULL: it has none. */
+static char *cache_read(const struct tagger *t, const char *name, size_t *len)
 {
 	char path[4096], *data;
 	struct stat st;
@@ -141,20 +187,38 @@ static bool cache_reply(const struct tagger *t, struct http_request *r, const ch
 
 	if (t->cache_dir == NULL ||
 	    (size_t)snprintf(path, sizeof(path), "%s/%s", t->cache_dir, name) >= sizeof(path))
-		return false;
+		return NULL;
 	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return false;
+		return NULL;
 	data = malloc(POOL_PICTURE_MAX);
 	if (fstat(fd, &st) == 0 && st.st_size <= (off_t)POOL_PICTURE_MAX && data != NULL)
 		n = read(fd, data, POOL_PICTURE_MAX);
 	close(fd);
-	if (n > 0) {
-		http_header(r, "Cache-Control", "private, max-age=86400");
-		http_reply(r, 200, picture_type(data, (size_t)n), data, (size_t)n);
-	}
+	*len = n > 0 ? (size_t)n : 0;
+	if (n > 0)
+		return data;
 	free(data);
-	return n > 0;
+	return NULL;
+}
+
+static void picture_free(struct picture *p)
+{
+	place_free(&p->place);
+	free(p->kept);
+	free(p);
+}
+
+static void picture_reply(struct picture *p, const char *type, const void *data, size_t len)
+{
+	http_header(p->r, "Cache-Control", "private, max-age=86400");
+	http_reply(p->r, 200, type, data, len);
+}
+
+static void picture_fail(struct picture *p, int err)
+{
+	api_errno(p->r, err == -EISDIR ? -ENOTSUP : err, "There is no picture");
+	picture_free(p);
 }
 
 static void picture_done(void *arg, int err, const char *type, const void *data, size_t len)
@@ -162,13 +226,39 @@ static void picture_done(void *arg, int err, const char *type, const void *data,
 	struct picture *p = arg;
 
 	if (err != 0) {
-		api_errno(p->r, err == -ECANCELED ? -EAGAIN : err, "There is no picture");
-	} else {
-		cache_put(p->t, p->name, data, len);
-		http_header(p->r, "Cache-Control", "private, max-age=86400");
-		http_reply(p->r, 200, type, data, len);
+		picture_fail(p, err == -ECANCELED ? -EAGAIN : err);
+		return;
 	}
-	free(p);
+	cache_put(p->t, p->name, data, len);
+	picture_reply(p, type, data, len);
+	picture_free(p);
+}
+
+/* A thread. */
+static void picture_look(struct aside_job *job)
+{
+	struct picture *p = (struct picture *)job;
+
+	p->kept = cache_read(p->t, p->name, &p->kept_len);
+	if (p->kept == NULL)
+		p->fd = place_open(&p->t->tree, &p->place, &p->st);
+}
+
+static void picture_looked(struct aside_job *job)
+{
+	struct picture *p = (struct picture *)job;
+	struct pool_request request = {
+		.fd = p->fd, .name = p->place.name, .size = (uint64_t)p->st.st_size};
+	int err;
+
+	if (p->kept != NULL) {
+		picture_reply(p, picture_type(p->kept, p->kept_len), p->kept, p->kept_len);
+		picture_free(p);
+		return;
+	}
+	err = p->fd < 0 ? p->fd : pool_make_picture(p->t->pool, &request, &p->how, picture_done, p);
+	if (err != 0)
+		picture_fail(p, err);
 }
 
 static int picture_name(struct tagger *t, uint32_t file, const struct pool_picture *how,
@@ -196,28 +286,25 @@ static void picture_make(struct tagger *t, struct http_request *r, uint32_t file
 			 const struct pool_picture *how)
 {
 	struct picture *p = calloc(1, sizeof(*p));
-	struct pool_request request = {.name = index_name(t->index, file)};
-	struct stat st;
-	int err = p != NULL ? picture_name(t, file, how, p->name) : -ENOMEM;
+	int err;
 
-	if (err == 0 && cache_reply(t, r, p->name)) {
-		free(p);
+	if (p == NULL) {
+		api_errno(r, -ENOMEM, "There is no picture");
 		return;
 	}
-	if (err == 0) {
-		request.fd = api_open(t, file, &st);
-		err = request.fd < 0 ? request.fd : 0;
-	}
-	if (err == 0) {
-		p->t = t;
-		p->r = r;
-		request.size = (uint64_t)st.st_size;
-		err = pool_make_picture(t->pool, &request, how, picture_done, p);
-	}
-	if (err != 0) {
-		free(p);
-		api_errno(r, err == -EISDIR ? -ENOTSUP : err, "There is no picture");
-	}
+	p->job.work = picture_look;
+	p->job.done = picture_looked;
+	p->t = t;
+	p->r = r;
+	p->how = *how;
+	p->fd = -1;
+	err = api_readable(t, file, &p->place);
+	if (err == 0)
+		err = picture_name(t, file, how, p->name);
+	if (err == 0)
+		err = aside_post(t->aside, ASIDE_READ, &p->job);
+	if (err != 0)
+		picture_fail(p, err);
 }
 
 void api_thumbnail(struct tagger *t, struct http_request *r)

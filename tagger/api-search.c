@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tagger/tagger.h"
 #include "banned.h"
@@ -27,6 +28,28 @@ static json_t *status_pool(const struct tagger *t)
 			 "died", (json_int_t)p.died, "replaced", (json_int_t)p.replaced);
 }
 
+/* Of this process alone; workers have limits of their own. */
+static json_int_t status_memory(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f != NULL) {
+		if (fscanf(f, "%*u %lu", &pages) != 1)
+			pages = 0;
+		fclose(f);
+	}
+	return (json_int_t)pages * sysconf(_SC_PAGESIZE);
+}
+
+static json_t *status_aside(const struct tagger *t)
+{
+	struct aside_stats s;
+
+	aside_get_stats(t->aside, &s);
+	return json_pack("{s:i, s:i}", "running", (int)s.running, "waiting", (int)s.waiting);
+}
+
 void api_status(struct tagger *t, struct http_request *r)
 {
 	struct scan_progress p;
@@ -46,6 +69,8 @@ void api_status(struct tagger *t, struct http_request *r)
 			 (json_int_t)p.overflows, "files_per_s", p.files_per_s, "seconds_left",
 			 p.left_s, "workers", status_pool(t));
 	json_object_set_new(body, "prefetch", prefetch_json(t->prefetch));
+	json_object_set_new(body, "aside", status_aside(t));
+	json_object_set_new(body, "memory_bytes", json_integer(status_memory()));
 	api_json(r, 200, body);
 }
 

@@ -391,10 +391,10 @@ static void start_parts(void)
 				     .overflow = overflow,
 				     .gone = unmounted};
 	struct scan_config scan = {.control = tagger.control,
+				   .aside = tagger.aside,
 				   .tree = &tagger.tree,
 				   .index = tagger.index,
-				   .idle = idle,
-				   .folder = folder_known};
+				   .idle = idle};
 	struct pool_config pool = {.control = tagger.control,
 				   .dir = opts.workers_dir,
 				   .workers = opts.workers,
@@ -407,6 +407,10 @@ static void start_parts(void)
 	scan.pool = tagger.pool;
 	if (err == 0 && !opts.once && !opts.no_prefetch && opts.how <= WATCH_FANOTIFY)
 		(void)prefetch_create(&tagger, &tagger.prefetch); /* without it all works, slower */
+	/* opening each folder, for nobody, would be a third of a walk */
+	if (err == 0 &&
+	    (watch_wants_folders(tagger.watch) || prefetch_wants_folders(tagger.prefetch)))
+		scan.folder = folder_known;
 	if (err == 0)
 		err = scan_create(&scan, &tagger.scan);
 	if (err != 0)
@@ -433,6 +437,8 @@ static int serve(const char *dir)
 	    control_signal(tagger.control, SIGTERM, stop_signal, NULL) != 0 ||
 	    control_signal(tagger.control, SIGINT, stop_signal, NULL) != 0)
 		die("out of memory");
+	if (aside_create(tagger.control, &tagger.aside) != 0)
+		die("out of memory");
 	if (!opts.once)
 		start_http();
 	start_parts();
@@ -446,11 +452,12 @@ static int serve(const char *dir)
 	control_run(tagger.control);
 	control_timer_free(progress_timer);
 	events_destroy(&tagger);
+	aside_destroy(tagger.aside);
+	pool_destroy(tagger.pool);
 	http_server_free(tagger.http_local);
 	http_server_free(tagger.http_public);
 	watch_destroy(tagger.watch);
 	prefetch_destroy(tagger.prefetch);
-	pool_destroy(tagger.pool);
 	scan_destroy(tagger.scan);
 	index_close(tagger.index);
 	tree_close(&tagger.tree);

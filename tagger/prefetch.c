@@ -36,6 +36,14 @@ struct ahead {
 	time_t since;
 };
 
+/* A neighbour, while a thread looks at it. */
+struct ahead_job {
+	struct aside_job job; /* first */
+	struct prefetch *p;
+	struct place place;
+	uint64_t bytes; /* that are read ahead; 0: they are in the cache already */
+};
+
 struct prefetch {
 	struct tagger *t;
 	struct watch *watch;
@@ -99,30 +107,59 @@ static bool prefetch_cached(int fd)
 	return preadv2(fd, &v, 1, 0, RWF_NOWAIT) >= 0 || errno != EAGAIN;
 }
 
-static void prefetch_file(struct prefetch *p, uint32_t file, time_t now)
+/* A thread: even to say what is wanted may have to wait for the volume. */
+static void prefetch_read(struct aside_job *job)
 {
+	struct ahead_job *a = (struct ahead_job *)job;
 	struct stat st;
-	uint64_t bytes;
-	int fd;
+	int fd = place_open(&a->p->t->tree, &a->place, &st);
+
+	if (fd < 0)
+		return;
+	if (st.st_size > 0 && !prefetch_cached(fd)) {
+		a->bytes = (uint64_t)st.st_size < AHEAD_FILE_BYTES ? (uint64_t)st.st_size
+								   : AHEAD_FILE_BYTES;
+		(void)posix_fadvise(fd, 0, (off_t)a->bytes, POSIX_FADV_WILLNEED);
+	}
+	close(fd);
+}
+
+static void prefetch_was_read(struct aside_job *job)
+{
+	struct ahead_job *a = (struct ahead_job *)job;
+	struct prefetch *p = a->p;
+
+	if (a->bytes > 0 && p->n < AHEAD_PENDING_MAX) {
+		p->window_bytes += a->bytes;
+		p->bytes += a->bytes;
+		p->files++;
+		p->pending[(p->head + p->n++) % AHEAD_PENDING_MAX] =
+			(struct ahead){a->place.file, prefetch_now()};
+	}
+	place_free(&a->place);
+	free(a);
+}
+
+static void prefetch_file(struct prefetch *p, uint32_t file)
+{
+	struct ahead_job *a;
 
 	for (unsigned i = 0; i < p->n; i++)
 		if (p->pending[(p->head + i) % AHEAD_PENDING_MAX].file == file)
 			return;
 	if (p->n == AHEAD_PENDING_MAX || p->window_bytes >= AHEAD_BUDGET_BYTES)
 		return;
-	fd = api_open(p->t, file, &st);
-	if (fd < 0)
+	a = calloc(1, sizeof(*a));
+	if (a == NULL)
 		return;
-	if (st.st_size > 0 && !prefetch_cached(fd)) {
-		bytes = (uint64_t)st.st_size < AHEAD_FILE_BYTES ? (uint64_t)st.st_size
-								: AHEAD_FILE_BYTES;
-		(void)posix_fadvise(fd, 0, (off_t)bytes, POSIX_FADV_WILLNEED);
-		p->window_bytes += bytes;
-		p->bytes += bytes;
-		p->files++;
-		p->pending[(p->head + p->n++) % AHEAD_PENDING_MAX] = (struct ahead){file, now};
+	a->p = p;
+	a->job.work = prefetch_read;
+	a->job.done = prefetch_was_read;
+	if (api_readable(p->t, file, &a->place) != 0 ||
+	    aside_post(p->t->aside, ASIDE_READ, &a->job) != 0) {
+		place_free(&a->place);
+		free(a);
 	}
-	close(fd);
 }
 
 static void prefetch_opened(void *arg, const uint8_t ident[16], const char *name)
@@ -148,11 +185,16 @@ static void prefetch_opened(void *arg, const uint8_t ident[16], const char *name
 	n = relate_neighbours(p->t->index, file, near, AHEAD_FILES);
 	for (int i = 0; i < n; i++)
 		if (near[i].weight >= AHEAD_WEIGHT_MIN)
-			prefetch_file(p, near[i].file, now);
+			prefetch_file(p, near[i].file);
 }
 
 static void prefetch_nothing(void *arg)
 {
+}
+
+bool prefetch_wants_folders(const struct prefetch *p)
+{
+	return p != NULL && watch_wants_folders(p->watch);
 }
 
 void prefetch_folder(struct prefetch *p, const uint8_t ident[16], int fd)

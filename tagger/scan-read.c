@@ -1,4 +1,5 @@
-/* See scan.h: files that wait are opened here, read by the pool, and what it found is kept. */
+/* See scan.h: files that wait are opened by a thread, read by the pool, and what it found is kept.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -13,8 +14,14 @@
 #include "banned.h"
 
 struct scan_job {
+	struct aside_job job; /* first */
 	struct scan *scan;
 	uint32_t file;
+	uint8_t note; /* what was asked for: enum node_flags */
+	uint8_t ident[16];
+	char *path;
+	bool folder;
+	int fd; /* or -errno */
 	struct tree_entry e;
 	bool has_hand; /* the attribute could be read */
 	size_t hand_len;
@@ -22,22 +29,45 @@ struct scan_job {
 };
 
 /* Opening must never wait (a FIFO) nor change the time of last access. */
-static int scan_open(struct scan *s, uint32_t file, int extra)
+static int scan_open_path(const struct tree *t, const char *path, bool folder)
 {
-	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | extra, fd;
+	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | (folder ? O_DIRECTORY : 0);
+	int fd = tree_openat(t, path, flags | O_NOATIME, 0);
 
-	if (index_path(s->ix, file, s->path, sizeof(s->path)) < 0)
-		return -ENAMETOOLONG;
-	fd = tree_openat(s->tree, s->path, flags | O_NOATIME, 0);
-	return fd == -EPERM ? tree_openat(s->tree, s->path, flags, 0) : fd;
+	return fd == -EPERM ? tree_openat(t, path, flags, 0) : fd;
 }
 
-static void scan_read_hand(struct scan_job *j, int fd)
+static void scan_read_hand(struct scan_job *j)
 {
-	ssize_t n = fgetxattr(fd, SCAN_XATTR, j->hand, sizeof(j->hand));
+	ssize_t n = fgetxattr(j->fd, SCAN_XATTR, j->hand, sizeof(j->hand));
 
 	j->has_hand = n >= 0 || errno == ENODATA;
 	j->hand_len = n > 0 ? (size_t)n : 0;
+}
+
+/* A thread. */
+static void scan_open(struct aside_job *job)
+{
+	struct scan_job *j = (struct scan_job *)job;
+
+	j->fd = scan_open_path(j->scan->tree, j->path, j->folder);
+	if (j->fd < 0)
+		return;
+	if (tree_look(j->scan->tree, j->fd, "", &j->e) != 0 ||
+	    memcmp(j->e.seen.ident, j->ident, sizeof(j->ident)) != 0) {
+		close(j->fd);
+		j->fd = -ESTALE;
+		return;
+	}
+	scan_read_hand(j);
+	if (!j->folder)
+		(void)posix_fadvise(j->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+static void scan_job_free(struct scan_job *j)
+{
+	free(j->path);
+	free(j);
 }
 
 /* What stat and the attribute say, into the record. */
@@ -121,7 +151,7 @@ static struct node *scan_job_node(const struct scan_job *j)
 {
 	struct node *n = index_node_find(j->scan->ix, j->file);
 
-	return n != NULL && memcmp(n->ident, j->e.seen.ident, 16) == 0 ? n : NULL;
+	return n != NULL && memcmp(n->ident, j->ident, 16) == 0 ? n : NULL;
 }
 
 static void scan_done(void *arg, int err, struct extract *e)
@@ -148,15 +178,15 @@ static void scan_done(void *arg, int err, struct extract *e)
 	if (s->ix->stuck)
 		scan_stuck(s);
 	extract_free(e);
-	free(j);
+	scan_job_free(j);
 	scan_rate(s);
 	scan_wake(s);
 }
 
-/* 0: the pool has it; 1: finished; -EAGAIN: no room. Takes over fd. */
-static int scan_read(struct scan *s, struct scan_job *j, int fd, uint8_t note)
+/* 0: the pool has it; 1: finished; -EAGAIN: no room. Takes over j->fd. */
+static int scan_read(struct scan *s, struct scan_job *j)
 {
-	struct pool_request request = {.fd = fd,
+	struct pool_request request = {.fd = j->fd,
 				       .name = index_name(s->ix, j->file),
 				       .size = j->e.seen.size,
 				       .mtime_ns = j->e.seen.mtime_ns};
@@ -164,20 +194,20 @@ static int scan_read(struct scan *s, struct scan_job *j, int fd, uint8_t note)
 	int err;
 
 	if (index_get(s->ix, j->file, &rec) != 0) {
-		close(fd);
+		close(j->fd);
 		return 1;
 	}
-	if (note & NODE_ATTRS && rec.r.state != RECORD_WAITING && !scan_hand_shorter(&rec.r, j)) {
+	if (j->note & NODE_ATTRS && rec.r.state != RECORD_WAITING &&
+	    !scan_hand_shorter(&rec.r, j)) {
 		index_record_free(&rec);
-		close(fd);
+		close(j->fd);
 		scan_finish(j, NULL);
 		return 1;
 	}
-	if (!(note & NODE_FORCE) && !scan_hand_shorter(&rec.r, j) &&
+	if (!(j->note & NODE_FORCE) && !scan_hand_shorter(&rec.r, j) &&
 	    rec.r.kind != EXTRACT_KIND_EMPTY)
 		memcpy(request.known_hash, rec.r.hash, sizeof(request.known_hash));
 	index_record_free(&rec);
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	err = pool_extract(s->c.pool, &request, scan_done, j);
 	if (err == 0) {
 		index_node(s->ix, j->file)->note |= NODE_READING;
@@ -207,13 +237,76 @@ static void scan_cannot_open(struct scan *s, uint32_t file, int err)
 	scan_fail(s, file, NULL, why);
 }
 
+/* 0: the pool has it; 1: finished; -EAGAIN: no room. */
+static int scan_take(struct scan *s, struct scan_job *j, const struct node *n)
+{
+	if (j->fd < 0) {
+		scan_cannot_open(s, j->file, j->fd);
+		return 1;
+	}
+	if (!scan_is_plain(n, &j->e))
+		return scan_read(s, j);
+	close(j->fd);
+	scan_finish(j, NULL);
+	return 1;
+}
+
+static void scan_opened(struct aside_job *job)
+{
+	struct scan_job *j = (struct scan_job *)job;
+	struct scan *s = j->scan;
+	struct node *n = scan_job_node(j);
+	int got;
+
+	s->reading--;
+	if (n != NULL && !j->folder)
+		n->note &= (uint8_t)~NODE_READING;
+	if (n == NULL || s->ix->stuck || s->c.pool == NULL) {
+		if (j->fd >= 0)
+			close(j->fd);
+		if (s->ix->stuck)
+			scan_stuck(s);
+		scan_job_free(j);
+		return;
+	}
+	got = scan_take(s, j, n);
+	n = scan_job_node(j);
+	/* what came meanwhile is asked for again; when the pool has it, at its end */
+	if (n != NULL && !j->folder && got != 0 && (got < 0 || n->note & NODE_AGAIN)) {
+		n->note &= (uint8_t)~NODE_AGAIN;
+		scan_queue(s, j->file, got < 0 ? j->note : 0);
+	}
+	if (got != 0)
+		scan_job_free(j);
+	scan_wake(s);
+}
+
+static struct scan_job *scan_job_new(struct scan *s, uint32_t file, const struct node *n)
+{
+	struct scan_job *j = calloc(1, sizeof(*j));
+
+	if (j == NULL || index_path(s->ix, file, s->path, sizeof(s->path)) < 0) {
+		free(j);
+		return NULL;
+	}
+	j->path = strdup(s->path);
+	j->job.work = scan_open;
+	j->job.done = scan_opened;
+	j->scan = s;
+	j->file = file;
+	j->folder = n->kind == EXTRACT_KIND_FOLDER;
+	memcpy(j->ident, n->ident, sizeof(j->ident));
+	if (j->path != NULL)
+		return j;
+	free(j);
+	return NULL;
+}
+
 bool scan_read_next(struct scan *s)
 {
 	struct scan_job *j;
 	struct node *n;
 	uint32_t file;
-	uint8_t note;
-	int fd, got;
 
 	if (s->files.n == 0 || s->reading >= SCAN_DEPTH || s->c.pool == NULL)
 		return false;
@@ -221,40 +314,27 @@ bool scan_read_next(struct scan *s)
 	n = index_node_find(s->ix, file);
 	if (n == NULL || !(n->note & NODE_QUEUED))
 		return true;
-	note = n->note;
+	if (n->kind == EXTRACT_KIND_LINK || n->kind == EXTRACT_KIND_SPECIAL) {
+		n->note &= (uint8_t) ~(NODE_QUEUED | NODE_ATTRS | NODE_FORCE);
+		return true;
+	}
+	j = scan_job_new(s, file, n);
+	if (j != NULL)
+		j->note = n->note & (NODE_ATTRS | NODE_FORCE);
 	n->note &= (uint8_t) ~(NODE_QUEUED | NODE_ATTRS | NODE_FORCE);
-	if (n->kind == EXTRACT_KIND_LINK || n->kind == EXTRACT_KIND_SPECIAL)
-		return true;
-	fd = scan_open(s, file, n->kind == EXTRACT_KIND_FOLDER ? O_DIRECTORY : 0);
-	if (fd < 0) {
-		scan_cannot_open(s, file, fd);
+	if (j == NULL) {
+		scan_cannot_open(s, file, -ENAMETOOLONG);
 		return true;
 	}
-	j = calloc(1, sizeof(*j));
-	if (j == NULL || tree_look(s->tree, fd, "", &j->e) != 0 ||
-	    memcmp(j->e.seen.ident, n->ident, 16) != 0) {
-		close(fd);
-		free(j);
-		scan_cannot_open(s, file, -ESTALE);
-		return true;
-	}
-	j->scan = s;
-	j->file = file;
-	scan_read_hand(j, fd);
-	if (scan_is_plain(n, &j->e)) {
-		close(fd);
-		scan_finish(j, NULL);
-		got = 1;
-	} else {
-		got = scan_read(s, j, fd, note);
-	}
-	if (got == 0)
-		return true;
-	free(j);
-	if (got < 0) {
-		scan_queue(s, file, note & (NODE_ATTRS | NODE_FORCE));
+	if (aside_post(s->c.aside, ASIDE_SCAN, &j->job) != 0) {
+		scan_queue(s, file, j->note);
+		scan_job_free(j);
 		return false;
 	}
+	/* a folder is only looked at, and may be so twice; NODE_AGAIN means something else of it */
+	if (!j->folder)
+		n->note |= NODE_READING;
+	s->reading++;
 	return true;
 }
 
@@ -292,7 +372,9 @@ int scan_hand(struct scan *s, uint32_t file, const char *hand, size_t len)
 	if (err != 0)
 		return err;
 	if (n->kind != EXTRACT_KIND_LINK && n->kind != EXTRACT_KIND_SPECIAL)
-		fd = scan_open(s, file, n->kind == EXTRACT_KIND_FOLDER ? O_DIRECTORY : 0);
+		fd = index_path(s->ix, file, s->path, sizeof(s->path)) >= 0
+			     ? scan_open_path(s->tree, s->path, n->kind == EXTRACT_KIND_FOLDER)
+			     : -ENAMETOOLONG;
 	if (fd >= 0) {
 		err = len > 0 ? fsetxattr(fd, SCAN_XATTR, hand, len, 0)
 			      : fremovexattr(fd, SCAN_XATTR);

@@ -256,6 +256,7 @@ void scan_destroy(struct scan *s)
 	if (s == NULL)
 		return;
 	s->step_posted = true; /* no more */
+	s->c.pool = NULL;      /* it has ended; a step may be on its way still */
 	walk_destroy(s->walk);
 	control_timer_free(s->lost_timer);
 	control_timer_free(s->unstick_timer);

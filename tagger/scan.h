@@ -10,6 +10,7 @@
 #define WEFT_TAGGER_SCAN_H
 
 #include "control.h"
+#include "tagger/aside.h"
 #include "tagger/index.h"
 #include "tagger/pool.h"
 #include "tagger/tree.h"
@@ -22,6 +23,7 @@ struct scan;
 
 struct scan_config {
 	struct control *control;
+	struct aside *aside; /* opens files */
 	struct tree *tree;
 	struct index *index;
 	struct pool *pool; /* NULL: nothing is read */

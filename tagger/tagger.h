@@ -11,8 +11,10 @@
 #include "control.h"
 #include "http.h"
 #include "log.h"
+#include "tagger/aside.h"
 #include "tagger/derive.h"
 #include "tagger/index.h"
+#include "tagger/place.h"
 #include "tagger/pool.h"
 #include "tagger/query.h"
 #include "tagger/scan.h"
@@ -34,6 +36,7 @@ struct tagger {
 	struct tree tree;
 	struct index *index;
 	struct pool *pool;
+	struct aside *aside;
 	struct scan *scan;
 	struct watch *watch;
 	struct events *events;
@@ -85,21 +88,14 @@ void api_neighbours(struct tagger *t, struct http_request *r);
 void api_graph(struct tagger *t, struct http_request *r);
 void api_file_tags(struct tagger *t, struct http_request *r);
 
+/* ---- api-content.c */
+/* The place of a file that has content. 0 or -errno; place_free() in both cases. */
+int api_readable(const struct tagger *t, uint32_t file, struct place *p);
+void api_content(struct tagger *t, struct http_request *r);
+
 /* ---- api-files.c */
-struct api_place {
-	uint32_t folder;
-	int fd;		  /* of the folder, O_PATH; the caller closes it */
-	const char *name; /* in the path that was given */
-};
-/* Where a new file may be. 0, -EINVAL, -ENOENT, ... */
-int api_place(struct tagger *t, const char *path, struct api_place *out);
-/* Where a file is, which is looked at. name is valid until the next call. */
-int api_place_of(struct tagger *t, uint32_t file, struct api_place *out);
-/* A regular file, for reading: a descriptor or -errno. */
-int api_open(struct tagger *t, uint32_t file, struct stat *st);
 /* False: answered, as the index cannot be written. */
 bool api_may_change(struct tagger *t, struct http_request *r);
-void api_content(struct tagger *t, struct http_request *r);
 void api_mkdir(struct tagger *t, struct http_request *r);
 void api_move(struct tagger *t, struct http_request *r);
 void api_delete(struct tagger *t, struct http_request *r);
@@ -131,6 +127,7 @@ void api_tags_delete(struct tagger *t, struct http_request *r);
 /* -EOPNOTSUPP where fanotify does not say who opens. */
 int prefetch_create(struct tagger *t, struct prefetch **out);
 void prefetch_destroy(struct prefetch *p);
+bool prefetch_wants_folders(const struct prefetch *p);
 void prefetch_folder(struct prefetch *p, const uint8_t ident[16], int fd);
 json_t *prefetch_json(const struct prefetch *p);
 

@@ -222,12 +222,17 @@ static void watch_full(struct watch *w, int err)
 						w->c.overflow, w->c.arg);
 }
 
+bool watch_wants_folders(const struct watch *w)
+{
+	return w->fd >= 0 && w->each;
+}
+
 void watch_folder(struct watch *w, const uint8_t ident[16], int fd)
 {
 	char proc[64];
 	int err = 0;
 
-	if (w->fd < 0 || !w->each)
+	if (!watch_wants_folders(w))
 		return;
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	if (w->inotify)

@@ -33,6 +33,8 @@ int watch_create(const struct watch_config *config, struct watch **out);
 void watch_destroy(struct watch *w);
 /* A folder that is to be watched; fd: O_PATH. Does nothing when all are watched. */
 void watch_folder(struct watch *w, const uint8_t ident[16], int fd);
+/* Is each folder to be named by watch_folder()? */
+bool watch_wants_folders(const struct watch *w);
 /* "fanotify on the file system", for people. */
 const char *watch_name(const struct watch *w);
 
