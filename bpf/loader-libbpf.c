@@ -34,6 +34,7 @@ struct bpf_route {
 	struct route_bpf *skel;
 	struct bpf_link *sockops, *recv;
 	int cgroup;
+	int cpus; /* that values of counters are kept for */
 	struct route_conn *conns;
 	struct route_vol *vols;
 	route_entry *entries;
@@ -113,6 +114,9 @@ static struct route_bpf *load(bool counting)
 
 static const char *start(struct bpf_route *b)
 {
+	b->cpus = libbpf_num_possible_cpus();
+	if (b->cpus <= 0)
+		return "the number of processors is not known";
 	b->cgroup = cgroup_open();
 	if (b->cgroup < 0)
 		return "no cgroup2 file system is mounted";
@@ -325,6 +329,42 @@ void bpf_route_each(struct bpf_route *b,
 		if (err != 0)
 			return;
 	}
+}
+
+/* ---- counters ------------------------------------------------------------------------------ */
+
+void bpf_watch_begin(struct bpf_route *b, uint64_t key)
+{
+	void *zero = calloc((size_t)b->cpus, sizeof(struct watch_counts));
+
+	if (zero != NULL)
+		(void)bpf_map_update_elem(bpf_map__fd(b->skel->maps.watched), &key, zero,
+					  BPF_NOEXIST);
+	free(zero);
+}
+
+void bpf_watch_end(struct bpf_route *b, uint64_t key)
+{
+	(void)bpf_map_delete_elem(bpf_map__fd(b->skel->maps.watched), &key);
+}
+
+void bpf_watch_read(struct bpf_route *b, uint64_t key, struct watch_counts *sum)
+{
+	struct watch_counts *each = calloc((size_t)b->cpus, sizeof(*each));
+
+	memset(sum, 0, sizeof(*sum));
+	if (each != NULL &&
+	    bpf_map_lookup_elem(bpf_map__fd(b->skel->maps.watched), &key, each) == 0)
+		for (int cpu = 0; cpu < b->cpus; cpu++) {
+			sum->bytes += each[cpu].bytes;
+			sum->total_ns += each[cpu].total_ns;
+			for (unsigned i = 0; i < WATCH_BUCKETS; i++)
+				sum->bucket[i] += each[cpu].bucket[i];
+		}
+	/* not their own count: a program may be in the middle of adding */
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++)
+		sum->count += sum->bucket[i];
+	free(each);
 }
 
 /* ---- what is unread ------------------------------------------------------------------------ */

@@ -83,3 +83,15 @@ uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id)
 {
 	return 0;
 }
+
+void bpf_watch_begin(struct bpf_route *b, uint64_t key)
+{
+}
+
+void bpf_watch_end(struct bpf_route *b, uint64_t key)
+{
+}
+
+void bpf_watch_read(struct bpf_route *b, uint64_t key, struct watch_counts *sum)
+{
+}

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "bpf/route.h"
+#include "bpf/watch.h"
 
 struct bpf_route;
 
@@ -52,6 +53,12 @@ int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read
 void bpf_route_each(struct bpf_route *b,
 		    void (*fn)(void *arg, uint64_t cookie, const struct route_read *read),
 		    void *arg);
+
+/* Begin to count the routed reads of a volume or server (watch.h) unless it is done already; end
+ * that; what was counted so far, which is nothing where nothing was begun. */
+void bpf_watch_begin(struct bpf_route *b, uint64_t key);
+void bpf_watch_end(struct bpf_route *b, uint64_t key);
+void bpf_watch_read(struct bpf_route *b, uint64_t key, struct watch_counts *sum);
 
 /* Bytes that the client at the other end of fd has been sent by redirect and has not read. */
 uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id);

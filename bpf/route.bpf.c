@@ -19,6 +19,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "route.h"
+#include "watch.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -151,6 +152,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } ports SEC(".maps");
+
+/* What was routed: of each volume and each server (watch.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, ROUTE_WATCHED);
+	__type(key, __u64);
+	__type(value, struct watch_counts);
+} watched SEC(".maps");
 
 const volatile __u64 netns;   /* volmgr's */
 const volatile bool counting; /* weft_recv is there */
@@ -389,8 +399,6 @@ static __always_inline bool route_read(struct sk_msg_md *msg, struct route_conn 
 	w->cookie = cookie; /* comes back as it is */
 	w->offset = bpf_cpu_to_be64(to);
 	c->seq++;
-	__sync_fetch_and_add(&v->routed, 1);
-	__sync_fetch_and_add(&v->routed_bytes, len);
 	return true;
 }
 
@@ -439,6 +447,20 @@ int weft_client(struct sk_msg_md *msg)
 }
 
 /* ---- what a server answers ----------------------------------------------------------------- */
+
+/* A routed read is answered. */
+static __always_inline void count_read(const struct route_read *read, __u32 volume)
+{
+	__u64 ns = bpf_ktime_get_ns() - read->start_ns, key = WATCH_VOLUME(volume);
+	struct watch_counts *w = bpf_map_lookup_elem(&watched, &key);
+
+	if (w != NULL)
+		watch_add(w, read->len, ns);
+	key = WATCH_SERVER(ROUTE_KEY_SERVER(read->server));
+	w = bpf_map_lookup_elem(&watched, &key);
+	if (w != NULL)
+		watch_add(w, read->len, ns);
+}
 
 /* The reply that we redirected last did not get there: the server tells so. */
 static __always_inline void undo_last(struct route_sock *st, __u64 cookie)
@@ -526,6 +548,7 @@ int weft_server(struct sk_msg_md *msg)
 	st->last_cookie = cookie;
 	if (give_back(msg, st, c) != SK_PASS)
 		return SK_DROP;
+	count_read(&st->last, c->volume);
 	__sync_fetch_and_add(&c->delivered, msg->size);
 	__sync_fetch_and_add(&c->inflight, -1);
 	return SK_PASS;

@@ -61,6 +61,7 @@ typedef uint16_t route_u16;
 #define ROUTE_INFLIGHT	   128u	      /* routed reads of one client at once */
 #define ROUTE_INFLIGHT_ALL 32768u     /* and of all */
 #define ROUTE_UNREAD_MAX   (4u << 20) /* bytes in a client's queue */
+#define ROUTE_WATCHED	   2048u      /* volumes and servers whose reads are counted */
 #define ROUTE_TUPLES	   16384u     /* connections not claimed yet; the oldest are forgotten */
 #define ROUTE_SHARD_SHIFT  22u	      /* log2 of WEFT_SHARD_BYTES */
 
@@ -69,6 +70,11 @@ struct route_tuple {
 	route_u32 local[4], remote[4]; /* as on the wire */
 	route_u16 local_port, remote_port;
 };
+
+/* Keys of servers' connections: a count, the server's number, the data thread. */
+#define ROUTE_KEY_SHIFT	      24u
+#define ROUTE_KEY_NUMBER      8u
+#define ROUTE_KEY_SERVER(key) ((route_u32)((key) >> ROUTE_KEY_NUMBER & 0xffff))
 
 /* In the socket's own storage. */
 enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEER };
@@ -119,7 +125,7 @@ struct route_conn {
 	route_u64 pad2;
 };
 
-/* One volume. Written by volmgr, save routed. */
+/* One volume. Written by volmgr. */
 struct route_vol {
 	route_u32 open;
 	route_u32 k;
@@ -127,7 +133,6 @@ struct route_vol {
 	route_u32 first;   /* of its entries; extent e, data shard j: first + e * k + j */
 	route_u64 extents; /* that have entries */
 	route_u64 size;
-	route_u64 routed, routed_bytes;
 	route_u64 gate[ROUTE_GATES]; /* key of the server's connection, 0: closed */
 };
 

@@ -61,6 +61,10 @@ is(json_decode(exits(0, undef, 'JSON', qw(--json volume show v2))->{out})->{k}, 
 is(@{ json_decode(exits(0, undef, 'JSON', qw(volume map v1 --json))->{out})->{extents} }, 1,
 	'the map as JSON');
 
+# top
+exits(0, qr/^400 reads\/s .*, 75% routed\).*^v1 +400 .* 75%\n.*^s1 +400 /ms, 'what goes on, once', qw(top --once));
+is(json_decode(exits(0, undef, 'JSON', qw(top --once --json))->{out})->{volumes}[0]{reads}, 400, 'and for scripts');
+
 # usage
 exits(2, qr/Usage: volctl volume create NAME/, 'a missing name', qw(volume create));
 exits(2, qr/needs a size.*--size 10G/s, 'a missing size', qw(volume create v3));
@@ -101,7 +105,7 @@ sub completes
 	is(join(' ', split(/\n/, volctl('complete', @words)->{out})), $want, "completion: $name");
 	return;
 }
-completes('status cluster server volume user check recover scrub', 'first words', '');
+completes('status top cluster server volume user check recover scrub', 'first words', '');
 completes('attach', 'second words', 'volume', 'att');
 completes('v1', 'names of volumes', 'volume', 'show', '');
 completes('s1', 'names of servers', 'server', 'remove', 's');

@@ -34,7 +34,8 @@ static json_t *volume_json(struct cluster *c, void *item)
 	struct volume_settings s = v->settings;
 	struct volume_stat st;
 	struct rebuild_stat rebuild;
-	uint64_t size, used, routed, routed_bytes;
+	uint64_t size, used;
+	struct watch_counts routed;
 	unsigned clients;
 
 	pthread_mutex_lock(&v->cluster->lock);
@@ -43,7 +44,6 @@ static json_t *volume_json(struct cluster *c, void *item)
 	size = v->size;
 	clients = v->clients;
 	routed = v->routed;
-	routed_bytes = v->routed_bytes;
 	pthread_mutex_unlock(&v->cluster->lock);
 	used = st.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents that were written to */
 	if (used > size)
@@ -65,8 +65,8 @@ static json_t *volume_json(struct cluster *c, void *item)
 		json_object_set_new(o, "rebuild", api_rebuild_json(&rebuild));
 	if (o != NULL)
 		json_object_set_new(o, "routed",
-				    json_pack("{s:I, s:I}", "reads", (json_int_t)routed, "bytes",
-					      (json_int_t)routed_bytes));
+				    json_pack("{s:I, s:I}", "reads", (json_int_t)routed.count,
+					      "bytes", (json_int_t)routed.bytes));
 	if (o != NULL && v->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
 	return o;

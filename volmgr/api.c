@@ -50,6 +50,7 @@ static const struct api_route routes[] = {
 	{HTTP_GET, "events", false, NULL, api_events_list, ROLE_READ, NULL},
 	{HTTP_GET, "live", false, NULL, api_live, ROLE_READ, NULL},
 	{HTTP_GET, "history", false, NULL, api_history, ROLE_READ, NULL},
+	{HTTP_GET, "counters", false, NULL, api_counters, ROLE_READ, NULL},
 	{HTTP_GET, "status", false, NULL, api_status_get, ROLE_READ, NULL},
 	{HTTP_GET, "servers", false, NULL, api_servers_list, ROLE_READ, NULL},
 	{HTTP_POST, "servers", false, NULL, api_server_add, ROLE_ADMIN, "server.added"},

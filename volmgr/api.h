@@ -123,6 +123,9 @@ json_t *api_rates_json(const struct rates *r);
 void api_live(struct cluster *c, struct http_request *r, const char *name);
 void api_history(struct cluster *c, struct http_request *r, const char *name);
 
+/* ---- api-counters.c */
+void api_counters(struct cluster *c, struct http_request *r, const char *name);
+
 /* ---- api-auth.c: who is asking; sets r->who and r->rights, which is a role */
 void api_auth_local(struct http_request *r);
 /* 0, or -1 with a refusal: what was shown is wrong. Showing nothing is not. */

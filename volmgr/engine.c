@@ -311,17 +311,22 @@ static void engine_collect_run(struct task *t)
 
 	for (unsigned i = 0; i < w->nvols; i++) {
 		struct vol *v = w->vols[i];
+		struct watch_counts routed;
 
+		route_volume_count(v, &routed);
 		pthread_mutex_lock(&w->cluster->lock);
 		volume_stat(v->engine, &v->stat);
 		volume_rebuild_stat(v->engine, &v->rebuild);
 		v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
 		engine_collect_servers(v);
-		volume_take_counts(w->vols[i]->engine, engine_add_counts, w->cluster);
-		w->vols[i]->io_seen = w->vols[i]->io;
-		route_volume_count(w->vols[i], &w->vols[i]->routed, &w->vols[i]->routed_bytes);
+		volume_take_counts(v->engine, engine_add_counts, w->cluster);
+		v->io_seen = v->io;
+		v->routed = routed;
 		pthread_mutex_unlock(&w->cluster->lock);
 	}
+	pthread_mutex_lock(&w->cluster->lock);
+	peers_take_counts(w);
+	pthread_mutex_unlock(&w->cluster->lock);
 	task_finish(t, 0);
 }
 

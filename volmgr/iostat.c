@@ -9,53 +9,50 @@
 
 /* ---- counting ------------------------------------------------------------------------------ */
 
-static unsigned io_bucket(uint64_t ns)
-{
-	unsigned top, index;
-
-	if (ns <= IO_BUCKET_FIRST)
-		return 0;
-	ns = (ns - 1) / (IO_BUCKET_FIRST / 2); /* 2 and 3: the halves of the first octave */
-	top = 63 - (unsigned)__builtin_clzll(ns);
-	index = 1 + 2 * (top - 1) + (unsigned)(ns >> (top - 1) & 1);
-	return index < IO_BUCKETS ? index : IO_BUCKETS - 1;
-}
-
 uint64_t io_bucket_end(unsigned bucket)
 {
 	unsigned octave, half;
 
 	if (bucket == 0)
-		return IO_BUCKET_FIRST;
-	if (bucket >= IO_BUCKETS - 1)
+		return WATCH_FIRST;
+	if (bucket >= WATCH_BUCKETS - 1)
 		return 0;
 	octave = (bucket - 1) / 2;
 	half = (bucket - 1) % 2;
-	return ((uint64_t)IO_BUCKET_FIRST << octave) * (half ? 4 : 3) / 2;
+	return ((uint64_t)WATCH_FIRST << octave) * (half ? 4 : 3) / 2;
 }
 
 void io_stat_add(struct io_stat *st, enum io_kind kind, uint32_t bytes, uint64_t ns)
 {
-	struct io_counts *c = &st->kind[kind];
-	unsigned bucket = io_bucket(ns);
-
-	c->count++;
-	c->bytes += bytes;
-	c->total_ns += ns;
-	c->bucket[bucket]++;
+	watch_add(&st->kind[kind], bytes, ns);
 }
 
-void io_counts_since(const struct io_counts *now, const struct io_counts *then,
-		     struct io_counts *out)
+void io_counts_sum(struct watch_counts *sum, const struct watch_counts *c)
+{
+	sum->count += c->count;
+	sum->bytes += c->bytes;
+	sum->total_ns += c->total_ns;
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++)
+		sum->bucket[i] += c->bucket[i];
+}
+
+void io_stat_sum(struct io_stat *sum, const struct io_stat *st)
+{
+	for (int k = 0; k < IO_KINDS; k++)
+		io_counts_sum(&sum->kind[k], &st->kind[k]);
+}
+
+void io_counts_since(const struct watch_counts *now, const struct watch_counts *then,
+		     struct watch_counts *out)
 {
 	out->count = now->count - then->count;
 	out->bytes = now->bytes - then->bytes;
 	out->total_ns = now->total_ns - then->total_ns;
-	for (unsigned i = 0; i < IO_BUCKETS; i++)
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++)
 		out->bucket[i] = now->bucket[i] - then->bucket[i];
 }
 
-uint64_t io_counts_quantile(const struct io_counts *c, double part)
+uint64_t io_counts_quantile(const struct watch_counts *c, double part)
 {
 	uint64_t seen = 0, below = 0, want;
 
@@ -65,7 +62,7 @@ uint64_t io_counts_quantile(const struct io_counts *c, double part)
 		return 0;
 	if (want == 0)
 		want = 1;
-	for (unsigned i = 0; i < IO_BUCKETS; i++) {
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++) {
 		uint64_t end = io_bucket_end(i);
 
 		seen += c->bucket[i];

@@ -8,29 +8,25 @@
 
 #include <stdint.h>
 
+#include "bpf/watch.h"
+
 enum io_kind { IO_READ, IO_WRITE, IO_OTHER, IO_KINDS };
 
-/* Two buckets for each doubling, from 16 us to 16 s; then one for all that took longer. */
-#define IO_BUCKETS	41
-#define IO_BUCKET_FIRST 16000u /* ns */
-
-struct io_counts {
-	uint64_t count, bytes, total_ns;
-	uint32_t bucket[IO_BUCKETS];
-};
 struct io_stat {
-	struct io_counts kind[IO_KINDS];
+	struct watch_counts kind[IO_KINDS];
 };
 
 void io_stat_add(struct io_stat *st, enum io_kind kind, uint32_t bytes, uint64_t ns);
+void io_counts_sum(struct watch_counts *sum, const struct watch_counts *c);
+void io_stat_sum(struct io_stat *sum, const struct io_stat *st);
 /* The upper end of a bucket in ns; 0: the last one, which has none. */
 uint64_t io_bucket_end(unsigned bucket);
 /* What lies between two copies of the same counters. */
-void io_counts_since(const struct io_counts *now, const struct io_counts *then,
-		     struct io_counts *out);
+void io_counts_since(const struct watch_counts *now, const struct watch_counts *then,
+		     struct watch_counts *out);
 /* The time within which this part (0.99) of the requests was answered, in ns; 0: there were none.
  */
-uint64_t io_counts_quantile(const struct io_counts *c, double part);
+uint64_t io_counts_quantile(const struct watch_counts *c, double part);
 
 /* ---- history: what charts show. Fixed rings; a step of the coarse one is the mean of the fine. */
 #define HISTORY_VALUES 6

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "route.h"
 #include "stats.h"
 #include "banned.h"
 
@@ -119,32 +120,47 @@ static void metrics_bytes(struct cluster *c, FILE *f, enum io_kind kind, const c
 	head(f, name, "counter", help);
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_%s{volume=\"%s\"} %" PRIu64 "\n", name, c->vols[i]->name,
-			c->vols[i]->io_seen.kind[kind].bytes);
+			c->vols[i]->io_seen.kind[kind].bytes +
+				(kind == IO_READ ? c->vols[i]->routed.bytes : 0));
 }
 
 /* One line a doubling is enough for the outside. */
-static void metrics_histogram(FILE *f, const char *volume, const char *op,
-			      const struct io_counts *n)
+static void metrics_histogram(FILE *f, const char *what, const char *name, const char *op,
+			      const struct watch_counts *n)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < IO_BUCKETS - 1; i++) {
+	for (unsigned i = 0; i < WATCH_BUCKETS - 1; i++) {
 		sum += n->bucket[i];
 		if (i % 2 == 0)
 			fprintf(f,
-				"weft_volume_request_duration_seconds_bucket{volume=\"%s\",op=\"%"
-				"s\","
+				"weft_%s_request_duration_seconds_bucket{%s=\"%s\",op=\"%s\","
 				"le=\"%.6f\"} %" PRIu64 "\n",
-				volume, op, (double)io_bucket_end(i) / 1e9, sum);
+				what, what, name, op, (double)io_bucket_end(i) / 1e9, sum);
 	}
 	fprintf(f,
-		"weft_volume_request_duration_seconds_bucket{volume=\"%s\",op=\"%s\",le=\"+Inf\"} "
+		"weft_%s_request_duration_seconds_bucket{%s=\"%s\",op=\"%s\",le=\"+Inf\"} "
 		"%" PRIu64 "\n",
-		volume, op, n->count);
+		what, what, name, op, n->count);
 	fprintf(f,
-		"weft_volume_request_duration_seconds_sum{volume=\"%s\",op=\"%s\"} %.6f\n"
-		"weft_volume_request_duration_seconds_count{volume=\"%s\",op=\"%s\"} %" PRIu64 "\n",
-		volume, op, (double)n->total_ns / 1e9, volume, op, n->count);
+		"weft_%s_request_duration_seconds_sum{%s=\"%s\",op=\"%s\"} %.6f\n"
+		"weft_%s_request_duration_seconds_count{%s=\"%s\",op=\"%s\"} %" PRIu64 "\n",
+		what, what, name, op, (double)n->total_ns / 1e9, what, what, name, op, n->count);
+}
+
+/* All kinds of one volume or server. False: there was nothing. */
+static bool metrics_kinds(FILE *f, const char *what, const char *name, const struct io_stat *st,
+			  const struct watch_counts *routed)
+{
+	bool used = routed->count > 0;
+
+	for (int k = 0; k < IO_KINDS; k++)
+		used |= st->kind[k].count > 0;
+	for (int k = 0; used && k < IO_KINDS; k++)
+		metrics_histogram(f, what, name, kinds[k], &st->kind[k]);
+	if (routed->count > 0)
+		metrics_histogram(f, what, name, "routed_read", routed);
+	return used;
 }
 
 static void metrics_histograms(struct cluster *c, FILE *f)
@@ -152,16 +168,21 @@ static void metrics_histograms(struct cluster *c, FILE *f)
 	unsigned shown = 0;
 
 	head(f, "volume_request_duration_seconds", "histogram",
-	     "How long requests of clients took, from their last byte to the answer.");
+	     "How long requests of clients took, from their last byte to the answer; routed_read: "
+	     "past volmgr.");
 	for (unsigned i = 0; i < c->nvols && shown < METRICS_HISTOGRAMS_MAX; i++) {
 		const struct vol *v = c->vols[i];
-		bool used = false;
 
-		for (int k = 0; k < IO_KINDS; k++)
-			used |= v->io_seen.kind[k].count > 0;
-		for (int k = 0; used && k < IO_KINDS; k++)
-			metrics_histogram(f, v->name, kinds[k], &v->io_seen.kind[k]);
-		shown += used;
+		shown += metrics_kinds(f, "volume", v->name, &v->io_seen, &v->routed);
+	}
+	head(f, "server_request_duration_seconds", "histogram",
+	     "How long servers took for reads and writes, as volmgr or the kernel saw it.");
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+		struct watch_counts routed;
+
+		route_server_count(c, s, &routed);
+		metrics_kinds(f, "server", s->name, &s->io, &routed);
 	}
 }
 
@@ -178,7 +199,7 @@ static void metrics_write(struct cluster *c, FILE *f)
 	     "Reads that the kernel routed past volmgr.");
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_volume_routed_reads_total{volume=\"%s\"} %" PRIu64 "\n",
-			c->vols[i]->name, c->vols[i]->routed);
+			c->vols[i]->name, c->vols[i]->routed.count);
 	metrics_histograms(c, f);
 	pthread_mutex_unlock(&c->lock);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "nbd/proto.h"
 #include "route.h"
 #include "volmgr.h"
 #include "banned.h"
@@ -59,6 +60,7 @@ struct wpeer {
 	struct weft_stat ping_wire;
 	struct iovec ping_iov;
 	bool pinging;
+	struct io_stat io;  /* calls since the last engine_collect() */
 	struct wpeer *next; /* the worker's retired ones, which engines may still point at */
 };
 
@@ -291,8 +293,22 @@ static void wpeer_breaking(void *ctx, struct nbd_client *c)
 	wpeer_tell_volumes(ctx, false);
 }
 
+/* What takes a disk: reads and changes of slots. */
+static void wpeer_answered(void *ctx, const struct nbd_call *call, uint64_t ns)
+{
+	struct wpeer *wp = ctx;
+
+	if (call->type == NBD_CMD_READ)
+		io_stat_add(&wp->io, IO_READ, call->len, ns);
+	else if (call->type == WEFT_CMD_PREPARE)
+		io_stat_add(&wp->io, IO_WRITE, call->len - (uint32_t)sizeof(struct weft_cmd), ns);
+	else if (call->type != WEFT_CMD_STAT)
+		io_stat_add(&wp->io, IO_OTHER, 0, ns);
+}
+
 static const struct nbd_client_ops wpeer_client_ops = {
 	.ready = wpeer_ready,
+	.answered = wpeer_answered,
 	.breaking = wpeer_breaking,
 	.closed = wpeer_closed,
 };
@@ -552,6 +568,20 @@ void peer_stats_run(struct task *t)
 	}
 	if (--stats->pending == 0)
 		task_finish(t, 0);
+}
+
+void peers_take_counts(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		struct wpeer *wp = w->peers[i];
+		struct server *s =
+			wp != NULL ? server_by_number(w->cluster, wp->peer.server) : NULL;
+
+		if (s == NULL)
+			continue;
+		io_stat_sum(&s->io, &wp->io);
+		memset(&wp->io, 0, sizeof(wp->io));
+	}
 }
 
 void peers_close(struct worker *w)

@@ -238,11 +238,12 @@ static int rs_socket(struct route_server *rs, struct sockaddr_in *to)
 	return -EADDRNOTAVAIL;
 }
 
-static uint64_t next_key(struct worker *w)
+static uint64_t next_key(struct worker *w, uint32_t number)
 {
 	static uint64_t last;
 
-	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED) << 8 | w->index;
+	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED) << ROUTE_KEY_SHIFT |
+	       (uint64_t)number << ROUTE_KEY_NUMBER | w->index;
 }
 
 static void rs_connect(struct route_server *rs)
@@ -251,7 +252,7 @@ static void rs_connect(struct route_server *rs)
 	struct sockaddr_storage to = {0};
 	int fd;
 
-	rs->key = next_key(w);
+	rs->key = next_key(w, rs->number);
 	rs->state = RS_CONNECTING;
 	fd = rs_socket(rs, (struct sockaddr_in *)&to);
 	uring_connect_on(w->uring, fd, &to, sizeof(struct sockaddr_in), CONNECT_TIMEOUT_MS,
@@ -302,6 +303,7 @@ void route_server_add(struct worker *w, uint32_t number, const char *name, const
 	rs->port = port;
 	memcpy(rs->boot, boot, WEFT_UUID_BYTES);
 	rs->timer.fire = rs_fire;
+	bpf_watch_begin(w->cluster->bpf, WATCH_SERVER(number));
 	rs->next = w->route->servers;
 	w->route->servers = rs;
 	w->open_peers++;

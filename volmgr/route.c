@@ -94,6 +94,7 @@ void route_volume_open(struct vol *v)
 		return;
 	}
 	v->route = vr;
+	bpf_watch_begin(c->bpf, WATCH_VOLUME(vr->slot));
 	m = map_vol(v);
 	memset(m, 0, sizeof(*m));
 	m->k = v->k;
@@ -113,6 +114,7 @@ void route_volume_close(struct vol *v)
 	store32(&map_vol(v)->open, 0);
 	for (uint32_t i = 0; i < vr->extents * v->k; i++)
 		bpf_route_entries(c->bpf)[vr->first + i] = 0;
+	bpf_watch_end(c->bpf, WATCH_VOLUME(vr->slot));
 	pthread_mutex_lock(&c->lock);
 	c->route_slots[vr->slot] = false;
 	pthread_mutex_unlock(&c->lock);
@@ -126,11 +128,24 @@ void route_volume_size(struct vol *v, uint64_t size)
 		store64(&map_vol(v)->size, size);
 }
 
-void route_volume_count(const struct vol *v, uint64_t *reads, uint64_t *bytes)
+void route_volume_count(const struct vol *v, struct watch_counts *sum)
 {
-	*reads = v->route == NULL ? 0 : __atomic_load_n(&map_vol(v)->routed, __ATOMIC_RELAXED);
-	*bytes =
-		v->route == NULL ? 0 : __atomic_load_n(&map_vol(v)->routed_bytes, __ATOMIC_RELAXED);
+	memset(sum, 0, sizeof(*sum));
+	if (v->route != NULL)
+		bpf_watch_read(v->cluster->bpf, WATCH_VOLUME(v->route->slot), sum);
+}
+
+void route_server_count(struct cluster *c, const struct server *s, struct watch_counts *sum)
+{
+	memset(sum, 0, sizeof(*sum));
+	if (c->bpf != NULL)
+		bpf_watch_read(c->bpf, WATCH_SERVER(s->number), sum);
+}
+
+void route_server_forget(struct cluster *c, uint32_t number)
+{
+	if (c->bpf != NULL)
+		bpf_watch_end(c->bpf, WATCH_SERVER(number));
 }
 
 /* ---- gates --------------------------------------------------------------------------------- */

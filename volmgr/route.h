@@ -83,8 +83,11 @@ void route_volume_changed(void *ctx, struct volume *e, const struct extent_recor
 			  uint32_t readable);
 /* Servers' connections came or went: look at all gates. */
 void route_gates(struct worker *w);
-/* How many of the volume's reads were routed. */
-void route_volume_count(const struct vol *v, uint64_t *reads, uint64_t *bytes);
+/* Reads of a volume that were routed, and those that a server answered. */
+void route_volume_count(const struct vol *v, struct watch_counts *sum);
+void route_server_count(struct cluster *c, const struct server *s, struct watch_counts *sum);
+/* It is no server of the cluster any more. */
+void route_server_forget(struct cluster *c, uint32_t number);
 
 /* route-server.c */
 

@@ -17,6 +17,7 @@
 #include "people.h"
 #include "place.h"
 #include "records.h"
+#include "route.h"
 #include "stats.h"
 #include "volmgr.h"
 #include "banned.h"
@@ -531,6 +532,7 @@ int server_forget(struct cluster *c, struct server *s)
 	if (err != 0)
 		return err;
 	server_disconnect(c, s->number);
+	route_server_forget(c, s->number);
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < c->nservers; i++)
 		if (c->servers[i] == s) {

@@ -90,7 +90,7 @@ static void rates_of(const struct io_stat *now, const struct io_stat *then, stru
 	static const enum rate us[] = {RATE_READ_US, RATE_WRITE_US};
 
 	for (int k = IO_READ; k <= IO_WRITE; k++) {
-		struct io_counts d;
+		struct watch_counts d;
 
 		io_counts_since(&now->kind[k], &then->kind[k], &d);
 		out->value[count[k]] = (float)d.count / HISTORY_STEP_S;
@@ -99,49 +99,21 @@ static void rates_of(const struct io_stat *now, const struct io_stat *then, stru
 	}
 }
 
-static void stat_sum(struct io_stat *sum, const struct io_stat *st)
+static void stats_volume(struct cluster *c, struct vol *v, struct io_stat *total)
 {
-	for (int k = 0; k < IO_KINDS; k++) {
-		sum->kind[k].count += st->kind[k].count;
-		sum->kind[k].bytes += st->kind[k].bytes;
-		sum->kind[k].total_ns += st->kind[k].total_ns;
-		for (unsigned i = 0; i < IO_BUCKETS; i++)
-			sum->kind[k].bucket[i] += st->kind[k].bucket[i];
-	}
-}
-
-/* What the kernel routed is read, too; how long it took, nobody saw. */
-static void rates_add_routed(struct rates *r, uint64_t reads, uint64_t bytes)
-{
-	r->value[RATE_READS] += (float)reads / HISTORY_STEP_S;
-	r->value[RATE_READ_BYTES] += (float)bytes / HISTORY_STEP_S;
-}
-
-static void stats_volume(struct cluster *c, struct vol *v, struct io_stat *total,
-			 uint64_t routed_sum[2])
-{
-	uint64_t routed, routed_bytes;
 	struct io_stat now;
 	struct watch *w;
 
 	pthread_mutex_lock(&c->lock);
 	now = v->io_seen;
-	routed = v->routed;
-	routed_bytes = v->routed_bytes;
+	io_counts_sum(&now.kind[IO_READ], &v->routed);
 	pthread_mutex_unlock(&c->lock);
 	if (v->watch == NULL)
 		v->watch = mem_must(sizeof(*v->watch));
 	w = v->watch;
 	rates_of(&now, &w->last, &w->rates);
 	w->last = now;
-	if (routed > w->routed) {
-		rates_add_routed(&w->rates, routed - w->routed, routed_bytes - w->routed_bytes);
-		routed_sum[0] += routed - w->routed;
-		routed_sum[1] += routed_bytes - w->routed_bytes;
-	}
-	w->routed = routed;
-	w->routed_bytes = routed_bytes;
-	stat_sum(total, &now);
+	io_stat_sum(total, &now);
 	watch_step(c, v->watch, HISTORIES_MAX);
 }
 
@@ -182,7 +154,6 @@ static void stats_sampled(void *arg)
 {
 	struct cluster *c = arg;
 	struct io_stat total = {0};
-	uint64_t routed[2] = {0, 0};
 
 	sampling = false;
 	if (c->stopping)
@@ -190,13 +161,12 @@ static void stats_sampled(void *arg)
 	for (unsigned i = 0; i < c->nservers; i++)
 		stats_server(c, c->servers[i]);
 	for (unsigned i = 0; i < c->nvols; i++)
-		stats_volume(c, c->vols[i], &total, routed);
+		stats_volume(c, c->vols[i], &total);
 	/* a deleted volume takes its counters along: never go backwards */
 	for (int k = 0; k < IO_KINDS; k++)
 		if (total.kind[k].count < all.last.kind[k].count)
 			all.last = total;
 	rates_of(&total, &all.last, &all.rates);
-	rates_add_routed(&all.rates, routed[0], routed[1]);
 	all.last = total;
 	if (all.history == NULL)
 		all.history = mem_must(sizeof(*all.history));

@@ -27,10 +27,9 @@ extern const char *const rate_names[HISTORY_VALUES];
 /* What is known of one volume or server over time. The latencies of a history are those that 99 of
  * 100 requests did not exceed; of a server they are 0. */
 struct watch {
-	struct io_stat last;	       /* a volume's counters at the last step */
-	uint64_t routed, routed_bytes; /* reads of a volume that went past volmgr */
-	struct weft_stat stat;	       /* a server's */
-	bool started;		       /* last or stat is valid */
+	struct io_stat last;   /* a volume's counters at the last step */
+	struct weft_stat stat; /* a server's */
+	bool started;	       /* last or stat is valid */
 	struct rates rates;
 	struct history *history; /* NULL: none, or it gave way */
 	uint64_t active_ns;	 /* when it last did something */

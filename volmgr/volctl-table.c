@@ -39,6 +39,7 @@ const struct volctl_option volctl_options[] = {
 	 KIND_NONE},
 	{"lost", NULL, "it never comes back: make its shards anew on others",
 	 offsetof(struct volctl, lost), KIND_NONE},
+	{"once", NULL, "one look of a second, then end", offsetof(struct volctl, once), KIND_NONE},
 	{"stop", NULL, "stop that: it takes new shards again, what was moved stays",
 	 offsetof(struct volctl, stop), KIND_NONE},
 	{"shared", NULL, "other machines write it, too (a cluster file system)",
@@ -50,6 +51,8 @@ const struct volctl_option volctl_options[] = {
 
 const struct volctl_command volctl_commands[] = {
 	{"status", "", "is everything fine, and what to do if not", 0, KIND_NONE, NULL, cmd_status},
+	{"top", "[--once]", "what volumes and servers do at this moment, each second anew", 0,
+	 KIND_NONE, " once ", cmd_top},
 	{"cluster init", "[--secret FILE]", "make the secret that servers and volmgr share", 0,
 	 KIND_NONE, " secret ", cmd_cluster_init},
 	{"server add", "ADDRESS [--name NAME] [--host HOST]", "take a storage server in", 1,

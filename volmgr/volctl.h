@@ -31,7 +31,7 @@ struct volctl {
 	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
 	const char *dir;
-	bool yes, shrink, force, dry_run, offline, checksums, lost, stop, shared;
+	bool yes, shrink, force, dry_run, offline, checksums, lost, stop, shared, once;
 };
 
 /* ---- volctl.c: the table of commands ---- */
@@ -101,6 +101,8 @@ int cmd_recover(const struct volctl *v);
 int cmd_scrub_start(const struct volctl *v);
 int cmd_scrub_stop(const struct volctl *v);
 int cmd_scrub_status(const struct volctl *v);
+/* volctl-top.c */
+int cmd_top(const struct volctl *v);
 /* attach.c */
 int cmd_volume_attach(const struct volctl *v);
 int cmd_volume_detach(const struct volctl *v);

@@ -128,9 +128,9 @@ struct vol {
 	unsigned nwaits_for;
 	struct rebuild_server *on; /* what it has on servers */
 	unsigned non;
-	struct io_stat io_seen;	       /* likewise */
-	uint64_t routed, routed_bytes; /* likewise: reads that went past us */
-	char why[WHY_MAX];	       /* VOL_FAILED: what went wrong */
+	struct io_stat io_seen;	    /* likewise */
+	struct watch_counts routed; /* likewise: reads that went past us */
+	char why[WHY_MAX];	    /* VOL_FAILED: what went wrong */
 	/* the worker's */
 	struct volume *engine;
 	struct io_stat io;
@@ -176,6 +176,7 @@ struct server {
 	uint64_t placed_ns;		    /* when a shard was last placed here */
 	uint64_t rebuilt_shards;	    /* since the start, as of the last engine_collect() */
 	struct volume_server_counts counts; /* since we started, as of the last engine_collect() */
+	struct io_stat io;		    /* our calls to it since we started, likewise */
 	/* the control thread's */
 	struct addr addr;
 	bool resolved; /* addr is valid */
@@ -337,6 +338,8 @@ struct peer_stats {
 	} answers[SERVERS_MAX];
 };
 void peer_stats_run(struct task *t);
+/* Add what they counted to the servers, under the lock. */
+void peers_take_counts(struct worker *w);
 /* Close everything, for the end. */
 void peers_close(struct worker *w);
 /* After the loop has ended. */

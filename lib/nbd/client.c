@@ -66,6 +66,9 @@ static void call_finish(struct nbd_client *c, struct nbd_call *call, int error)
 		c->tail = call->prev;
 	c->waiting--;
 	c->expect_bytes -= call->expect;
+	if (error == 0 && c->ops->answered != NULL)
+		c->ops->answered(c->ctx, call,
+				 c->heard_ns > call->start_ns ? c->heard_ns - call->start_ns : 0);
 	call->done(call, error);
 }
 

@@ -63,6 +63,8 @@ struct nbd_client_ops {
 	 * this: look for another way before they are, none may be submitted here any more. May be
 	 * NULL. */
 	void (*breaking)(void *ctx, struct nbd_client *c);
+	/* A call was answered well, ns after it was submitted. For counting; may be NULL. */
+	void (*answered)(void *ctx, const struct nbd_call *call, uint64_t ns);
 	/* On a route: a chunk with this cookie came; its data is thrown away. May be NULL. */
 	void (*chunk)(void *ctx, struct nbd_client *c, uint64_t cookie);
 	/* The connection is over; every call has had its done() before this. why: a sentence for

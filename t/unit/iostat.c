@@ -11,32 +11,32 @@ static unsigned bucket_of(uint64_t ns)
 	struct io_stat st = {0};
 
 	io_stat_add(&st, IO_READ, 1, ns);
-	for (unsigned i = 0; i < IO_BUCKETS; i++)
+	for (unsigned i = 0; i < WATCH_BUCKETS; i++)
 		if (st.kind[IO_READ].bucket[i] == 1)
 			return i;
-	return IO_BUCKETS;
+	return WATCH_BUCKETS;
 }
 
 static void test_buckets(void)
 {
 	bool edges = true, ascending = true;
 
-	for (unsigned i = 0; i < IO_BUCKETS - 1; i++) {
+	for (unsigned i = 0; i < WATCH_BUCKETS - 1; i++) {
 		edges &= bucket_of(io_bucket_end(i)) == i;
 		edges &= bucket_of(io_bucket_end(i) + 1) == i + 1;
 		ascending &= i == 0 || io_bucket_end(i) > io_bucket_end(i - 1);
 	}
 	ok(edges, "a bucket ends where it says");
 	ok(ascending, "ends ascend");
-	is_int(io_bucket_end(IO_BUCKETS - 1), 0, "the last one has no end");
+	is_int(io_bucket_end(WATCH_BUCKETS - 1), 0, "the last one has no end");
 	is_int(bucket_of(0), 0, "no time at all is in the first");
-	is_int(bucket_of(UINT64_MAX), IO_BUCKETS - 1, "for ever is in the last");
+	is_int(bucket_of(UINT64_MAX), WATCH_BUCKETS - 1, "for ever is in the last");
 }
 
 static void test_quantiles(void)
 {
 	struct io_stat st = {0};
-	struct io_counts then, diff;
+	struct watch_counts then, diff;
 	uint64_t half;
 
 	is_int(io_counts_quantile(&st.kind[IO_WRITE], 0.5), 0,

@@ -74,6 +74,12 @@ sub answer
 		state => 'ok', message => '', servers => { up => scalar @$servers, total => scalar @$servers },
 		volumes => scalar keys %$volumes, size => 6 << 30, free => 3 << 30, code => 'isa_l_rs_cauchy',
 		listen => $self->{listen} }) if $path eq '/status';
+	if ($path eq '/counters') {
+		my $n = ++$self->{asked};
+		my $counts = sub { return { count => $_[0], bytes => 4096 * $_[0], ns => 0, buckets => [ (0) x 12, $_[0] ] } };
+		my $one = sub { return { name => $_[0], reads => $counts->(100 * $n), routed => $counts->(300 * $n), writes => $counts->(0) } };
+		return (200, { ns => 1_000_000_000 * $n, volumes => [$one->('v1')], servers => [$one->('s1')] });
+	}
 	if ($path eq '/servers' && $method eq 'POST') {
 		push @$servers, { number => @$servers + 1, name => $in->{name} // 'server-' . (@$servers + 1),
 			address => $in->{address}, host => $in->{host} // 'here', state => 'up', size => 1 << 30,
