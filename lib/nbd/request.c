@@ -159,6 +159,7 @@ static const struct {
 	{WEFT_CMD_STAT, 0, sizeof(struct weft_stat), 0},
 	{WEFT_CMD_MARK, 0, 0, 0},
 	{WEFT_CMD_VERIFY, 0, 0, 0},
+	{WEFT_CMD_MAP, 0, sizeof(struct weft_map_reply), 0},
 	{WEFT_CMD_VOLUMES, 0, ANY, sizeof(struct weft_volume_entry)},
 };
 

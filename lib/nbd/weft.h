@@ -44,6 +44,7 @@
 #define WEFT_EXTENT_NAME      UINT64_MAX       /* the volume's name */
 #define WEFT_EXTENT_SETTINGS  (UINT64_MAX - 1) /* "size=BYTES ..." */
 #define WEFT_PREPARE_MAX      (WEFT_UNIT_MAX)  /* bytes of data in one PREPARE */
+#define WEFT_GRANULE_BYTES    (64u << 10)      /* whole ones take no room in a server's log */
 
 /* ---- authentication: two private options --------------------------------- */
 /*
@@ -146,6 +147,9 @@ enum weft_cmd_type {
 	 * READ does, but send nothing back: 0, WEFT_EBADMSG or NBD_EIO. For scrubs.
 	 */
 	WEFT_CMD_VERIFY = 0x570c,
+	/* Which granules of the slot at offset have anything but zeros that were never written.
+	 * Reply: struct weft_map_reply. An older server has EINVAL for it. For rebuilds. */
+	WEFT_CMD_MAP = 0x570d,
 };
 
 /* modes of PREPARE */
@@ -158,7 +162,7 @@ struct weft_cmd {
 	uint64_t tx;	 /* number of the tx, rising within a volume; other uses: see the command */
 	uint64_t blocks; /* PREPARE: bit i: the block 4096 * i bytes after offset */
 	uint32_t epoch;	 /* of the volume's owner; 0 for LABELS, STAT and VOLUMES */
-	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD, MARK, VERIFY */
+	uint32_t slot_gen;  /* generation of the slot; PREPARE, DISCARD, MARK, VERIFY, MAP */
 	uint32_t reply_len; /* bytes expected in the reply */
 	uint8_t mode;
 	uint8_t flags;
@@ -189,6 +193,10 @@ struct weft_slot_reply {
 	uint32_t slot;
 	uint32_t slot_gen;
 	uint64_t reserved;
+} __attribute__((packed));
+
+struct weft_map_reply {
+	uint64_t granules; /* bit i: the one at byte i * WEFT_GRANULE_BYTES */
 } __attribute__((packed));
 
 struct weft_label_entry {

@@ -203,6 +203,9 @@ void store_dispatch(struct store *s, struct nbd_req *req)
 	case WEFT_CMD_VERIFY:
 		verify_request(s, req);
 		break;
+	case WEFT_CMD_MAP:
+		map_request(s, req);
+		break;
 	case WEFT_CMD_LIST:
 		vol_list(s, req);
 		break;

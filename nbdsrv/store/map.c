@@ -87,6 +87,42 @@ void map_clear(struct store *s, uint64_t index)
 	map_set(s, index, &none);
 }
 
+/* Is there anything to read? */
+static bool granule_has(struct store *s, uint64_t index)
+{
+	const struct gran *g = gran_find(s, index);
+	struct src src;
+
+	if (g == NULL || g->newest == NULL)
+		return map_entry(s, index)->phys != 0;
+	for (unsigned b = 0; b < GRANULE_BLOCKS; b++) {
+		map_resolve(s, g, index, b, &src);
+		if (src.kind != SRC_ZERO)
+			return true;
+	}
+	return false;
+}
+
+void map_request(struct store *s, struct nbd_req *req)
+{
+	uint64_t slot = req->offset / WEFT_SHARD_BYTES, granules = 0;
+	struct weft_map_reply reply;
+
+	if (slot >= s->nslots || req->offset % WEFT_SHARD_BYTES != 0) {
+		nbd_req_done(req, EINVAL);
+		return;
+	}
+	if (s->slots[slot].state != SLOT_USED || s->slots[slot].gen != req->cmd.slot_gen) {
+		nbd_req_done(req, WEFT_ESTALE);
+		return;
+	}
+	for (unsigned g = 0; g < SLOT_GRANULES; g++)
+		if (granule_has(s, slot * SLOT_GRANULES + g))
+			granules |= 1ULL << g;
+	reply.granules = htobe64(granules);
+	req_answer_bytes(s, req, &reply, sizeof(reply));
+}
+
 /* Does replay have committed bytes for it? Then its entry may be half of one state and half of
  * another. */
 static bool being_replayed(struct store *s, uint64_t index)

@@ -437,6 +437,8 @@ void map_resolve(struct store *s, const struct gran *g, uint64_t index, unsigned
 /* The map entry of a granule, replaced; frees what it pointed at before. */
 void map_set(struct store *s, uint64_t index, const struct disk_entry *e);
 void map_clear(struct store *s, uint64_t index);
+/* The command MAP. */
+void map_request(struct store *s, struct nbd_req *req);
 /* Take note of all granules in use, after replay. 0 or -EUCLEAN with a sentence. */
 int map_scan(struct store *s, const char **why);
 

@@ -94,6 +94,25 @@ static int do_verify(struct fake_server *s, struct nbd_call *call)
 	return 0;
 }
 
+static int do_map(struct fake_server *s, struct nbd_call *call)
+{
+	struct fake_slot *slot = slot_at(s, call->offset);
+	struct weft_map_reply reply;
+	uint64_t granules = 0;
+
+	if (slot == NULL || slot->gen != call->cmd.slot_gen)
+		return WEFT_ESTALE;
+	for (uint32_t i = 0; i < WEFT_SHARD_BYTES; i += 4096) {
+		const uint8_t *p = slot->data + i;
+
+		if (p[0] != 0 || memcmp(p, p + 1, 4095) != 0 || slot->bad[i / 4096] != 0)
+			granules |= 1ULL << (i / WEFT_GRANULE_BYTES);
+	}
+	reply.granules = htobe64(granules);
+	scatter(call, (const uint8_t *)&reply, sizeof(reply));
+	return 0;
+}
+
 /* ---- txs ----------------------------------------------------------------------------------- */
 
 static void undo(struct fake_server *s, struct fake_prepared *p)
@@ -470,6 +489,8 @@ static int execute(struct fake_server *s, struct nbd_call *call)
 		return do_mark(s, call);
 	case WEFT_CMD_VERIFY:
 		return do_verify(s, call);
+	case WEFT_CMD_MAP:
+		return do_map(s, call);
 	default:
 		return EINVAL;
 	}
