@@ -120,12 +120,13 @@ json_t *api_rebuild_json(const struct rebuild_stat *st)
 {
 	uint64_t left = st->total_bytes > st->done_bytes ? st->total_bytes - st->done_bytes : 0;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "shards",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I}", "shards",
 			 (json_int_t)st->shards, "total", (json_int_t)st->total_bytes, "done",
 			 (json_int_t)st->done_bytes, "rate", (json_int_t)st->rate, "seconds_left",
 			 (json_int_t)(st->rate > 0 && left > 0 ? left / st->rate + 1 : 0),
 			 "running", (int)st->running, "rebuilt", (json_int_t)st->rebuilt, "moved",
-			 (json_int_t)st->moved_bytes, "failed", (json_int_t)st->failed);
+			 (json_int_t)st->moved_bytes, "failed", (json_int_t)st->failed, "skipped",
+			 (json_int_t)st->skipped_bytes, "lost", (json_int_t)st->lost);
 }
 
 static struct rebuild_stat status_rebuild_sum(struct cluster *c)
@@ -144,6 +145,8 @@ static struct rebuild_stat status_rebuild_sum(struct cluster *c)
 		sum.rebuilt += st->rebuilt;
 		sum.moved_bytes += st->moved_bytes;
 		sum.failed += st->failed;
+		sum.skipped_bytes += st->skipped_bytes;
+		sum.lost += st->lost;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return sum;
@@ -164,6 +167,37 @@ static void status_rebuild(struct cluster *c, struct status *st)
 	if (sum.failed > 0)
 		snprintf(st->hint, sizeof(st->hint),
 			 "Some could not be, and are tried again: volmgr's messages say why.");
+}
+
+/* Extents have stripes that cannot be decoded from what is there: who would help? */
+static void status_lost(struct cluster *c, struct status *st)
+{
+	char names[160] = "";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < c->nservers && n < sizeof(names); i++)
+		if (c->servers[i]->state != SERVER_UP)
+			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s",
+					      n > 0 ? ", " : "Bring back server ",
+					      c->servers[i]->name);
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+		uint64_t lost;
+
+		pthread_mutex_lock(&c->lock);
+		lost = v->rebuild.lost;
+		pthread_mutex_unlock(&c->lock);
+		if (lost == 0 || strcmp(st->state, "failed") == 0)
+			continue;
+		st->state = "failed";
+		snprintf(st->message, sizeof(st->message),
+			 "Volume %s: %llu extents cannot be rebuilt: blocks of them cannot be "
+			 "decoded any more. Everything else goes on.",
+			 v->name, (unsigned long long)lost);
+		snprintf(st->hint, sizeof(st->hint),
+			 "%s%s stripes that volmgr's messages name from a backup.", names,
+			 n > 0 ? ", or restore the" : "Restore the");
+	}
 }
 
 /* Writes wait for servers: which? */
@@ -248,6 +282,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_servers(c, st);
 	status_volumes(c, st);
 	status_damage(c, st);
+	status_lost(c, st);
 	status_rebuild(c, st);
 	status_waits(c, st);
 	status_moves(st);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "stripe-load.h"
+#include "stripe/rebuild.h"
 #include "tap.h"
 
 const char *__asan_default_options(void); /* a killed engine's memory is given up */
@@ -141,6 +142,97 @@ static void below_min(void)
 	world_settle(w, 5000);
 	ok(r->busy, "without k good shards nothing goes on");
 	end(w, "below the minimum");
+}
+
+/* Until nothing is stale, or for so long. */
+static bool rebuilt(struct world *w)
+{
+	for (int i = 0; i < 600 && stale_extents(w) > 0; i++)
+		world_settle(w, 100);
+	return stale_extents(w) == 0;
+}
+
+static unsigned moves_open;
+
+static void moved(void *arg, int err)
+{
+	(void)arg;
+	(void)err;
+	moves_open--;
+}
+
+/* What was on servers that are away goes to others, as after their time is over. */
+static void move_away(struct world *w)
+{
+	for (int e = 0; e < w->nmap; e++)
+		for (unsigned i = 0; i < w->config.k + w->config.m; i++) {
+			uint32_t to = 1, used = 0;
+
+			if (w->cluster.servers[w->map[e].shard[i].server - 1].peer.up)
+				continue;
+			for (unsigned n = 0; n < w->config.k + w->config.m; n++)
+				used |= 1u << w->map[e].shard[n].server;
+			while ((used >> to & 1) != 0 || !w->cluster.servers[to - 1].peer.up)
+				to++;
+			moves_open++;
+			volume_move_shard(w->v, w->map[e].extent, i, to, moved, w);
+			for (int n = 0; n < 100 && moves_open > 0; n++)
+				world_settle(w, 100);
+		}
+}
+
+/*
+ * As many servers as the volume can lose go at once, for good, with writes on them that were
+ * acknowledged and not flushed, and some half done. k are left: enough for what was written, too
+ * few for what is to come.
+ */
+static void m_at_once(bool fail, bool load)
+{
+	const struct world_geometry g = {4, 2, 64 << 10, 9, 20 << 20};
+	unsigned wrong = 0, waited = 0;
+
+	for (int step = 1; step < (load ? 20 : 2); step++) {
+		struct world *w = begin(&g, 40 + (uint64_t)step);
+		struct shard_place *at;
+		int error;
+
+		volume_set_min(w->v, 0, fail);
+		world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 4 << 20);
+		at = w->map[0].shard;
+		world_do(w, NBD_CMD_WRITE, 0, 4096, 8 << 20);
+		for (unsigned i = 0; i < 2; i++) {
+			w->cluster.servers[at[i * 4].server - 1].break_after = load ? step : 0;
+			w->cluster.servers[at[i * 4].server - 1].break_crash = true;
+		}
+		for (int i = 0; i < (load ? 10 : 0); i++)
+			load_round(w);
+		for (unsigned i = 0; i < 2; i++)
+			fake_server_break(&w->cluster.servers[at[i * 4].server - 1], true);
+		world_settle(w, 1500);
+		waited += world_inflight(w);
+		ms_for(w, NBD_CMD_FLUSH, 0, 0, &error);
+		wrong += error != 0;
+		if (error != 0)
+			diag("step %d: flush: %d", step, error);
+		move_away(w);
+		if (!rebuilt(w) || world_inflight(w) > 0) {
+			diag("step %d: %u extents stale, %u wait", step, stale_extents(w),
+			     world_inflight(w));
+			wrong++;
+		}
+		world_check_all(w);
+		wrong += w->mismatches + w->cluster.violations + (fail ? 0 : w->errors);
+		for (unsigned n = 0; n < w->cluster.n; n++)
+			fake_server_return(&w->cluster.servers[n]);
+		world_close(w);
+		wrong += world_check_parity(w);
+		world_free(w);
+		free(w);
+	}
+	is_int(wrong, 0,
+	       "m servers go with unflushed writes: a flush ends, and what they had is made anew");
+	if (load && !fail)
+		ok(waited > 0, "while writes wait");
 }
 
 /* The server goes after so many calls, for good; a load runs. */
@@ -282,6 +374,10 @@ int main(int argc, char **argv)
 	slow_server(&g42, true);
 	slow_server(&g12, false);
 	below_min();
+	m_at_once(false, false);
+	m_at_once(true, false);
+	m_at_once(false, true);
+	m_at_once(true, true);
 	every_step(&g42, false);
 	every_step(&g42, true);
 	every_step(&g21, true);

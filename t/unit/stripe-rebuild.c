@@ -138,6 +138,80 @@ static void flushed_before(void)
 	is_int(end(w), 0, "what was flushed before is still there after a kill");
 }
 
+/* What was never written is neither read nor written. */
+static void thin(const struct world_geometry *g)
+{
+	struct world *w = begin(g, 7);
+	struct rebuild_stat st;
+	struct fake_server *s;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 100000);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 3 << 20, 4096);
+	s = &w->cluster.servers[w->map[0].shard[g->k].server - 1];
+	fake_server_break(s, true);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 8192, 4096);
+	fake_server_return(s);
+	ok(rebuilt(w) != UINT32_MAX, "an extent with little in it is rebuilt");
+	volume_rebuild_stat(w->v, &st);
+	ok(st.moved_bytes > 0 && st.moved_bytes <= 5 * (g->k + 1) * (256u << 10) &&
+		   st.skipped_bytes >= WEFT_SHARD_BYTES / 2,
+	   "and only what is in it is moved");
+	is_int(end(w), 0, "nothing is missed");
+}
+
+/* Many units go in one piece. */
+static void in_runs(void)
+{
+	struct world *w = begin(&(struct world_geometry){4, 2, 16 << 10, 7, 18 << 20}, 8);
+	struct fake_server *s = NULL;
+	uint64_t reads;
+
+	fill(w);
+	for (int e = 0; e < w->nmap; e++) /* which is full */
+		if (w->map[e].extent == 0)
+			s = &w->cluster.servers[w->map[e].shard[0].server - 1];
+	fake_server_break(s, false);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 4096);
+	is_int(stale_shards(w), 1, "a shard of a full extent is stale");
+	reads = w->cluster.calls[NBD_CMD_READ];
+	fake_server_return(s);
+	ok(rebuilt(w) != UINT32_MAX, "a shard of small units is rebuilt");
+	reads = w->cluster.calls[NBD_CMD_READ] - reads;
+	ok(reads >= 64 && reads <= 80, "in pieces of 256 KiB");
+	is_int(end(w), 0, "and is right");
+}
+
+/* One row of one extent is lost for good: it keeps nobody else from being rebuilt. */
+static void undecodable(void)
+{
+	struct world *w = begin(&g42, 9);
+	struct rebuild_stat st;
+	struct fake_server *s;
+	struct fake_slot *slot[2];
+
+	fill(w);
+	s = &w->cluster.servers[w->map[0].shard[5].server - 1];
+	fake_server_break(s, false);
+	world_do(w, NBD_CMD_WRITE, 0, 4096, 100000);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, w->size - 4096, 4096);
+	for (unsigned i = 0; i < 2; i++) {
+		struct shard_place *p = &w->map[0].shard[i];
+
+		slot[i] = &w->cluster.servers[p->server - 1].slots[p->slot];
+		slot[i]->bad[7] = 1;
+	}
+	fake_server_return(s);
+	world_settle(w, 30000);
+	volume_rebuild_stat(w->v, &st);
+	is_int((long long)st.shards, 1, "an extent that cannot be decoded holds up no other");
+	is_int((long long)st.lost, 1, "it is counted");
+	slot[0]->bad[7] = 0; /* as from a backup */
+	world_settle(w, 700000);
+	volume_rebuild_stat(w->v, &st);
+	is_int((long long)(st.shards + st.lost), 0, "and is rebuilt when it can be decoded again");
+	is_int(end(w), 0, "nothing is wrong then");
+}
+
 /* Extents made while a server is away have no slot there. */
 static void without_slot(void)
 {
@@ -305,6 +379,10 @@ int main(int argc, char **argv)
 	comes_back(&g12, true);
 	without_slot();
 	flushed_before();
+	thin(&g42);
+	thin(&g12);
+	in_runs();
+	undecodable();
 	double_failure();
 	for (uint64_t n = 0; n < 6; n++)
 		doubt(seed * 100 + n);

@@ -126,6 +126,27 @@ static void end(struct world *w, const char *what)
 	free(w);
 }
 
+/* Writes wait for servers: a scrub looks at what is there, and ends. */
+static void scrub_beside_waiting(void)
+{
+	struct world *w = begin(&(struct world_geometry){4, 2, 64 << 10, 6, 33 << 20}, 9);
+	struct volume_scrub st;
+
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 4 << 20);
+	fake_server_break(&w->cluster.servers[1], false);
+	fake_server_break(&w->cluster.servers[2], false);
+	world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_settle(w, 1000);
+	is_int(world_inflight(w), 1, "a write waits for servers");
+	st = scrub(w);
+	ok(st.finished && st.stripes == 64, "a scrub looks at every stripe meanwhile, and ends");
+	fake_server_return(&w->cluster.servers[1]);
+	fake_server_return(&w->cluster.servers[2]);
+	world_settle(w, 1000);
+	is_int(world_inflight(w), 0, "the write goes on when they are back");
+	end(w, "scrub beside a write that waits");
+}
+
 static void reads_repair(uint8_t how)
 {
 	struct world *w = begin(&wide, how);
@@ -337,6 +358,7 @@ int main(int argc, char **argv)
 	scrub_repairs(&narrow, seed);
 	scrub_misfits();
 	lost();
+	scrub_beside_waiting();
 	scrub_pieces();
 	storm(&wide, seed * 10, false);
 	storm(&narrow, seed * 10 + 1, false);

@@ -180,6 +180,7 @@ struct stripe {
 	struct mend *mends, **mends_tail;
 	struct mend *mend; /* has the turn */
 	struct copy *copy; /* of a rebuild */
+	bool copy_turn;	   /* it has the turn; else it waits */
 	struct carry_copy *carry;
 	bool mended;	  /* by then: what is bad still stays so */
 	uint64_t full_ns; /* a server was full: not before that */
@@ -260,10 +261,12 @@ struct extent {
 	uint8_t state;
 	struct stripe *placing; /* stripes that wait for READY */
 	struct rebuild *rebuild;
-	struct carry *carry;   /* one of its shards goes to another server */
-	uint32_t failed_round; /* in that one it could not be rebuilt */
-	struct op *drop;       /* DROPPING: for whom */
-	struct place place[];  /* k + m */
+	struct carry *carry;	/* one of its shards goes to another server */
+	uint32_t rebuild_round; /* not before that one it can be rebuilt */
+	bool undecodable;	/* a stripe could not be decoded at the last attempt */
+	bool hopeless;		/* nor at the one before: see rebuild_lost() */
+	struct op *drop;	/* DROPPING: for whom */
+	struct place place[];	/* k + m */
 };
 
 /* ---- servers ------------------------------------------------------------------------------- */
@@ -498,6 +501,12 @@ uint32_t extent_usable_at(const struct volume *v, const struct extent *x, uint64
  */
 enum leave { LEAVE_MARKED, LEAVE_SOON, LEAVE_BELOW };
 enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards);
+/*
+ * The same down to k good shards, which hold durably what clients were told: to wait would make
+ * nothing safer, and hold up what would, the rebuild. True: the marks are on their way, or were
+ * there.
+ */
+bool extent_give_up(struct volume *v, struct extent *x, uint32_t shards);
 /* A server came back without what this shard was given: it is stale, if the others are enough. */
 void extent_lost(struct volume *v, struct extent *x, unsigned shard);
 void extent_put_retry(struct io_timer *t);
@@ -555,10 +564,14 @@ void dreads_start(struct stripe *st);
 
 /* stripe.c */
 struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x);
+/* The same, if it has work already; or NULL. */
+struct stripe *stripe_find(struct volume *v, uint64_t number);
 /* There is something to do: soon, with what else comes in the same batch of events. */
 void stripe_start(struct volume *v, struct stripe *st);
 void stripe_advance(struct volume *v, struct stripe *st);
 void stripe_stall(struct volume *v, struct stripe *st);
+/* This one looks again, for it has something to do that needs none of what the others wait for. */
+void stripe_unstall(struct volume *v, struct stripe *st);
 void stripe_fail_parts(struct volume *v, struct stripe *st, int error);
 void parts_done(struct volume *v, struct wpart *parts, int error);
 /* Give the next piece of a write to its stripe. False: not now. */
@@ -585,6 +598,8 @@ struct mend *mend_new(struct volume *v, struct extent *x, uint64_t number, bool 
 /* Give it its place in the stripe's queue; done() follows, never from inside. 0 or -ENOMEM. */
 int mend_queue(struct mend *m);
 void mend_start(struct volume *v, struct stripe *st);
+/* Those that wait in this stripe end: its turn may not come for long. */
+void mends_put_off(struct volume *v, struct stripe *st);
 void mend_written(struct mend *m, int error);
 int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode);
 void repair_want(struct volume *v, struct stripe *st, uint32_t shards);
@@ -611,7 +626,10 @@ uint32_t rebuild_complete(const struct extent *x);
 /* The record that was on its way is durable. */
 void rebuild_recorded(struct volume *v, struct extent *x);
 void rebuild_server_broke(struct server *s);
+/* A tx begins in this stripe of an extent that is being rebuilt. */
+void rebuild_touch(struct extent *x, uint64_t stripe);
 void rebuild_cancel(struct extent *x);
+void extent_hopeless(struct volume *v, struct extent *x, bool hopeless);
 /* So many more shards are stale, or fewer. */
 void rebuild_count(struct volume *v, int shards);
 void rebuilds_free(struct volume *v);
@@ -662,6 +680,8 @@ void flush_want(struct volume *v);
 void flush_start(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
 void flush_note_server(struct server *s, uint64_t bytes);
+/* Does this extent have writes that no flush has covered? */
+bool flush_lacks(const struct volume *v, const struct extent *x);
 void flush_server_up(struct server *s);
 /* The running round goes on without servers that are away, if their shards can be marked. */
 void flush_look(struct volume *v);

@@ -70,6 +70,7 @@ void extent_forget(struct volume *v, struct extent *x)
 	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING) {
 		v->stat.extents--;
 		rebuild_count(v, -__builtin_popcount(x->stale));
+		extent_hopeless(v, x, false);
 	}
 	free(x);
 }
@@ -341,6 +342,18 @@ enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
 		return LEAVE_BELOW;
 	extent_mark_stale(v, x, shards);
 	return LEAVE_MARKED;
+}
+
+bool extent_give_up(struct volume *v, struct extent *x, uint32_t shards)
+{
+	shards &= ~x->stale;
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((shards >> i & 1) != 0 && !server_gone(shard_server(x, i)))
+			return false;
+	if (shards != 0 && (unsigned)__builtin_popcount(extent_usable(v, x)) < v->l.k)
+		return false;
+	extent_mark_stale(v, x, shards);
+	return true;
 }
 
 void extent_lost(struct volume *v, struct extent *x, unsigned shard)

@@ -79,6 +79,16 @@ void flush_request(struct op *op)
 	flush_want(op->v);
 }
 
+/* Servers that the running round waits for, and cannot ask. */
+static uint32_t flush_owed(const struct volume *v)
+{
+	uint32_t owed = 0;
+
+	for (unsigned i = 0; i < v->nservers; i++)
+		owed += v->servers[i]->flush_owed;
+	return owed;
+}
+
 static void flush_done(struct nbd_call *call, int error)
 {
 	struct server *s = (struct server *)((char *)call - offsetof(struct server, flush_call));
@@ -98,6 +108,10 @@ static void flush_done(struct nbd_call *call, int error)
 		s->touched = true;
 	}
 	v->flush.pending--;
+	if (v->flush.pending > 0 && v->flush.pending == flush_owed(v)) {
+		v->look = true; /* those that are left may be enough */
+		volume_wake(v);
+	}
 	flush_settle(v);
 }
 
@@ -119,6 +133,17 @@ void flush_server_up(struct server *s)
 	flush_submit(s);
 }
 
+bool flush_lacks(const struct volume *v, const struct extent *x)
+{
+	for (size_t n = 0; n < v->ring_count; n++) {
+		const struct unflushed *u = &v->ring[(v->ring_head + n) % UNFLUSHED_TX_MAX];
+
+		if (u->extent == x->number && u->generation == x->generation)
+			return true;
+	}
+	return false;
+}
+
 static bool unflushed_on(const struct volume *v, size_t n, const struct server *s,
 			 struct extent **x, uint32_t *shard)
 {
@@ -136,8 +161,12 @@ static bool unflushed_on(const struct volume *v, size_t n, const struct server *
 	return false;
 }
 
-/* What it was sent and did not make durable counts as lost. */
-static enum leave flush_leave_out(struct volume *v, struct server *s)
+/*
+ * What it was sent and did not make durable counts as lost. last: all others have made durable what
+ * they have; then k of them are enough, for that is what the invariant promises: what was flushed
+ * survives the loss of m. That too few are left for new writes is another matter.
+ */
+static enum leave flush_leave_out(struct volume *v, struct server *s, bool last)
 {
 	enum leave all = LEAVE_MARKED, one;
 	struct extent *x;
@@ -147,6 +176,9 @@ static enum leave flush_leave_out(struct volume *v, struct server *s)
 		if (!unflushed_on(v, n, s, &x, &shard))
 			continue;
 		one = extent_leave_out(v, x, shard);
+		if (one == LEAVE_BELOW &&
+		    (unsigned)__builtin_popcount(extent_usable(v, x)) >= v->l.k)
+			one = last && extent_give_up(v, x, shard) ? LEAVE_MARKED : LEAVE_SOON;
 		if (one > all)
 			all = one;
 	}
@@ -156,17 +188,21 @@ static enum leave flush_leave_out(struct volume *v, struct server *s)
 void flush_look(struct volume *v)
 {
 	struct flush *f = &v->flush;
+	bool last;
 
 	if (!f->running)
 		return;
+	last = f->pending == flush_owed(v);
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
 		enum leave leave;
 
 		if (!s->flush_owed || !server_gone(s))
 			continue;
-		leave = flush_leave_out(v, s);
-		if (leave == LEAVE_BELOW && v->config.below_min_fail) {
+		leave = flush_leave_out(v, s, last && f->error == 0);
+		if (last && f->error != 0) { /* it fails, whatever this one would say */
+			s->touched = true;
+		} else if (leave == LEAVE_BELOW && v->config.below_min_fail) {
 			f->error = EIO;
 			s->touched = true;
 		} else if (leave != LEAVE_MARKED) {
@@ -263,9 +299,8 @@ void flush_start(struct volume *v)
 		else
 			s->flush_owed = true;
 	}
-	flush_look(v);
 	f->pending--;
-	flush_settle(v);
+	flush_look(v);
 }
 
 static void flush_answer(struct volume *v, struct op_list *answered, int error)
@@ -304,6 +339,10 @@ static void flush_end(struct volume *v)
 		if (f->commit_after || v->uncommitted > UNCOMMITTED_MAX)
 			commit_run(v);
 		f->commit_after = false;
+		if (v->undecided != NULL) { /* see tx_leave_unsettled() */
+			v->look = true;
+			volume_wake(v);
+		}
 	} else {
 		flush_timer_arm(v); /* try again */
 	}

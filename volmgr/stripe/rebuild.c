@@ -56,7 +56,7 @@ static uint32_t rebuildable(const struct volume *v, const struct extent *x)
 	uint32_t shards = 0;
 
 	if (x->stale == 0 || x->state != EXTENT_READY || x->rebuild != NULL || x->carry != NULL ||
-	    x->marking || x->failed_round == v->rebuild.round || bits(extent_usable(v, x)) < v->l.k)
+	    x->marking || x->rebuild_round > v->rebuild.round || bits(extent_usable(v, x)) < v->l.k)
 		return 0;
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((x->stale >> i & 1) != 0 && server_ok(shard_server(x, i)))
@@ -132,8 +132,34 @@ void rebuild_fail(struct rebuild *job, uint32_t shards, const char *what, int er
 	job_drop(job, shards);
 	if (!job->failed)
 		return;
-	job->x->failed_round = v->rebuild.round;
+	job->x->rebuild_round = v->rebuild.round + 1;
 	v->rebuild.stat.failed++;
+}
+
+/*
+ * A stripe has fewer than k good units, and others that do not match their checksums. Perhaps a
+ * repair helps, which looks at each row by itself. If not, nothing but a backup, or a server that
+ * is away, brings it back: the others of the volume do not wait for that.
+ */
+void rebuild_lost(struct rebuild *job)
+{
+	struct volume *v = job->v;
+
+	rebuild_fail(job, job->shards, "blocks of it cannot be decoded", EIO);
+	if (!job->x->undecodable) {
+		job->x->undecodable = true;
+		return;
+	}
+	job->x->rebuild_round = v->rebuild.round + REBUILD_LOST_ROUNDS;
+	extent_hopeless(v, job->x, true);
+}
+
+void extent_hopeless(struct volume *v, struct extent *x, bool hopeless)
+{
+	if (x->hopeless == hopeless)
+		return;
+	x->hopeless = hopeless;
+	v->rebuild.stat.lost += hopeless ? 1 : -1ULL;
 }
 
 void rebuild_cancel(struct extent *x)
@@ -150,6 +176,13 @@ void rebuild_server_broke(struct server *s)
 				job_drop(job, 1u << i);
 }
 
+static void job_free(struct rebuild *job)
+{
+	free(job->slots);
+	free(job->maps);
+	free(job);
+}
+
 static void job_end(struct rebuild *job)
 {
 	struct volume *v = job->v;
@@ -160,8 +193,7 @@ static void job_end(struct rebuild *job)
 	v->rebuild.njobs--;
 	v->rebuild.look = true;
 	x->rebuild = NULL;
-	free(job->slots);
-	free(job);
+	job_free(job);
 	extent_unbusy(v, x);
 	if (v->rebuild.jobs == NULL)
 		copies_free(v);
@@ -174,8 +206,7 @@ void rebuilds_free(struct volume *v)
 
 	while ((job = v->rebuild.jobs) != NULL) { /* of a volume that was never stopped in order */
 		v->rebuild.jobs = job->next;
-		free(job->slots);
-		free(job);
+		job_free(job);
 	}
 	copies_free(v);
 }
@@ -216,9 +247,11 @@ void rebuild_recorded(struct volume *v, struct extent *x)
 	if (job == NULL || job->failed)
 		return;
 	if (job->step == REBUILD_RECORD) {
-		job->step = REBUILD_COPY;
+		job->step = REBUILD_MAP;
 	} else if (job->step == REBUILD_CLEAR) {
 		job->step = REBUILD_END;
+		extent_hopeless(v, x, false);
+		x->undecodable = false;
 		v->rebuild.stat.rebuilt += bits(job->shards);
 		v->rebuild.stat.done_bytes += (uint64_t)bits(job->shards) * WEFT_SHARD_BYTES;
 		for (unsigned i = 0; i < v->shards; i++)
@@ -258,20 +291,62 @@ void rebuild_paced(struct volume *v, uint64_t bytes)
 	volume_wake(v);
 }
 
-void rebuild_copied(struct rebuild *job)
+void rebuild_copied(struct rebuild *job, uint32_t bytes)
 {
-	rebuild_paced(job->v, (uint64_t)bits(job->shards) * job->v->l.unit);
+	rebuild_paced(job->v, (uint64_t)bits(job->shards) * bytes);
+}
+
+void rebuild_ask_again(struct rebuild *job, uint32_t stripe)
+{
+	job->asked[stripe / 64] &= ~(1ULL << (stripe % 64));
+	bit_set(job->alone, stripe);
+	if (job->stripe > stripe)
+		job->stripe = stripe;
+}
+
+/* The next stripes that lie in one piece, and in one place of all runs. 0: all were asked for. */
+static unsigned next_run(struct rebuild *job)
+{
+	uint32_t max = REBUILD_RUN_BYTES >> job->v->l.unit_shift, end, n = 1;
+
+	while (job->stripe < stripes(job->v) && bit_is(job->asked, job->stripe))
+		job->stripe++;
+	if (job->stripe == stripes(job->v))
+		return 0;
+	end = (job->stripe / max + 1) * max;
+	while (job->stripe + n < end && job->stripe + n < stripes(job->v) &&
+	       !bit_is(job->asked, job->stripe + n) && !bit_is(job->alone, job->stripe) &&
+	       !bit_is(job->alone, job->stripe + n))
+		n++;
+	return n;
 }
 
 static void job_copy(struct rebuild *job)
 {
 	struct rebuilds *r = &job->v->rebuild;
-	unsigned window = job->urgent ? REBUILD_WINDOW : r->window;
+	unsigned window = job->urgent ? REBUILD_WINDOW : r->window, n;
 
-	while (!job->failed && job->stripe < stripes(job->v) && r->inflight < window)
-		rebuild_copy_next(job);
-	if (!job->failed && job->stripe == stripes(job->v) && job->inflight == 0)
+	while (!job->failed && r->inflight < window && (n = next_run(job)) > 0) {
+		uint32_t first = job->stripe;
+
+		for (uint32_t s = first; s < first + n; s++)
+			bit_set(job->asked, s);
+		if (!rebuild_copy_run(job, first, n))
+			rebuild_fail(job, job->shards, "memory", ENOMEM);
+	}
+	if (!job->failed && job->inflight == 0 && next_run(job) == 0)
 		job_copied(job);
+}
+
+static void job_map(struct rebuild *job)
+{
+	if (job->maps == NULL && job->mapped == 0)
+		rebuild_map(job);
+	if (job->inflight > 0)
+		return;
+	rebuild_mapped(job);
+	job->step = REBUILD_COPY;
+	rebuild_advance(job);
 }
 
 /* True: it is over. */
@@ -290,6 +365,9 @@ static bool job_step(struct rebuild *job)
 			break;
 		job->step = REBUILD_RECORD;
 		extent_record(v, job->x);
+		break;
+	case REBUILD_MAP:
+		job_map(job);
 		break;
 	case REBUILD_COPY:
 		job_copy(job);
@@ -355,7 +433,7 @@ static void job_start(struct volume *v, struct extent *x)
 	struct rebuild *job = calloc(1, sizeof(*job)), **at = &v->rebuild.jobs;
 
 	if (job == NULL) {
-		x->failed_round = v->rebuild.round;
+		x->rebuild_round = v->rebuild.round + 1;
 		return;
 	}
 	job->v = v;

@@ -53,11 +53,13 @@ struct rebuild_stat {
 	uint64_t shards;      /* stale, of all extents */
 	uint64_t total_bytes; /* of those, and those done since there was nothing to rebuild */
 	uint64_t done_bytes;
-	uint64_t rate;	      /* bytes a second, lately */
-	unsigned running;     /* extents in work */
-	uint64_t rebuilt;     /* shards, in this life of the volume */
-	uint64_t moved_bytes; /* read and written for it, likewise */
-	uint64_t failed;      /* extents that could not be rebuilt and are tried again later */
+	uint64_t rate;		/* bytes a second, lately */
+	unsigned running;	/* extents in work */
+	uint64_t rebuilt;	/* shards, in this life of the volume */
+	uint64_t moved_bytes;	/* read and written for it, likewise */
+	uint64_t skipped_bytes; /* of shards, that were never written */
+	uint64_t failed;	/* extents that could not be rebuilt and are tried again later */
+	uint64_t lost; /* extents that cannot be: blocks of them cannot be decoded any more */
 };
 void volume_rebuild_stat(const struct volume *v, struct rebuild_stat *st);
 

@@ -440,6 +440,24 @@ static bool mend_memory(struct mend *m)
 	return true;
 }
 
+void mends_put_off(struct volume *v, struct stripe *st)
+{
+	struct mend *m = st->mends;
+
+	st->mends = NULL;
+	st->mends_tail = &st->mends;
+	while (m != NULL) {
+		struct mend *next = m->next;
+
+		m->error = EAGAIN;
+		v->background--;
+		m->done(m);
+		m = next;
+	}
+	if (v->stopped != NULL)
+		volume_wake(v);
+}
+
 /* The stripe's turn is the first mend's. */
 void mend_start(struct volume *v, struct stripe *st)
 {
@@ -500,7 +518,10 @@ int mend_queue(struct mend *m)
 	*st->mends_tail = m;
 	st->mends_tail = &m->next;
 	m->v->background++;
-	stripe_start(m->v, st);
+	if (st->place == STRIPE_STALLED)
+		stripe_unstall(m->v, st);
+	else
+		stripe_start(m->v, st);
 	return 0;
 }
 

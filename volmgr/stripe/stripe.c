@@ -15,14 +15,22 @@ static struct stripe **bucket(struct volume *v, uint64_t number)
 	return &v->hash[(number * 0x9e3779b97f4a7c15ULL) >> 52 & (STRIPE_HASH - 1)];
 }
 
+struct stripe *stripe_find(struct volume *v, uint64_t number)
+{
+	struct stripe *st = *bucket(v, number);
+
+	while (st != NULL && st->number != number)
+		st = st->hash_next;
+	return st;
+}
+
 /* Find a stripe with work, or start one. NULL: out of memory. */
 struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x)
 {
-	struct stripe **at = bucket(v, number), *st;
+	struct stripe **at = bucket(v, number), *st = stripe_find(v, number);
 
-	for (st = *at; st != NULL; st = st->hash_next)
-		if (st->number == number)
-			return st;
+	if (st != NULL)
+		return st;
 	st = slab_get(&v->stripes);
 	if (st == NULL)
 		return NULL;
@@ -70,6 +78,18 @@ void stripe_stall(struct volume *v, struct stripe *st)
 	v->stalled = st;
 	for (struct wpart *p = st->parts; p != NULL; p = p->next)
 		op_waiting(p->op, true);
+}
+
+void stripe_unstall(struct volume *v, struct stripe *st)
+{
+	struct stripe **at = &v->stalled;
+
+	assert(st->place == STRIPE_STALLED);
+	while (*at != st)
+		at = &(*at)->next;
+	*at = st->next;
+	st->place = STRIPE_NOWHERE;
+	stripe_start(v, st);
 }
 
 void parts_done(struct volume *v, struct wpart *parts, int error)
@@ -131,6 +151,10 @@ void stripe_advance(struct volume *v, struct stripe *st)
 	carry_try(st);
 	if (st->place != STRIPE_NOWHERE)
 		return;
+	if (st->mends != NULL && st->tx != NULL && st->tx->phase == TX_ABORT_WAIT) {
+		mends_put_off(v, st);
+		return;
+	}
 	if (st->tx != NULL || st->dreads_running > 0 || st->mend != NULL || copy_runs(st) ||
 	    carry_runs(st))
 		return;

@@ -68,6 +68,8 @@ static struct tx *tx_new(struct volume *v, struct stripe *st)
 	st->tx = tx;
 	if (st->x->carry != NULL)
 		carry_touch(st->x, st->number);
+	if (st->x->rebuild != NULL)
+		rebuild_touch(st->x, st->number);
 	v->tx_running++;
 	return tx;
 }
@@ -563,8 +565,13 @@ static void tx_leave_unsettled(struct tx *tx)
 {
 	struct extent *x = tx->x;
 
-	if (tx->v->state != VOLUME_FENCED)
-		extent_leave_out(tx->v, x, tx->unsettled);
+	if (tx->v->state != VOLUME_FENCED &&
+	    extent_leave_out(tx->v, x, tx->unsettled) == LEAVE_BELOW) {
+		if (flush_lacks(tx->v, x)) /* first: it has to be durable on those that are left */
+			flush_want(tx->v);
+		else
+			extent_give_up(tx->v, x, tx->unsettled);
+	}
 	if (x->marking)
 		return;
 	for (unsigned i = 0; i < tx->v->shards; i++)
