@@ -83,6 +83,7 @@ if (!$writer) {
 	while (1) { run_ok(tool('nbdcopy'), "$dir/image", $cluster->uri('busy')) }
 }
 like($cluster->volctl('server', 'drain', 'server-1'), qr/takes no new shards/, 'a server is to be emptied');
+ok(exists($cluster->get('/moves')->{$_}), "how far moving is: $_") for qw(done total rate seconds_left);
 wait_until('the server to be empty', 60, sub { server('server-1')->{duty} eq 'drained' });
 kill('TERM', $writer);
 waitpid($writer, 0);

@@ -86,13 +86,19 @@ json_t *api_moves_json(void)
 	struct moving_state state;
 	const char *hint;
 	char why[256];
+	uint64_t left;
 
 	moving_get(&state);
 	moving_blocked(&state, why, sizeof(why), &hint);
-	return json_pack("{s:I, s:I, s:i, s:I, s:b, s:s, s:s}", "shards", (json_int_t)state.wanted,
-			 "bytes", bytes_of(state.wanted), "running", (int)state.running, "moved",
-			 (json_int_t)state.moved, "balancing", state.balancing, "blocked", why,
-			 "hint", hint);
+	left = state.left * WEFT_SHARD_BYTES;
+	return json_pack("{s:I, s:I, s:i, s:I, s:b, s:I, s:I, s:I, s:I, s:s, s:s}", "shards",
+			 (json_int_t)state.wanted, "bytes", bytes_of(state.wanted), "running",
+			 (int)state.running, "moved", (json_int_t)state.moved, "balancing",
+			 state.balancing, "done", bytes_of(state.left > 0 ? state.done : 0),
+			 "total", bytes_of(state.left > 0 ? state.done + state.left : 0), "rate",
+			 (json_int_t)state.rate, "seconds_left",
+			 (json_int_t)(state.rate > 0 && left > 0 ? left / state.rate + 1 : 0),
+			 "blocked", why, "hint", hint);
 }
 
 static json_t *job_json(struct cluster *c, const struct moving_job *j)

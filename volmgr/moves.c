@@ -74,6 +74,27 @@ bool moves_uneven(const struct moves_server *s, unsigned n, bool running)
 	return false;
 }
 
+uint64_t moves_surplus(const struct moves_server *s, unsigned n)
+{
+	uint64_t shards = 0, room = 0, surplus = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!moves_counts(&s[i]))
+			continue;
+		shards += s[i].shards;
+		room += s[i].size_bytes / WEFT_SHARD_BYTES;
+	}
+	for (unsigned i = 0; i < n && room > 0; i++) {
+		uint64_t due =
+			(uint64_t)((double)shards * (double)(s[i].size_bytes / WEFT_SHARD_BYTES) /
+				   (double)room);
+
+		if (moves_counts(&s[i]) && s[i].shards > due)
+			surplus += s[i].shards - due;
+	}
+	return surplus;
+}
+
 void moves_begin(struct moves *m)
 {
 	assert(m->nservers <= MOVES_SERVERS_MAX);

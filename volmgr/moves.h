@@ -90,5 +90,7 @@ unsigned moves_fill(const struct moves_server *s);
  * until they are even. A shard more or less is never uneven.
  */
 bool moves_uneven(const struct moves_server *s, unsigned n, bool running);
+/* How many shards it takes about until all are as full as the average. */
+uint64_t moves_surplus(const struct moves_server *s, unsigned n);
 
 #endif

@@ -28,6 +28,8 @@
 #define FAILED_MS	1000  /* then a move that failed may be tried again */
 #define BALANCE_WAIT_MS 60000 /* when servers are uneven and nothing can be done */
 #define COPIES_MAX	6     /* good shards on their way; each costs clients something */
+#define RATE_MS		1000  /* the rate is taken so often */
+#define RATE_PART	8     /* and counts so much less than those before */
 
 static struct {
 	struct cluster *cluster;
@@ -39,6 +41,7 @@ static struct {
 	unsigned next;		      /* pick that is given out next */
 	uint64_t look_ns, balance_ns; /* not before */
 	bool dirty;		      /* something changed */
+	uint64_t rate_ns, rate_moved; /* when the rate was taken, and moved then */
 	struct moving_job jobs[MOVING_JOBS_MAX];
 	struct moving_state state;
 } mv;
@@ -200,6 +203,7 @@ static struct moving_job *job_find(uint64_t volume, uint64_t extent)
 static void job_free(struct moving_job *j, bool moved)
 {
 	mv.state.moved += moved;
+	mv.state.done += moved;
 	j->step = MOVING_FREE;
 }
 
@@ -241,6 +245,37 @@ static void look_counts(struct cluster *c)
 	memcpy(mv.state.blocked, mv.moves.blocked, sizeof(mv.state.blocked));
 }
 
+/* Of one round: from when there is something to move until there is nothing. */
+static void look_progress(void)
+{
+	struct moving_state *st = &mv.state;
+	uint64_t left = st->wanted;
+
+	if (st->balancing)
+		left += moves_surplus(mv.moves.servers, mv.moves.nservers);
+	if (st->left == 0 && left > 0) {
+		st->done = st->rate = 0;
+		mv.rate_ns = clock_ns();
+		mv.rate_moved = st->moved;
+	}
+	st->left = left;
+}
+
+/* Shards are small beside what there is to move: whole ones are counted. */
+static void take_rate(uint64_t now)
+{
+	struct moving_state *st = &mv.state;
+	uint64_t bytes = (st->moved - mv.rate_moved) * WEFT_SHARD_BYTES, ms;
+
+	if (st->left == 0 || now < mv.rate_ns + RATE_MS * NS_PER_MS)
+		return;
+	ms = (now - mv.rate_ns) / NS_PER_MS;
+	bytes = bytes * 1000 / ms;
+	st->rate = st->rate == 0 ? bytes : st->rate - st->rate / RATE_PART + bytes / RATE_PART;
+	mv.rate_ns = now;
+	mv.rate_moved = st->moved;
+}
+
 static void look_balance(uint64_t now)
 {
 	struct moves *m = &mv.moves;
@@ -280,6 +315,7 @@ static void look(struct cluster *c, uint64_t now)
 		m->npicks = 0;
 	else
 		look_counts(c);
+	look_progress();
 	mv.next = 0;
 	mv.dirty = first;
 	if (m->balance && m->npicks == 0 && !jobs_busy())
@@ -421,6 +457,7 @@ static void tick(void *arg)
 			job_free(&mv.jobs[i], false);
 	if (look_needed(now) && (now >= mv.look_ns || mv.dirty))
 		look(c, now);
+	take_rate(now);
 	give_out(c);
 	let_go(c);
 }

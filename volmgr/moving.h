@@ -33,6 +33,9 @@ struct moving_state {
 	uint64_t wanted;		/* shards of servers that leave, or are gone */
 	uint64_t blocked[MOVES_BLOCKS]; /* of these, those that cannot */
 	uint64_t moved;			/* shards, since volmgr started */
+	uint64_t left;			/* shards; of balancing: about */
+	uint64_t done;			/* of this round: since there was nothing to move */
+	uint64_t rate;			/* bytes a second, lately; 0: not known */
 };
 
 /* ---- moving.c */

@@ -74,17 +74,24 @@ static void print_sentence(const json_t *status)
 		printf("%s\n", jstr(status, "hint"));
 }
 
-static void print_rebuild(const json_t *rebuild)
+/* How far, how fast, how long. */
+static void print_progress(const json_t *o)
 {
-	uint64_t left = jnum(rebuild, "seconds_left");
+	uint64_t left = jnum(o, "seconds_left");
 
-	if (jnum(rebuild, "shards") == 0)
-		return;
-	printf("  rebuild   %s of %s", jsize(rebuild, "done"), jsize(rebuild, "total"));
+	printf("%s of %s", jsize(o, "done"), jsize(o, "total"));
 	if (left > 0)
-		printf(", %s a second, %u:%02u left", jsize(rebuild, "rate"), (unsigned)(left / 60),
+		printf(", %s a second, %u:%02u left", jsize(o, "rate"), (unsigned)(left / 60),
 		       (unsigned)(left % 60));
 	putchar('\n');
+}
+
+static void print_rebuild(const json_t *rebuild)
+{
+	if (jnum(rebuild, "shards") == 0)
+		return;
+	printf("  rebuild   ");
+	print_progress(rebuild);
 }
 
 static void print_capacity(const json_t *status)
@@ -111,7 +118,7 @@ static void print_capacity(const json_t *status)
 		printf("\nWarning: %s\n", jstr(status, "warning"));
 }
 
-/* What is on its way to other servers. */
+/* What is on its way to other servers; of balancing nobody knows exactly how much it will be. */
 static void print_moves(const json_t *status)
 {
 	const json_t *moves = json_object_get(status, "moves");
@@ -123,6 +130,10 @@ static void print_moves(const json_t *status)
 	else if (json_is_true(json_object_get(moves, "balancing")))
 		printf("  moves     from full servers to empty ones, %u shards on their way\n",
 		       (unsigned)jnum(moves, "running"));
+	if (jnum(moves, "total") > 0) {
+		printf("            ");
+		print_progress(moves);
+	}
 	if (*jstr(moves, "blocked") != '\0')
 		printf("\nWarning: %s\n%s\n", jstr(moves, "blocked"), jstr(moves, "hint"));
 }

@@ -131,6 +131,9 @@ int cmd_server_show(const struct volctl *v)
 	printf("  store    %s\n", jstr(s, "store"));
 	printf("  size     %s, %s free\n", jsize(s, "size"), jsize(s, "free"));
 	printf("  shards   %llu\n", (unsigned long long)jnum(s, "slots_used"));
+	printf("  rebuilt  %llu shards since volmgr started, %llu are stale\n",
+	       (unsigned long long)jnum(s, "rebuilt_shards"),
+	       (unsigned long long)jnum(s, "stale_shards"));
 	printf("  damage   %llu bad blocks, %llu that did not fit the others; %llu written anew\n",
 	       (unsigned long long)jnum(s, "bad_blocks"),
 	       (unsigned long long)jnum(s, "misfit_blocks"),

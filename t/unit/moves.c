@@ -48,6 +48,17 @@ static void leaves(unsigned server, enum moves_duty duty)
 	m.servers[server - 1].up = duty != MOVES_GONE;
 }
 
+static void test_surplus(void)
+{
+	servers(4);
+	m.servers[0].shards = 40;
+	m.servers[1].shards = 40;
+	m.servers[2].shards = 20;
+	is_int((long long)moves_surplus(m.servers, 4), 30, "so many are above their part");
+	m.servers[3].up = false;
+	is_int((long long)moves_surplus(m.servers, 4), 14, "who is away has none");
+}
+
 static void test_drain(void)
 {
 	struct extent_record r = extent(5, 0, 6, 7);
@@ -283,6 +294,7 @@ static void test_even(void)
 
 int main(void)
 {
+	test_surplus();
 	test_drain();
 	test_danger();
 	test_nowhere();
