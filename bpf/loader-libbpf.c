@@ -77,6 +77,20 @@ static uint64_t netns_cookie(void)
 	return cookie;
 }
 
+/* The first number of the sysctl: less than that is never refused. */
+static int64_t memory_low(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/tcp_mem", "re");
+	long long pages = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%lld", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages;
+}
+
 static void *map_memory(struct bpf_map *map, size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
@@ -105,6 +119,7 @@ static struct route_bpf *load(bool counting)
 		return NULL;
 	s->rodata->netns = netns_cookie();
 	s->rodata->counting = counting;
+	s->rodata->memory_low = memory_low();
 	bpf_program__set_autoload(s->progs.weft_recv, counting);
 	if (route_bpf__load(s) == 0)
 		return s;

@@ -67,7 +67,17 @@ struct simple {
 struct tcp_sock {
 	__u32 write_seq, copied_seq;
 } __attribute__((preserve_access_index));
+struct pages { /* the kernel's has no name; it is one number */
+	__s64 counter;
+};
+struct proto {
+	struct pages *memory_allocated;
+} __attribute__((preserve_access_index));
+struct sock_common {
+	struct proto *skc_prot;
+} __attribute__((preserve_access_index));
 struct sock {
+	struct sock_common __sk_common;
 	struct {
 		struct {
 			int counter;
@@ -162,8 +172,9 @@ struct {
 	__type(value, struct watch_counts);
 } watched SEC(".maps");
 
-const volatile __u64 netns;   /* volmgr's */
-const volatile bool counting; /* weft_recv is there */
+const volatile __s64 memory_low; /* pages of all of TCP, below which it always gets memory */
+const volatile __u64 netns;	 /* volmgr's */
+const volatile bool counting;	 /* weft_recv is there */
 __u32 next_id = 1;
 
 /* ---- connections begin --------------------------------------------------------------------- */
@@ -306,6 +317,14 @@ static __always_inline __u64 unread(const struct route_conn *c, const struct tcp
 	return (__u64)((const struct sock *)tp)->sk_backlog.rmem_alloc.counter;
 }
 
+/* Without memory a reply could get into a queue in part, and the rest later. */
+static __always_inline bool short_of_memory(const struct tcp_sock *tp)
+{
+	const struct sock *sk = (const struct sock *)tp;
+
+	return sk->__sk_common.skc_prot->memory_allocated->counter > memory_low;
+}
+
 /* Does a request begin with the next byte that is sent? */
 static __always_inline bool at_boundary(struct route_sock *st, struct route_conn *c, __u32 at)
 {
@@ -366,7 +385,8 @@ static __always_inline bool route_read(struct sk_msg_md *msg, struct route_conn 
 	struct request *w;
 
 	if (v == NULL || load(c->reply) != ROUTE_REDIRECTED || !load(c->open) ||
-	    load(c->inflight) >= ROUTE_INFLIGHT || unread(c, tp) > ROUTE_UNREAD_MAX)
+	    load(c->inflight) >= ROUTE_INFLIGHT || unread(c, tp) > ROUTE_UNREAD_MAX ||
+	    short_of_memory(tp))
 		return false;
 	if (r->flags != 0 && !(c->structured && r->flags == FLAG_DF))
 		return false;

@@ -34,7 +34,8 @@
  *
  * What bounds memory: requests on their way are at most ROUTE_INFLIGHT a connection; a client whose
  * queue holds more than ROUTE_UNREAD_MAX bytes is routed no further, and volmgr holds its own
- * answers back, until it has read some.
+ * answers back, until it has read some. While all of TCP is short of memory (tcp_mem), nothing is
+ * routed.
  */
 #ifndef WEFT_ROUTE_H
 #define WEFT_ROUTE_H
