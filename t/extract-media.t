@@ -64,6 +64,7 @@ spew("$dir/head.png", substr(slurp("$dir/small.png"), 0, 20));
 my $lie = slurp("$dir/small.png");
 substr($lie, 16, 8) = pack('NN', 60000, 60000);
 spew("$dir/lie.png", $lie);
+spew("$dir/odd.heic", pack("N", 24) . "ftypheic" . pack("N", 0) . "mif1heic" . "x" x 300);
 spew("$dir/noise.jpg", "\xff\xd8\xff\xe0" . join('', map { chr(($_ * 7919 + ($_ >> 3)) % 251) } 1 .. 5000));
 ffmpeg('camera.jpg', -i => "$dir/fractal.jpg");
 my $exif = have('exiv2');
@@ -71,10 +72,10 @@ run_ok('exiv2', '-M', 'set Exif.Image.Make NIKON CORPORATION', '-M', 'set Exif.I
     'set Exif.Photo.LensModel 50mm f/1.8', '-M', 'set Exif.Photo.DateTimeOriginal 2021:06:05 14:30:00', '-M',
     'set Exif.Image.Orientation 6', '-M', 'set Exif.Image.Artist Vivian', '-M',
     'set Exif.GPSInfo.GPSLatitude 48/1 51/1 24/1', '-M', 'set Exif.GPSInfo.GPSLatitudeRef N', '-M',
-    'set Exif.GPSInfo.GPSLongitude 2/1 21/1 6/1', '-M', 'set Exif.GPSInfo.GPSLongitudeRef W', "$dir/camera.jpg") if $exif;
+    'set Exif.GPSInfo.GPSLongitude 2/1 21/1 6/1', '-M', 'set Exif.GPSInfo.GPSLongitudeRef W', '-M', 'set Xmp.dc.subject beach holiday', '-M', 'set Xmp.dc.subject Bretagne', "$dir/camera.jpg") if $exif;
 
 my $got = extract([], qw(fractal.jpg small.png dark.jpg small.gif small.bmp small.tiff bars.png red.png sky.png
-    large.png cut.png head.png lie.png noise.jpg camera.jpg));
+    large.png cut.png head.png lie.png noise.jpg camera.jpg odd.heic));
 my $g = $got->{'fractal.jpg'};
 is("$g->{kind} " . facts($g, qw(width height)), 'image 800 600', 'a picture has its size');
 is(has($g, 'jpeg'), '', 'and its format');
@@ -88,13 +89,15 @@ like($got->{'sky.png'}{facts}{colour}, qr/^#[23]..[0-9a-f]{3,}/, 'the largest co
 is($got->{'large.png'}{why}, 'the picture is too large', 'a hundred megapixels are not decoded');
 is(facts($got->{'large.png'}, 'width'), 12000, 'but their number is known');
 ok(defined $got->{$_}{why}, "$_ fails: " . ($got->{$_}{why} // '')) for qw(head.png lie.png noise.jpg);
+is("$got->{'odd.heic'}{kind} " . ($got->{"odd.heic"}{why} // "fine"), "image fine", "a kind of picture that nobody here reads is no failure");
 is($got->{'cut.png'}{kind}, 'image', 'a truncated picture is survived');
 SKIP: {
-	skip('exiv2 is not installed', 4) if !$exif;
+	skip("exiv2 is not installed", 5) if !$exif;
 	$g = $got->{'camera.jpg'};
 	is(facts($g, qw(camera lens author)), 'NIKON D750 50mm f/1.8 Vivian', 'camera, lens and author');
 	is(facts($g, 'date'), 1622903400, 'when it was taken');
 	is(sprintf('%.3f %.3f', @{ $g->{facts} }{qw(latitude longitude)}), '48.857 -2.352', 'and where');
+	is(has($g, "beach holiday", "bretagn"), "", "keywords that somebody gave it");
 	is(facts($g, qw(orientation width height)), '6 600 800', 'which way is up');
 }
 

@@ -124,6 +124,20 @@ static void test_hashes(void)
 	ok(distance(first.simhash, result.simhash) > 12, "another text: many");
 }
 
+static void test_key(void)
+{
+	char key[WORDS_PHRASE_BYTES], text[200];
+
+	ok(words_key(words, "Honey  Bees", key), "a tag that comes whole has a key");
+	is_str(key, "honey bee", "as a phrase of a text has");
+	ok(words_key(words, "知识图谱", key), "Chinese too");
+	is_str(key, "知识图谱", "as it is");
+	ok(!words_key(words, "", key) && !words_key(words, "  ", key), "nothing has none");
+	memset(text, 'a', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	ok(!words_key(words, text, key), "nor has what is too long");
+}
+
 /* Beyond every limit, with bytes of any kind. */
 static void test_limits(void)
 {
@@ -167,6 +181,7 @@ int main(void)
 	test_languages();
 	test_hashes();
 	test_limits();
+	test_key();
 	words_destroy(words);
 	return done_testing();
 }

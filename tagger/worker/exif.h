@@ -8,6 +8,8 @@
 
 /* Facts go to out. Returns the orientation as EXIF counts, 1 to 8; 1 when there is none. */
 int exif_read(struct work *w);
+/* xmp.c: keywords, title, author that were written into the picture. */
+void xmp_read(struct work *w);
 /* The orientation alone. */
 int exif_orientation(const struct input *in);
 

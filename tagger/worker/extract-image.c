@@ -97,6 +97,19 @@ static void format_tag(struct work *w)
 		out_tag(w->out, slash + 1, TAG_WEIGHT, EXTRACT_SOURCE_KIND);
 }
 
+/* Is it broken when it cannot be read? There are more kinds of pictures than FFmpeg knows. */
+static bool format_is_known(const char *mime)
+{
+	static const char *const known[] = {
+		"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/tiff",
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(mime, known[i]) == 0)
+			return true;
+	return false;
+}
+
 void extract_image(struct work *w)
 {
 	int orientation = exif_read(w), res;
@@ -105,10 +118,12 @@ void extract_image(struct work *w)
 	const char *why;
 	struct av *av;
 
+	xmp_read(w);
 	format_tag(w);
 	av = av_open(w->in, &why);
 	if (av == NULL) {
-		out_fail(w->out, "%s", why);
+		if (format_is_known(w->sniffed->mime))
+			out_fail(w->out, "%s", why);
 		return;
 	}
 	av_about(av, &about);

@@ -95,6 +95,7 @@ static const struct kind kinds[] = {
 	 {"document", "postscript"}},
 	{"application/msword", EXTRACT_KIND_DOCUMENT, EXTRACTOR_NONE, {"document"}},
 	{"image/", EXTRACT_KIND_IMAGE, EXTRACTOR_IMAGE, {"image"}},
+	{"audio/midi", EXTRACT_KIND_AUDIO, EXTRACTOR_NONE, {"audio", "midi"}},
 	{"audio/", EXTRACT_KIND_AUDIO, EXTRACTOR_MEDIA, {"audio"}},
 	{"video/", EXTRACT_KIND_VIDEO, EXTRACTOR_MEDIA, {"video"}},
 	{"application/ogg", EXTRACT_KIND_AUDIO, EXTRACTOR_MEDIA, {"audio"}},

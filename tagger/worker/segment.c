@@ -78,6 +78,23 @@ static enum segment_script segment_script_of(const UChar *text, int32_t len)
 	}
 }
 
+bool segment_fold(struct segment *s, const char *text, size_t len, char *buf, size_t cap)
+{
+	UChar wide[FOLDED_MAX], folded[FOLDED_MAX];
+	UErrorCode err = U_ZERO_ERROR;
+	int32_t units, bytes;
+
+	if (len >= FOLDED_MAX)
+		return false;
+	u_strFromUTF8WithSub(wide, FOLDED_MAX, &units, text, (int32_t)len, 0xfffd, NULL, &err);
+	units = unorm2_normalize(s->fold, wide, units, folded, FOLDED_MAX, &err);
+	u_strToUTF8(buf, (int32_t)cap - 1, &bytes, folded, units, &err);
+	if (U_FAILURE(err))
+		return false;
+	buf[bytes] = 0;
+	return true;
+}
+
 /* Gives one word on, unless it is too long to be one. */
 static void segment_give(struct segment *s, int32_t from, int32_t to, bool joined,
 			 segment_done *done, void *arg)

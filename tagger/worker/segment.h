@@ -37,6 +37,9 @@ void segment_destroy(struct segment *s);
 /* At most SEGMENT_BYTES_MAX bytes of UTF-8; bytes that are not end a word. */
 void segment_run(struct segment *s, const char *text, size_t len, segment_done *done, void *arg);
 
+/* Lower case, one form for each letter, into buf of cap bytes, NUL at the end. False: too long. */
+bool segment_fold(struct segment *s, const char *text, size_t len, char *buf, size_t cap);
+
 /*
  * Is it UTF-8? A character cut off at the end is fine when more follows (partial).
  */

@@ -483,3 +483,23 @@ void words_finish(struct words *w, struct words_result *out)
 	out->has_hashes = true;
 	out->simhash = words_simhash(w);
 }
+
+bool words_key(struct words *w, const char *text, char *buf)
+{
+	char folded[WORDS_PHRASE_BYTES];
+	size_t out = 0;
+
+	if (!segment_fold(w->segment, text, strlen(text), folded, sizeof(folded)))
+		return false;
+	for (const char *p = folded; *p != '\0';) {
+		size_t len = strcspn(p, " ");
+
+		if (out > 0 && out + 1 < WORDS_PHRASE_BYTES)
+			buf[out++] = ' ';
+		out += stem_word(w->stem, "en", p, len, buf + out, WORDS_PHRASE_BYTES - out);
+		p += len;
+		p += strspn(p, " ");
+	}
+	buf[out] = '\0';
+	return out > 0;
+}

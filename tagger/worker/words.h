@@ -58,6 +58,11 @@ void words_destroy(struct words *w);
 void words_reset(struct words *w);
 /* UTF-8; bytes that are not end a word. Every call starts a new sentence. */
 void words_feed(struct words *w, const char *text, size_t len, enum words_zone zone);
+/*
+ * What a phrase is compared by, as words_finish() gives for those of the text: for tags that come
+ * whole. buf of WORDS_PHRASE_BYTES. False: it is too long for a tag.
+ */
+bool words_key(struct words *w, const char *text, char *buf);
 /* No more words are taken: feeding on is a waste. */
 bool words_full(const struct words *w);
 void words_finish(struct words *w, struct words_result *out);
