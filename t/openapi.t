@@ -68,6 +68,13 @@ for my $code ($refusals =~ /(\w+): '/g) {
 	ok((grep { /"\Q$code\E"/ } @c) || $code eq 'no_such_volume' || $code eq 'no_such_server', "there is a refusal $code");
 }
 
+# the dashboard asks for metrics that are there
+my %metrics = map { $_ => 1 } map { /"((?:server|volume|events|nbd|uptime|build|servers|volumes)[a-z_]*)", ?"(?:gauge|counter|histogram)"/g } slurp("$src/volmgr/metrics.c") =~ s/\s+/ /gr;
+$metrics{$_} = 1 for slurp("$src/volmgr/metrics.c") =~ /"(volume_\w+_bytes_total)"/g;
+for my $metric (slurp("$src/volmgr/grafana.json") =~ /\bweft_(\w+)/g) {
+	ok($metrics{$metric =~ s/_(?:bucket|count|sum)\z//r} || $metrics{$metric}, "the dashboard's metric $metric is there");
+}
+
 # both languages have the same names
 my @keys = map { my $text = $_; join(' ', sort { $a cmp $b } $text =~ /(?:^\t|, )(\w+): (?=['(`{])/mg) } map { s/^\t(?:states|sentences|roles|refusals|eventTexts|kinds|whys|scrubs|duties): \{.*?^?\},?$//msgr } @languages;
 is($keys[1], $keys[0], 'English and Chinese have the same texts');
