@@ -26,6 +26,7 @@ struct back {
 	uint32_t min_block, max_block;
 	bool holes;    /* every other 4 KiB of a READ is a zero segment */
 	bool hold;     /* keep requests until back_answer() */
+	bool single;   /* of the plain export */
 	bool pause;    /* ready() does not resume */
 	int list_more; /* names that LIST gives beside the two */
 	int fail;      /* answer everything with this error */
@@ -63,6 +64,7 @@ static int back_open(void *ctx, struct nbd_session *s, const char *name, size_t 
 	out->max_block = b->max_block;
 	out->flags = b->flags;
 	out->private_cmds = private;
+	out->single = b->single;
 	out->description = "bytes in memory";
 	out->ctx = b;
 	if (!info_only)
