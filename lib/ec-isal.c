@@ -17,8 +17,8 @@
 #define TABLE_BYTES 32 /* what ISA-L wants for each coefficient */
 
 struct isal {
-	uint8_t encode[TABLE_BYTES * WEFT_K_MAX * WEFT_M_MAX];
-	uint8_t column[WEFT_K_MAX][TABLE_BYTES * WEFT_M_MAX]; /* of one data block alone */
+	uint8_t *column;  /* m tables for each data block alone */
+	uint8_t encode[]; /* k * m tables, and those of column behind them */
 };
 
 static void isal_encode(const struct ec *ec, size_t len, uint8_t *const *data,
@@ -41,7 +41,8 @@ static void isal_delta(const struct ec *ec, size_t len, unsigned j, const uint8_
 				      (uint8_t *)(uintptr_t)is->encode, src,
 				      (uint8_t **)(uintptr_t)parity_delta);
 	else
-		ec_encode_data((int)len, 1, (int)ec->m, (uint8_t *)(uintptr_t)is->column[j], &src,
+		ec_encode_data((int)len, 1, (int)ec->m,
+			       (uint8_t *)(uintptr_t)(is->column + j * ec->m * TABLE_BYTES), &src,
 			       (uint8_t **)(uintptr_t)parity_delta);
 }
 
@@ -135,20 +136,22 @@ static bool every_choice_works(const struct ec *ec)
 
 int ec_isal_init(struct ec *ec, bool check_all)
 {
+	size_t tables = (size_t)TABLE_BYTES * ec->k * ec->m;
 	struct isal *is;
 
 	if (check_all && !every_choice_works(ec))
 		return -ENOTSUP;
-	is = calloc(1, sizeof(*is));
+	is = calloc(1, sizeof(*is) + 2 * tables);
 	if (is == NULL)
 		return -ENOMEM;
+	is->column = is->encode + tables;
 	ec_init_tables((int)ec->k, (int)ec->m, ec->gen, is->encode);
 	for (unsigned j = 0; j < ec->k; j++) {
 		uint8_t column[WEFT_M_MAX];
 
 		for (unsigned i = 0; i < ec->m; i++)
 			column[i] = ec->gen[i * ec->k + j];
-		ec_init_tables(1, (int)ec->m, column, is->column[j]);
+		ec_init_tables(1, (int)ec->m, column, is->column + j * ec->m * TABLE_BYTES);
 	}
 	ec->priv = is;
 	ec->backend = &isal_backend;

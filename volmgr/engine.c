@@ -294,9 +294,16 @@ static void engine_add_counts(void *arg, uint32_t number, const struct volume_se
 /* Under the lock. */
 static void engine_collect_servers(struct vol *v)
 {
-	if (v->on == NULL)
-		v->on = mem_must(SERVERS_MAX * sizeof(*v->on));
-	v->non = volume_rebuild_servers(v->engine, v->on, SERVERS_MAX);
+	struct rebuild_server list[SERVERS_MAX];
+	unsigned n = volume_rebuild_servers(v->engine, list, SERVERS_MAX);
+
+	if (n != v->non) {
+		free(v->on);
+		v->on = n > 0 ? mem_must(n * sizeof(*v->on)) : NULL;
+		v->non = n;
+	}
+	if (n > 0)
+		memcpy(v->on, list, n * sizeof(*v->on));
 	for (unsigned i = 0; i < v->non; i++) {
 		struct server *s = server_by_number(v->cluster, v->on[i].server);
 

@@ -11,6 +11,9 @@
 
 #include "banned.h"
 
+/* What is written where a request has no bytes: for all volumes. */
+static const uint8_t zeros[WEFT_BLOCK_BYTES] __attribute__((aligned(WEFT_BLOCK_BYTES)));
+
 static unsigned bits(uint64_t v)
 {
 	return (unsigned)__builtin_popcountll(v);
@@ -56,7 +59,7 @@ static void collect_part(struct tx *tx, const struct wpart *p)
 		}
 		tx->full[j] |= 1ULL << r;
 		tx->part[j] &= ~(1ULL << r);
-		tx->src[b] = p->src == NULL ? tx->v->zeros : p->src + (start - p->at);
+		tx->src[b] = p->src == NULL ? zeros : p->src + (start - p->at);
 	}
 }
 

@@ -40,7 +40,8 @@
 #define PUT_RETRY_MS	 1000 /* when the metadata refused a write */
 #define START_WAIT_MS	 3000 /* for servers that are not up when the volume starts */
 #define SYNC_POLL_MS	 10   /* when servers answer slowly at the start */
-#define STRIPE_HASH	 4096
+#define STRIPE_HASH_MIN	 64
+#define STRIPE_HASH_MAX	 4096
 #define LISTED_MAX	 (1u << 20) /* prepared txs that one server may list */
 
 /* ---- requests in work ---------------------------------------------------------------------- */
@@ -309,7 +310,8 @@ struct server {
 	uint8_t boot[WEFT_UUID_BYTES];
 	struct nbd_call sync_call, flush_call, commit_call;
 	struct iovec sync_iov;
-	uint8_t *page;			/* LIST and FENCE replies */
+	struct weft_fence_reply fence_reply;
+	uint8_t *page;			/* a LIST reply; NULL but while that is under way */
 	struct weft_list_entry *listed; /* host byte order */
 	size_t nlisted, listed_cap;
 };
@@ -391,7 +393,6 @@ struct volume {
 	unsigned shards; /* k + m */
 	enum volume_state state;
 	struct buf_pool *scratch;
-	uint8_t *zeros; /* one block */
 	struct volume_stat stat;
 
 	struct slab ops, reads, dreads, parts, stripes, txs;
@@ -405,7 +406,8 @@ struct volume {
 	uint32_t orphans; /* see extent_generation() */
 	uint32_t generation_min;
 
-	struct stripe *hash[STRIPE_HASH];
+	struct stripe **hash;		    /* NULL until there was one */
+	size_t hash_size;		    /* a power of two */
 	struct stripe *start, **start_tail; /* to be advanced by the task */
 	struct stripe *stalled;		    /* wait for servers, memory, a flush */
 	bool look; /* what waits for servers to come or to be left out looks again */
@@ -426,7 +428,7 @@ struct volume {
 
 	uint64_t next_tx;
 	struct undecided *undecided, *undecided_last; /* by number */
-	struct unflushed *ring;
+	struct unflushed *ring;			      /* NULL until there was a tx */
 	size_t ring_head, ring_count;
 	size_t tx_running;
 	uint64_t commit_to; /* COMMIT watermark that may be sent */
@@ -537,6 +539,8 @@ void server_broke(struct server *s); /* a call ended with -ENOTCONN */
 void server_recheck(struct server *s);
 void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type);
 void servers_free(struct volume *v);
+/* What it listed was looked at. */
+void server_forget_list(struct server *s);
 /* k of these shards, or 0 when there are fewer. */
 uint32_t server_choose(const struct extent *x, uint32_t from, unsigned k);
 /* Everything that waits for a server looks again. */
@@ -678,6 +682,8 @@ int tx_pieces(struct tx *tx, unsigned shard, struct iovec *iov, uint8_t *mode);
 void flush_request(struct op *op);
 void flush_want(struct volume *v);
 void flush_start(struct volume *v);
+/* Room for what flush_note_tx() will note. False: out of memory. */
+bool flush_room(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
 void flush_note_server(struct server *s, uint64_t bytes);
 /* Does this extent have writes that no flush has covered? */

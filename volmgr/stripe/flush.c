@@ -45,6 +45,13 @@ void flush_note_server(struct server *s, uint64_t bytes)
 	flush_want(v);
 }
 
+bool flush_room(struct volume *v)
+{
+	if (v->ring == NULL)
+		v->ring = calloc(UNFLUSHED_TX_MAX, sizeof(*v->ring));
+	return v->ring != NULL;
+}
+
 /* A tx is about to be acknowledged. */
 void flush_note_tx(struct volume *v, struct tx *tx)
 {
@@ -332,6 +339,8 @@ static void flush_end(struct volume *v)
 	if (error == 0) {
 		v->ring_head = (v->ring_head + f->count) % UNFLUSHED_TX_MAX;
 		v->ring_count -= f->count;
+		if (v->ring_count == 0)
+			v->ring_head = 0; /* few pages of it are ever touched by a quiet volume */
 		v->stat.unflushed_bytes -= f->bytes;
 		v->uncommitted += f->count;
 		if (f->watermark > v->commit_to)

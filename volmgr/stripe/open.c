@@ -317,7 +317,7 @@ static void open_done(struct volume *v)
 
 		s->judged = s->resolving;
 		if (server_ok(s)) {
-			s->nlisted = 0;
+			server_forget_list(s);
 			if (s->commit_sent < v->start_watermark)
 				s->commit_sent = v->start_watermark;
 		} else {

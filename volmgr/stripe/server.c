@@ -30,11 +30,6 @@ struct server *server_get(struct volume *v, uint32_t number)
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return NULL;
-	s->page = malloc(PAGE_BYTES);
-	if (s->page == NULL) {
-		free(s);
-		return NULL;
-	}
 	s->v = v;
 	s->number = number;
 	s->peer = v->config.ops->peer(v->config.ctx, number);
@@ -50,6 +45,13 @@ void servers_free(struct volume *v)
 		free(v->servers[i]);
 	}
 	v->nservers = 0;
+}
+
+void server_forget_list(struct server *s)
+{
+	free(s->listed);
+	s->listed = NULL;
+	s->nlisted = s->listed_cap = 0;
 }
 
 bool server_ok(const struct server *s)
@@ -146,6 +148,12 @@ void server_broke(struct server *s)
 	volume_wake(s->v);
 }
 
+static void page_free(struct server *s)
+{
+	free(s->page);
+	s->page = NULL;
+}
+
 /* A call of the synchronization ended: false when that was it for this time. */
 static bool sync_went_well(struct server *s, int error)
 {
@@ -154,6 +162,7 @@ static bool sync_went_well(struct server *s, int error)
 		volume_wake(s->v);
 	if (error == 0 && s->state != SERVER_DOWN)
 		return true;
+	page_free(s);
 	server_broke(s);
 	if (error == (int)WEFT_ESTALE)
 		volume_fail(s->v, ESTALE);
@@ -221,7 +230,7 @@ static void sync_judge(struct server *s)
 		open_judge_late(s);
 	if (s->nlisted > 0 && s->listed[s->nlisted - 1].tx > s->max_tx)
 		s->max_tx = s->listed[s->nlisted - 1].tx; /* so COMMITs go there */
-	s->nlisted = 0;
+	server_forget_list(s);
 	server_up(s);
 }
 
@@ -235,6 +244,7 @@ static void sync_flushed(struct nbd_call *call, int error)
 
 static void sync_complete(struct server *s)
 {
+	page_free(s);
 	s->commit_sent = s->committed;
 	if (s->v->state == VOLUME_STARTING) {
 		s->fenced = true;
@@ -284,6 +294,7 @@ static void list_done(struct nbd_call *call, int error)
 	if (count > LIST_PAGE || !listed_room(s, count) || (count == 0 && head->more != 0)) {
 		log_error("volume %s: server %u lists more than we can judge", s->v->name,
 			  s->number);
+		page_free(s);
 		s->state = SERVER_DOWN;
 		return;
 	}
@@ -305,6 +316,14 @@ static void list_done(struct nbd_call *call, int error)
 
 static void list_submit(struct server *s, uint64_t from)
 {
+	if (s->page == NULL)
+		s->page = malloc(PAGE_BYTES);
+	if (s->page == NULL) {
+		log_error("volume %s: out of memory for what server %u lists", s->v->name,
+			  s->number);
+		s->state = SERVER_DOWN;
+		return;
+	}
 	server_cmd(s->v, &s->sync_call, WEFT_CMD_LIST);
 	s->sync_call.cmd.tx = from;
 	s->sync_call.cmd.reply_len = PAGE_BYTES;
@@ -319,7 +338,7 @@ static void list_submit(struct server *s, uint64_t from)
 static void fence_done(struct nbd_call *call, int error)
 {
 	struct server *s = (struct server *)((char *)call - offsetof(struct server, sync_call));
-	const struct weft_fence_reply *r = (const struct weft_fence_reply *)s->page;
+	const struct weft_fence_reply *r = &s->fence_reply;
 
 	if (!sync_went_well(s, error))
 		return;
@@ -354,7 +373,7 @@ void server_sync(struct server *s)
 	s->state = SERVER_FENCING;
 	server_cmd(v, &s->sync_call, WEFT_CMD_FENCE);
 	s->sync_call.cmd.reply_len = sizeof(struct weft_fence_reply);
-	s->sync_iov = (struct iovec){s->page, sizeof(struct weft_fence_reply)};
+	s->sync_iov = (struct iovec){&s->fence_reply, sizeof(s->fence_reply)};
 	s->sync_call.in = &s->sync_iov;
 	s->sync_call.nin = 1;
 	s->sync_call.done = fence_done;

@@ -10,14 +10,40 @@
 
 #include "banned.h"
 
-static struct stripe **bucket(struct volume *v, uint64_t number)
+static struct stripe **bucket(struct stripe **hash, size_t size, uint64_t number)
 {
-	return &v->hash[(number * 0x9e3779b97f4a7c15ULL) >> 52 & (STRIPE_HASH - 1)];
+	return &hash[(number * 0x9e3779b97f4a7c15ULL) >> 52 & (size - 1)];
+}
+
+/* Few of thousands of volumes have much to do at once: the table grows with the work. Without
+ * memory for a larger one, chains grow. False: there is none at all. */
+static bool hash_room(struct volume *v)
+{
+	size_t size = v->hash == NULL ? STRIPE_HASH_MIN : v->hash_size * 2;
+	struct stripe **grown;
+
+	if (v->hash != NULL && (v->stripes.used < v->hash_size || size > STRIPE_HASH_MAX))
+		return true;
+	grown = calloc(size, sizeof(*grown));
+	if (grown == NULL)
+		return v->hash != NULL;
+	for (size_t i = 0; i < v->hash_size; i++)
+		for (struct stripe *st = v->hash[i], *next; st != NULL; st = next) {
+			struct stripe **at = bucket(grown, size, st->number);
+
+			next = st->hash_next;
+			st->hash_next = *at;
+			*at = st;
+		}
+	free(v->hash);
+	v->hash = grown;
+	v->hash_size = size;
+	return true;
 }
 
 struct stripe *stripe_find(struct volume *v, uint64_t number)
 {
-	struct stripe *st = *bucket(v, number);
+	struct stripe *st = v->hash != NULL ? *bucket(v->hash, v->hash_size, number) : NULL;
 
 	while (st != NULL && st->number != number)
 		st = st->hash_next;
@@ -27,10 +53,13 @@ struct stripe *stripe_find(struct volume *v, uint64_t number)
 /* Find a stripe with work, or start one. NULL: out of memory. */
 struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x)
 {
-	struct stripe **at = bucket(v, number), *st = stripe_find(v, number);
+	struct stripe **at, *st = stripe_find(v, number);
 
 	if (st != NULL)
 		return st;
+	if (!hash_room(v))
+		return NULL;
+	at = bucket(v->hash, v->hash_size, number);
 	st = slab_get(&v->stripes);
 	if (st == NULL)
 		return NULL;
@@ -45,7 +74,7 @@ struct stripe *stripe_get(struct volume *v, uint64_t number, struct extent *x)
 
 static void stripe_end(struct volume *v, struct stripe *st)
 {
-	struct stripe **at = bucket(v, st->number);
+	struct stripe **at = bucket(v->hash, v->hash_size, st->number);
 	struct extent *x = st->x;
 
 	assert(st->tx == NULL && st->parts == NULL && st->dreads == NULL);

@@ -229,7 +229,7 @@ void tx_start(struct volume *v, struct stripe *st)
 		flush_want(v);
 		return;
 	}
-	tx = tx_new(v, st);
+	tx = flush_room(v) ? tx_new(v, st) : NULL;
 	if (tx == NULL) {
 		stripe_fail_parts(v, st, ENOMEM);
 		stripe_start(v, st);

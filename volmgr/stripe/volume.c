@@ -449,7 +449,7 @@ static void volume_release(struct volume *v)
 		buf_pool_destroy(v->scratch);
 	ec_destroy(v->ec);
 	free(v->ring);
-	free(v->zeros);
+	free(v->hash);
 	free(v);
 }
 
@@ -478,16 +478,13 @@ struct volume *volume_create(const struct volume_config *config)
 	v->rebuild.round = 1;
 	v->rebuild.window = 1;
 	v->scratch = buf_pool_create(SCRATCH_BYTES, 0);
-	v->ring = calloc(UNFLUSHED_TX_MAX, sizeof(*v->ring));
-	v->zeros = aligned_alloc(BUF_ALIGN, WEFT_BLOCK_BYTES);
-	if (v->ec == NULL || v->scratch == NULL || v->ring == NULL || v->zeros == NULL) {
+	if (v->ec == NULL || v->scratch == NULL) {
 		int err = v->ec == NULL ? errno : ENOMEM;
 
 		volume_release(v);
 		errno = err;
 		return NULL;
 	}
-	memset(v->zeros, 0, WEFT_BLOCK_BYTES);
 	return v;
 }
 
