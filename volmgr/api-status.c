@@ -327,6 +327,7 @@ json_t *api_status_json(struct cluster *c)
 	if (body != NULL) {
 		json_object_set_new(body, "rebuild", api_rebuild_json(&sum));
 		json_object_set_new(body, "moves", api_moves_json());
+		json_object_set_new(body, "commands", api_commands_json());
 	}
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(

@@ -84,11 +84,18 @@ static void volume_unknown(struct http_request *r, const char *name)
 static void volume_answer(struct cluster *c, struct http_request *r, const char *name, int status)
 {
 	struct vol *v = volume_by_name(c, name);
+	const char *device;
+	json_t *o;
 
-	if (v == NULL)
+	if (v == NULL) {
 		volume_unknown(r, name);
-	else
-		api_json(r, status, volume_json(c, v));
+		return;
+	}
+	o = volume_json(c, v);
+	device = api_attached_device(name);
+	if (o != NULL && device != NULL)
+		json_object_set_new(o, "attached", json_string(device));
+	api_json(r, status, o);
 }
 
 /* ---- list, look at ------------------------------------------------------------------------- */

@@ -86,6 +86,16 @@ void api_volume_resize(struct cluster *c, struct http_request *r, const char *na
 void api_volume_delete(struct cluster *c, struct http_request *r, const char *name);
 void api_volume_map(struct cluster *c, struct http_request *r, const char *name);
 
+/* ---- api-commands.c: what the configuration has commands for */
+void api_volume_attach(struct cluster *c, struct http_request *r, const char *name);
+void api_volume_detach(struct cluster *c, struct http_request *r, const char *name);
+void api_host_power_get(struct cluster *c, struct http_request *r, const char *name);
+void api_host_power(struct cluster *c, struct http_request *r, const char *name);
+/* The words of those that there are. */
+json_t *api_commands_json(void);
+/* As which device volctl attached it on this machine, or NULL. Static buffer. */
+const char *api_attached_device(const char *volume);
+
 /* ---- api-page.c: lists in pieces */
 struct api_page {
 	uint64_t offset, limit;
@@ -116,6 +126,7 @@ void api_tagger(struct cluster *c, struct http_request *r);
 
 /* ---- metrics.c */
 void api_metrics(struct cluster *c, struct http_request *r);
+
 
 /* ---- api-live.c */
 struct rates;

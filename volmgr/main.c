@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "api.h"
+#include "command.h"
 #include "conf.h"
 #include "http.h"
 #include "log.h"
@@ -271,6 +272,13 @@ static const struct conf_option options[] = {
 	{"replace-after", "SECONDS",
 	 "a server that is away so long is replaced by others (600); 0: never", false,
 	 opt_replace_after},
+	{"attach-command", "COMMAND", "attaches the volume %v on this machine, for the web page",
+	 false, command_set_attach},
+	{"detach-command", "COMMAND", "detaches it", false, command_set_detach},
+	{"stop-command", "COMMAND", "stops the servers of the host %h", false, command_set_stop},
+	{"start-command", "COMMAND", "starts them", false, command_set_start},
+	{"off-command", "COMMAND", "turns the host %h off", false, command_set_off},
+	{"wake-command", "COMMAND", "wakes it", false, command_set_wake},
 	{"rebalance", "on|off", "move shards from full servers to empty ones (on)", false,
 	 opt_rebalance},
 	{"ready-fd", "N", "write the addresses to this file descriptor when serving", true,

@@ -148,6 +148,7 @@ struct vol {
 	struct vol_scrub scrub;
 	unsigned moves; /* tasks of moving.c that are under way */
 	bool forgotten; /* free it when scrub.visited and moves end */
+	unsigned power; /* enum power_state, while power.c counts */
 };
 
 /* ---- a server as the control thread knows it ----------------------------------------------- */

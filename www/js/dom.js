@@ -53,6 +53,7 @@ const ICONS = {
 	plus: 'M12 5v14M5 12h14',
 	copy: 'M9 9h11v11H9zM5 15H4V4h11v1',
 	trash: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5',
+	power: 'M12 3v8M6.500 6.500a8 8 0 1 0 11 0',
 	search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5',
 	good: 'M5 13l4 4L19 7',
 	warn: 'M12 4 2.500 20h19zM12 10v4M12 17h.01',

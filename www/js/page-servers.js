@@ -6,6 +6,7 @@ import { bytes, rate } from './format.js';
 import { said, t } from './i18n.js';
 import { badge, bar, commands, debounce, dialog, empty, failure, field, notice, toast, tone } from './ui.js';
 import { mayChange } from './main.js';
+import { power } from './power.js';
 
 function disk(s) {
 	const r = s.rates ?? {};
@@ -19,11 +20,12 @@ function disk(s) {
 		s.duty !== undefined && s.duty !== 'member' && el('span.hint', said('duties', s.duty)));
 }
 
-function host(name, servers) {
+function host(name, servers, load) {
 	const up = servers.filter((s) => s.state === 'up').length;
 	const size = servers.reduce((n, s) => n + (s.size ?? 0), 0), free = servers.reduce((n, s) => n + (s.free ?? 0), 0);
 	return el('section.host', { 'data-key': name },
-		el('div.head', el('h2', name), el('span.hint', t('ofN', up, servers.length), ' · ', t('freeOf', bytes(free), bytes(size)))),
+		el('div.head', el('h2', name), el('span.hint', t('ofN', up, servers.length), ' · ', t('freeOf', bytes(free), bytes(size))),
+			mayChange() && el('button.small', { onclick: () => power(name, load).catch((error) => toast(error.message, 'bad')), 'aria-label': t('powerOf', name) }, icon('power'), t('power'))),
 		el('div.disks', servers.map(disk)));
 }
 
@@ -69,7 +71,7 @@ export default async function servers({ main, search, watch }) {
 		}
 		const away = list.filter((s) => s.state !== 'up').length;
 		morph(place.firstChild ?? place.appendChild(el('div')), el('div', away > 0 && notice('warn', el('p', t('serversAway', away, list.length))),
-			el('div.hosts', hosts(seen).map(([name, s]) => host(name, s)))));
+			el('div.hosts', hosts(seen).map(([name, s]) => host(name, s, load)))));
 	};
 	const load = async () => {
 		try {

@@ -1,6 +1,6 @@
 // One volume: state, what goes on, how to attach it, where its extents are, settings.
 import { el, icon, morph, replace } from './dom.js';
-import { del, get, patch, query } from './api.js';
+import { del, get, patch, post, query } from './api.js';
 import { live } from './live.js';
 import { bytes, count, parseSize } from './format.js';
 import { said, t } from './i18n.js';
@@ -42,13 +42,35 @@ function uriOf(status, name) {
 	return { host: reach, port, uri: `nbd://${reach}:${port}/${name}` };
 }
 
-function attach(v, status) {
+// On volmgr's machine, by its commands: what to type is shown in any case.
+function attachHere(v, status, refresh) {
+	const can = (what) => mayChange() && status.commands?.includes(what);
+	const order = async (event, what, said) => {
+		const button = event.currentTarget;
+		button.disabled = true;
+		button.classList.add('busy');
+		try {
+			await post(`/volumes/${encodeURIComponent(v.name)}/${what}`);
+			toast(t(said, v.name));
+			await refresh();
+		} catch (error) {
+			toast(error.original ?? error.message, 'bad');
+		}
+		button.disabled = false;
+		button.classList.remove('busy');
+	};
+	return el('div.attach-here',
+		v.attached && notice('good', el('p', t('attachedAs', v.attached)), can('detach') && el('p', el('button', { onclick: (event) => order(event, 'detach', 'detached') }, t('detachNow')))),
+		!v.attached && can('attach') && el('p', el('button.primary', { onclick: (event) => order(event, 'attach', 'attached') }, t('attachNow'))));
+}
+
+function attach(v, status, here) {
 	const { host, port, uri } = uriOf(status, v.name);
 	const near = host === null || /^(127\.|localhost|\[?::1)/.test(host);
 	return el('section.panel', el('h2', t('attachTitle')),
 		near && notice('info', el('p', t('attachNear'))),
 		tabs(t('attachTitle'), [
-			[t('attachHere'), () => [el('p', t('attachHereText')), commands(`sudo volctl volume attach ${v.name}\nsudo mkfs.ext4 /dev/nbd0\nsudo mount /dev/nbd0 /mnt`), el('p.hint', t('mkfsHint')), el('p', t('detachText')), commands(`sudo umount /mnt\nsudo volctl volume detach ${v.name}`)]],
+			[t('attachHere'), () => [here(), el('p', t('attachHereText')), commands(`sudo volctl volume attach ${v.name}\nsudo mkfs.ext4 /dev/nbd0\nsudo mount /dev/nbd0 /mnt`), el('p.hint', t('mkfsHint')), el('p', t('detachText')), commands(`sudo umount /mnt\nsudo volctl volume detach ${v.name}`)]],
 			['Linux', () => [el('p', t('attachLinux')), commands(host ? `sudo modprobe nbd\nsudo nbd-client -N ${v.name} ${host} ${port} /dev/nbd0 -persist -timeout 0` : `sudo modprobe nbd\nsudo nbd-client -N ${v.name} -unix ${status.listen[0]?.replace(/^unix:/, '')} /dev/nbd0`), el('p', t('detachText')), commands('sudo nbd-client -d /dev/nbd0')]],
 			['QEMU', () => [el('p', t('attachQemu')), commands(`qemu-system-x86_64 -m 2G -accel kvm \\\n  -drive file=${uri},format=raw,if=virtio,cache=none,discard=unmap`)]],
 			['Windows', () => [el('p', t('attachWindows')), commands(`wnbd-client.exe map ${v.name} ${host ?? 'HOST'} --port ${port ?? '10809'}\nGet-Disk`), el('p.hint', t('attachWindowsHint'))]],
@@ -101,9 +123,13 @@ export default async function volume({ main, words, watch, refresh }) {
 	const name = words[1], path = `/volumes/${encodeURIComponent(name)}`;
 	let [v, status] = await Promise.all([get(path), get('/status')]);
 	const top = el('div'), facts1 = el('section.panel');
+	const here = () => attachHere(v, status, reload);
 	const draw = () => {
 		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), badge(v.state, said('states', v.state))), health(v, status), rebuildLine(v.rebuild)));
 		replace(facts1, el('h2', t('details')), details(v));
+		const shown = main.querySelector('.attach-here');
+		if (shown && !shown.querySelector('.busy'))
+			morph(shown, here());
 	};
 	const reload = async () => {
 		try {
@@ -119,7 +145,7 @@ export default async function volume({ main, words, watch, refresh }) {
 			el('button', { onclick: () => settings(v, reload) }, t('settings')),
 			el('button', { onclick: () => resize(v, reload) }, t('resize')),
 			el('button.danger', { onclick: () => remove(v) }, icon('trash'), t('delete')))),
-		el('div.columns', facts1, attach(v, status)),
+		el('div.columns', facts1, attach(v, status, here)),
 		scrubPanel(name, watch),
 		charts(['bytes', 'requests', 'latency'], { volume: name }, (e) => e.busy[name], watch),
 		extentMap(v, (from, limit) => get(query(`${path}/map`, { from, limit })), watch));

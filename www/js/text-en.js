@@ -57,7 +57,7 @@ export default {
 	volumeFine: (m) => (m === 0 ? 'Everything is there.' : n(m, 'Everything is there: any server may be lost.', 'Everything is there: any # servers may be lost.')),
 	extents: 'Extents', extent: 'Extent', shards: 'Shards', minShards: 'Writes need', degradedReads: 'Degraded reads', crcErrors: 'Checksum failures', waiting: 'Waiting requests',
 	attachTitle: 'Attach', attachHere: 'This machine', attachNear: 'It is served on the machine of volmgr only. Start volmgr with --listen tcp:0.0.0.0:10809 for other machines.',
-	attachHereText: 'On the machine that volmgr runs on:', mkfsHint: 'Make the file system once only; it deletes what is there.', detachText: 'To detach:',
+	attachHereText: 'On the machine that volmgr runs on:', attachNow: 'Attach here', detachNow: 'Detach', attachedAs: (x) => `It is attached on the machine of volmgr as ${x}.`, attached: (x) => `${x} is attached.`, detached: (x) => `${x} is detached.`, mkfsHint: 'Make the file system once only; it deletes what is there.', detachText: 'To detach:',
 	attachLinux: 'On another Linux machine:', attachQemu: 'As a disk of a virtual machine:', attachWindows: 'With WNBD (the Windows driver of Ceph), as administrator:',
 	attachWindowsHint: 'Then make it online and format it in Disk Management.', attachTools: 'With programs that speak NBD:',
 	resize: 'Resize', resizeTitle: (x) => `Resize ${x}`, resizeText: (x) => `It has ${x} now. Growing is safe while it is in use; afterwards let the file system grow too (resize2fs, xfs_growfs).`,
@@ -85,6 +85,9 @@ export default {
 	space: 'Space', flushes: 'Flushes', ioErrors: 'Disk errors', log: 'Log', store: 'Store',
 	removeServerTitle: (x) => `Remove ${x}?`, removeServerText: 'It is taken out of the cluster. Its files stay on its disk.',
 	removeServerHolds: (x) => n(x, 'It holds 1 shard: volmgr will refuse.', 'It holds # shards: volmgr will refuse while volumes need them.'), serverRemoved: (x) => `${x} is removed.`,
+	power: 'Power', powerOf: (x) => `Power of ${x}`, powerText: (a, b) => `${a} of its ${b} servers are up.`, powerAction: 'What to do', power_stop: 'Stop its servers', power_start: 'Start its servers', power_off: 'Shut the host down', power_wake: 'Wake the host', powerDo: 'Do it', powerDone: (x) => `The command for ${x} has ended well.`,
+	powerNone: 'volmgr has no commands for this: give it some in weft.conf, as weft-web(7) shows.', powerUnavailable: (x) => n(x, 'Without it, parts of one volume cannot be read until it is back.', 'Without it, parts of # volumes cannot be read until it is back.'), powerWaiting: (x) => n(x, 'Without it, writes to one volume wait until it is back.', 'Without it, writes to # volumes wait until it is back.'),
+	powerLess: (x) => n(x, 'All volumes go on. One of them survives the loss of fewer servers until it is back.', 'All volumes go on. # of them survive the loss of fewer servers until it is back.'), powerSafe: 'No volume needs it.', powerAnyway: 'Do it all the same',
 
 	// events
 	noEvents: 'No events yet', noEventsText: 'What people do and what happens to servers is noted here.', byWhom: (x) => `by ${x}`, byItself: 'by itself',
@@ -147,6 +150,8 @@ export default {
 		'server.drained': (x) => `Server ${x} is to be drained`, 'server.replaced': (x) => `Server ${x} is to be replaced`,
 		'volume.created': (x, d) => `Volume ${x} was made (${d})`, 'volume.changed': (x, d) => `Volume ${x} was changed (${d})`, 'volume.deleted': (x) => `Volume ${x} was deleted`,
 		'cluster.recovered': () => 'The metadata was recovered from the servers',
+		'volume.attached': (x, d) => `Volume ${x} was attached here (${d})`, 'volume.detached': (x) => `Volume ${x} was detached here`, 'command.failed': (x, d) => `A command for ${x} failed: ${d}`,
+		'host.stopped': (x) => `The servers of ${x} were stopped`, 'host.started': (x) => `The servers of ${x} were started`, 'host.off': (x) => `${x} was shut down`, 'host.woken': (x) => `${x} was woken`,
 		'scrub.ordered': () => 'A scrub was ordered',
 		login: (x) => `${x} logged in`, 'login.failed': (x) => `Wrong password for ${x}`,
 		'person.registered': (x) => `${x} joined`, 'person.added': (x) => `${x} was added`, 'person.approved': (x) => `${x} was approved`,

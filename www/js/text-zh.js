@@ -55,7 +55,7 @@ export default {
 	volumeFine: (m) => (m === 0 ? '全部数据都在。' : `全部数据都在:可丢失任意 ${m} 台服务器。`),
 	extents: '区段', extent: '区段', shards: '分片', minShards: '写入需要', degradedReads: '降级读取', crcErrors: '校验和错误', waiting: '等待中的请求',
 	attachTitle: '挂接', attachHere: '本机', attachNear: '它只在 volmgr 所在的机器上提供服务。要供其他机器使用,请用 --listen tcp:0.0.0.0:10809 启动 volmgr。',
-	attachHereText: '在运行 volmgr 的机器上:', mkfsHint: '文件系统只需创建一次;创建会清除已有内容。', detachText: '解除挂接:',
+	attachHereText: '在运行 volmgr 的机器上:', attachNow: '在此挂接', detachNow: '解除挂接', attachedAs: (x) => `它在 volmgr 所在的机器上挂接为 ${x}。`, attached: (x) => `${x} 已挂接。`, detached: (x) => `${x} 已解除挂接。`, mkfsHint: '文件系统只需创建一次;创建会清除已有内容。', detachText: '解除挂接:',
 	attachLinux: '在另一台 Linux 机器上:', attachQemu: '作为虚拟机的磁盘:', attachWindows: '使用 WNBD(Ceph 的 Windows 驱动),以管理员身份:',
 	attachWindowsHint: '然后在磁盘管理中联机并格式化。', attachTools: '使用支持 NBD 的程序:',
 	resize: '调整大小', resizeTitle: (x) => `调整 ${x} 的大小`, resizeText: (x) => `现在为 ${x}。使用中也可以安全扩大;之后请扩大文件系统(resize2fs、xfs_growfs)。`,
@@ -83,6 +83,9 @@ export default {
 	space: '空间', flushes: '刷写', ioErrors: '磁盘错误', log: '日志', store: '存储',
 	removeServerTitle: (x) => `移除 ${x}?`, removeServerText: '它将从集群中移出,其文件仍保留在磁盘上。',
 	removeServerHolds: (x) => `它存有 ${x} 个分片:只要卷还需要它们,volmgr 就会拒绝。`, serverRemoved: (x) => `${x} 已移除。`,
+	power: '电源', powerOf: (x) => `${x} 的电源`, powerText: (a, b) => `它的 ${b} 台服务器中有 ${a} 台在线。`, powerAction: '操作', power_stop: '停止它的服务器', power_start: '启动它的服务器', power_off: '关闭主机', power_wake: '唤醒主机', powerDo: '执行', powerDone: (x) => `针对 ${x} 的命令已成功结束。`,
+	powerNone: 'volmgr 没有为此配置命令:请按 weft-web(7) 的说明在 weft.conf 中添加。', powerUnavailable: (x) => `没有它,${x} 个卷的部分数据在它恢复之前无法读取。`, powerWaiting: (x) => `没有它,${x} 个卷的写入会等待它恢复。`,
+	powerLess: (x) => `所有卷继续工作。在它恢复之前,其中 ${x} 个能承受的服务器丢失更少。`, powerSafe: '没有卷需要它。', powerAnyway: '仍然执行',
 
 	// events
 	noEvents: '还没有事件', noEventsText: '用户的操作和服务器的状况会记录在这里。', byWhom: (x) => `操作者:${x}`, byItself: '自动',
@@ -151,6 +154,8 @@ export default {
 		'server.drained': (x) => `将清空服务器 ${x}`, 'server.replaced': (x) => `将替换服务器 ${x}`,
 		'volume.created': (x, d) => `已创建卷 ${x}(${d})`, 'volume.changed': (x, d) => `已修改卷 ${x}(${d})`, 'volume.deleted': (x) => `已删除卷 ${x}`,
 		'cluster.recovered': () => '已从服务器恢复元数据',
+		'volume.attached': (x, d) => `卷 ${x} 已在本机挂接(${d})`, 'volume.detached': (x) => `卷 ${x} 已在本机解除挂接`, 'command.failed': (x, d) => `针对 ${x} 的命令失败:${d}`,
+		'host.stopped': (x) => `${x} 的服务器已停止`, 'host.started': (x) => `${x} 的服务器已启动`, 'host.off': (x) => `${x} 已关机`, 'host.woken': (x) => `${x} 已唤醒`,
 		'scrub.ordered': () => '已安排数据巡检',
 		login: (x) => `${x} 已登录`, 'login.failed': (x) => `${x} 的密码错误`,
 		'person.registered': (x) => `${x} 已加入`, 'person.added': (x) => `已添加 ${x}`, 'person.approved': (x) => `已批准 ${x}`,
