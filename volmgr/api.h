@@ -6,6 +6,7 @@
 #define WEFT_API_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "http.h"
 #include "people.h"
@@ -126,7 +127,13 @@ void api_tagger(struct cluster *c, struct http_request *r);
 
 /* ---- metrics.c */
 void api_metrics(struct cluster *c, struct http_request *r);
-
+void metrics_head(FILE *f, const char *name, const char *type, const char *help);
+/* ---- metrics-work.c: under the lock */
+void metrics_work(struct cluster *c, FILE *f);
+/* status: as tagger says, or NULL. */
+void metrics_tagger(const json_t *status, FILE *f);
+/* ---- http-tagger-status.c: done once, perhaps at once; status NULL: it does not answer */
+void api_tagger_status(struct cluster *c, void (*done)(void *arg, const json_t *status), void *arg);
 
 /* ---- api-live.c */
 struct rates;

@@ -18,7 +18,7 @@
 #define METRICS_TYPE	       "text/plain; version=0.0.4; charset=utf-8"
 #define METRICS_HISTOGRAMS_MAX 200
 
-static void head(FILE *f, const char *name, const char *type, const char *help)
+void metrics_head(FILE *f, const char *name, const char *type, const char *help)
 {
 	fprintf(f, "# HELP weft_%s %s\n# TYPE weft_%s %s\n", name, help, name, type);
 }
@@ -32,18 +32,18 @@ static void metrics_cluster(struct cluster *c, FILE *f)
 	pthread_mutex_lock(&c->lock);
 	clients = c->connections;
 	pthread_mutex_unlock(&c->lock);
-	head(f, "build_info", "gauge", "Version of volmgr; always 1.");
+	metrics_head(f, "build_info", "gauge", "Version of volmgr; always 1.");
 	fprintf(f, "weft_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
-	head(f, "uptime_seconds", "gauge", "How long volmgr has been running.");
+	metrics_head(f, "uptime_seconds", "gauge", "How long volmgr has been running.");
 	fprintf(f, "weft_uptime_seconds %" PRIu64 "\n",
 		(uint64_t)(clock_ns() / NS_PER_S) - c->started_s);
-	head(f, "nbd_clients", "gauge", "NBD connections.");
+	metrics_head(f, "nbd_clients", "gauge", "NBD connections.");
 	fprintf(f, "weft_nbd_clients %u\n", clients);
-	head(f, "servers", "gauge", "Servers that are registered.");
+	metrics_head(f, "servers", "gauge", "Servers that are registered.");
 	fprintf(f, "weft_servers %u\n", c->nservers);
-	head(f, "volumes", "gauge", "Volumes.");
+	metrics_head(f, "volumes", "gauge", "Volumes.");
 	fprintf(f, "weft_volumes %u\n", c->nvols);
-	head(f, "events_total", "counter", "Events that were noted.");
+	metrics_head(f, "events_total", "counter", "Events that were noted.");
 	fprintf(f, "weft_events_total %" PRIu64 "\n", events_last());
 }
 
@@ -73,12 +73,13 @@ static const struct {
 
 static void metrics_servers(struct cluster *c, FILE *f)
 {
-	head(f, "server_up", "gauge", "1 when a server can be used.");
+	metrics_head(f, "server_up", "gauge", "1 when a server can be used.");
 	for (unsigned i = 0; i < c->nservers; i++)
 		fprintf(f, "weft_server_up{server=\"%s\",host=\"%s\"} %d\n", c->servers[i]->name,
 			c->servers[i]->host, c->servers[i]->state == SERVER_UP);
 	for (size_t m = 0; m < sizeof(server_metrics) / sizeof(server_metrics[0]); m++) {
-		head(f, server_metrics[m].name, server_metrics[m].type, server_metrics[m].help);
+		metrics_head(f, server_metrics[m].name, server_metrics[m].type,
+			     server_metrics[m].help);
 		for (unsigned i = 0; i < c->nservers; i++) {
 			const struct server *s = c->servers[i];
 			uint64_t value;
@@ -100,15 +101,15 @@ static const char *const kinds[IO_KINDS] = {
 
 static void metrics_volume_gauges(struct cluster *c, FILE *f)
 {
-	head(f, "volume_size_bytes", "gauge", "Size of a volume.");
+	metrics_head(f, "volume_size_bytes", "gauge", "Size of a volume.");
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_volume_size_bytes{volume=\"%s\"} %" PRIu64 "\n", c->vols[i]->name,
 			c->vols[i]->size);
-	head(f, "volume_ready", "gauge", "1 when a volume can be used.");
+	metrics_head(f, "volume_ready", "gauge", "1 when a volume can be used.");
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_volume_ready{volume=\"%s\"} %d\n", c->vols[i]->name,
 			c->vols[i]->state == VOL_READY);
-	head(f, "volume_clients", "gauge", "NBD connections of a volume.");
+	metrics_head(f, "volume_clients", "gauge", "NBD connections of a volume.");
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_volume_clients{volume=\"%s\"} %u\n", c->vols[i]->name,
 			c->vols[i]->clients);
@@ -117,7 +118,7 @@ static void metrics_volume_gauges(struct cluster *c, FILE *f)
 static void metrics_bytes(struct cluster *c, FILE *f, enum io_kind kind, const char *name,
 			  const char *help)
 {
-	head(f, name, "counter", help);
+	metrics_head(f, name, "counter", help);
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_%s{volume=\"%s\"} %" PRIu64 "\n", name, c->vols[i]->name,
 			c->vols[i]->io_seen.kind[kind].bytes +
@@ -167,16 +168,17 @@ static void metrics_histograms(struct cluster *c, FILE *f)
 {
 	unsigned shown = 0;
 
-	head(f, "volume_request_duration_seconds", "histogram",
-	     "How long requests of clients took, from their last byte to the answer; routed_read: "
-	     "past volmgr.");
+	metrics_head(f, "volume_request_duration_seconds", "histogram",
+		     "How long requests of clients took, from their last byte to the answer; "
+		     "routed_read: "
+		     "past volmgr.");
 	for (unsigned i = 0; i < c->nvols && shown < METRICS_HISTOGRAMS_MAX; i++) {
 		const struct vol *v = c->vols[i];
 
 		shown += metrics_kinds(f, "volume", v->name, &v->io_seen, &v->routed);
 	}
-	head(f, "server_request_duration_seconds", "histogram",
-	     "How long servers took for reads and writes, as volmgr or the kernel saw it.");
+	metrics_head(f, "server_request_duration_seconds", "histogram",
+		     "How long servers took for reads and writes, as volmgr or the kernel saw it.");
 	for (unsigned i = 0; i < c->nservers; i++) {
 		const struct server *s = c->servers[i];
 		struct watch_counts routed;
@@ -195,21 +197,37 @@ static void metrics_write(struct cluster *c, FILE *f)
 	metrics_volume_gauges(c, f);
 	metrics_bytes(c, f, IO_READ, "volume_read_bytes_total", "Bytes that clients read.");
 	metrics_bytes(c, f, IO_WRITE, "volume_written_bytes_total", "Bytes that clients wrote.");
-	head(f, "volume_routed_reads_total", "counter",
-	     "Reads that the kernel routed past volmgr.");
+	metrics_head(f, "volume_routed_reads_total", "counter",
+		     "Reads that the kernel routed past volmgr.");
 	for (unsigned i = 0; i < c->nvols; i++)
 		fprintf(f, "weft_volume_routed_reads_total{volume=\"%s\"} %" PRIu64 "\n",
 			c->vols[i]->name, c->vols[i]->routed.count);
 	metrics_histograms(c, f);
+	metrics_work(c, f);
 	pthread_mutex_unlock(&c->lock);
+}
+
+static struct cluster *scraped; /* there is one */
+
+static void metrics_answer(void *arg, const json_t *tagger)
+{
+	struct http_request *r = arg;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f != NULL) {
+		metrics_write(scraped, f);
+		metrics_tagger(tagger, f);
+		fclose(f);
+	}
+	http_reply(r, text != NULL ? 200 : 500, METRICS_TYPE, text, len);
+	free(text);
 }
 
 void api_metrics(struct cluster *c, struct http_request *r)
 {
 	struct refusal refusal;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *f;
 
 	if (!c->people->settings.metrics && api_auth_need(r, ROLE_READ, &refusal) != 0) {
 		refuse_hint(&refusal, "Give Prometheus a token, or let metrics be read by all in "
@@ -217,11 +235,6 @@ void api_metrics(struct cluster *c, struct http_request *r)
 		api_refuse(r, &refusal);
 		return;
 	}
-	f = open_memstream(&text, &len);
-	if (f != NULL) {
-		metrics_write(c, f);
-		fclose(f);
-	}
-	http_reply(r, text != NULL ? 200 : 500, METRICS_TYPE, text, len);
-	free(text);
+	scraped = c;
+	api_tagger_status(c, metrics_answer, r);
 }
