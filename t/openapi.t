@@ -69,7 +69,7 @@ for my $code ($refusals =~ /(\w+): '/g) {
 }
 
 # the dashboard asks for metrics that are there
-my %metrics = map { $_ => 1 } map { /"((?:server|volume|events|nbd|uptime|build|servers|volumes)[a-z_]*)", ?"(?:gauge|counter|histogram)"/g } slurp("$src/volmgr/metrics.c") =~ s/\s+/ /gr;
+my %metrics = map { $_ => 1 } map { /"([a-z][a-z0-9_]*)", ?"(?:gauge|counter|histogram|[A-Z][^"]*\.)"/g } map { slurp($_) =~ s{\s+}{ }gr } glob("$src/volmgr/metrics*.c");
 $metrics{$_} = 1 for slurp("$src/volmgr/metrics.c") =~ /"(volume_\w+_bytes_total)"/g;
 for my $metric (slurp("$src/volmgr/grafana.json") =~ /\bweft_(\w+)/g) {
 	ok($metrics{$metric =~ s/_(?:bucket|count|sum)\z//r} || $metrics{$metric}, "the dashboard's metric $metric is there");
