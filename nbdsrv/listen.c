@@ -241,6 +241,14 @@ uint16_t listen_route_port(const struct listen *l)
 	return 0;
 }
 
+const struct addr *listen_address(const struct listen *l, unsigned i)
+{
+	for (unsigned n = 0; n < l->nsockets; n++)
+		if (!l->sockets[n].route && addr_port(&l->sockets[n].addr) != 0 && i-- == 0)
+			return &l->sockets[n].addr;
+	return NULL;
+}
+
 struct listen *listen_create(const struct nbdsrv_options *opt)
 {
 	static const char *const fallback[] = {"tcp:127.0.0.1:10809"};

@@ -23,6 +23,7 @@ struct nbdsrv {
 	struct nbdsrv_options opt;
 	struct backend *backend;
 	struct listen *listen;
+	struct guarding *guarding;
 	struct buf_pool *pool;
 	struct uring *u;
 	bool serving;
@@ -37,7 +38,10 @@ static struct nbdsrv nbdsrv; /* signal handlers reach it */
 
 static void all_closed(void *arg)
 {
-	uring_stop(((struct nbdsrv *)arg)->u);
+	struct nbdsrv *n = arg;
+
+	guarding_stop(n->guarding);
+	uring_stop(n->u);
 }
 
 void nbdsrv_stopped(struct nbdsrv *n, int err)
@@ -100,6 +104,11 @@ void nbdsrv_serving(struct nbdsrv *n, int err, const char *why)
 	ready_done(n->opt.ready_fd);
 }
 
+struct guarding *nbdsrv_guarding(struct nbdsrv *n)
+{
+	return n->guarding;
+}
+
 uint16_t nbdsrv_route_port(const struct nbdsrv *n)
 {
 	return listen_route_port(n->listen);
@@ -137,8 +146,12 @@ static int serve(struct nbdsrv *n)
 	if (n->backend == NULL)
 		return 1;
 	n->listen = listen_create(&n->opt);
-	if (n->listen == NULL || loop_create(n) < 0)
+	if (n->listen == NULL)
 		return 1;
+	n->guarding = guarding_create(&n->opt, n->listen);
+	if (n->guarding == NULL || loop_create(n) < 0)
+		return 1;
+	guarding_start(n->guarding, uring_env(n->u));
 	n->stop_message.fn = nbdsrv_stop;
 	catch_signals();
 	n->backend->ops->start(n->backend, n, n->u, n->pool);
@@ -150,6 +163,7 @@ static int serve(struct nbdsrv *n)
 	n->backend->ops->free(n->backend);
 	uring_destroy(n->u);
 	listen_free(n->listen);
+	guarding_free(n->guarding);
 	if (buf_pool_used(n->pool) == 0) /* not so when a client did not take its answers */
 		buf_pool_destroy(n->pool);
 	return n->status;

@@ -17,6 +17,8 @@
 #include "uring.h"
 
 #define NBDSRV_LISTEN_MAX  16u
+#define NBDSRV_GUARDS_MAX  8u
+#define NBDSRV_MEMBERS_MAX 64u /* that are given by hand */
 #define NBDSRV_CONNS_MAX   512u
 #define NBDSRV_PORT	   10809u
 #define NBDSRV_POOL_BYTES  (512u << 20) /* payloads of all connections */
@@ -38,7 +40,11 @@ struct nbdsrv_options {
 	unsigned nlisten;
 	int ready_fd; /* -1: none */
 	unsigned spin_us;
-	bool no_routes; /* open no port for reads that come past volmgr */
+	bool no_routes;			       /* open no port for reads that come past volmgr */
+	const char *guards[NBDSRV_GUARDS_MAX]; /* interfaces */
+	unsigned nguards;
+	const char *members[NBDSRV_MEMBERS_MAX];
+	unsigned nmembers;
 	enum log_level log_level;
 };
 
@@ -78,6 +84,8 @@ int options_parse(struct nbdsrv_options *opt, int argc, char **argv);
 
 /* The back end can serve now (err 0), or never will, and why. */
 void nbdsrv_serving(struct nbdsrv *n, int err, const char *why);
+struct guarding;
+struct guarding *nbdsrv_guarding(struct nbdsrv *n);
 /* On the loopback, for reads that come past volmgr; 0: none. */
 uint16_t nbdsrv_route_port(const struct nbdsrv *n);
 /* The back end has stopped. */
@@ -91,6 +99,8 @@ struct listen;
 struct listen *listen_create(const struct nbdsrv_options *opt);
 /* See nbdsrv_route_port(). */
 uint16_t listen_route_port(const struct listen *l);
+/* The i-th address that others can reach, as it was bound; NULL: there are no more. */
+const struct addr *listen_address(const struct listen *l, unsigned i);
 /* Begin to accept. */
 void listen_start(struct listen *l, struct uring *u, struct buf_pool *pool, struct backend *b);
 /* One line for each address. */
@@ -100,6 +110,19 @@ void listen_stop(struct listen *l);
 /* Close all connections after their last answers; then done(arg). */
 void listen_close(struct listen *l, void (*done)(void *arg), void *arg);
 void listen_free(struct listen *l);
+
+/* guarding.c: who may send to our ports at all */
+
+/* After listen_create(): guards what it bound. Complains, and returns NULL when a member of the
+ * options is none; guards that cannot be had are only complained about. */
+struct guarding *guarding_create(const struct nbdsrv_options *opt, const struct listen *l);
+void guarding_start(struct guarding *g, struct env *env);
+/* Answers MEMBERS. */
+void guarding_members(struct guarding *g, struct nbd_req *req);
+/* Fills in its part of an answer to STAT. */
+void guarding_stat(const struct guarding *g, struct weft_stat *st);
+void guarding_stop(struct guarding *g);
+void guarding_free(struct guarding *g);
 
 /* export-file.c: a plain file or block device; complains and returns NULL */
 struct backend *export_file_create(const struct nbdsrv_options *opt);

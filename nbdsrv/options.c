@@ -109,6 +109,28 @@ static int set_bpf(void *ctx, const char *value, const char **why)
 	return strcmp(value, "off") == 0 || strcmp(value, "auto") == 0 ? 0 : -EINVAL;
 }
 
+static int set_guard(void *ctx, const char *value, const char **why)
+{
+	struct nbdsrv_options *opt = ctx;
+
+	if (opt->nguards == NBDSRV_GUARDS_MAX) {
+		*why = "that are too many interfaces";
+		return -EINVAL;
+	}
+	return set_string(&opt->guards[opt->nguards++], value, why);
+}
+
+static int set_member(void *ctx, const char *value, const char **why)
+{
+	struct nbdsrv_options *opt = ctx;
+
+	if (opt->nmembers == NBDSRV_MEMBERS_MAX) {
+		*why = "that are too many addresses";
+		return -EINVAL;
+	}
+	return set_string(&opt->members[opt->nmembers++], value, why);
+}
+
 static int set_log_level(void *ctx, const char *value, const char **why)
 {
 	*why = "not one of error, warn, info, debug";
@@ -138,6 +160,13 @@ static const struct conf_option options[] = {
 	 "auto: a store opens a port on the loopback for reads that eBPF brings past volmgr; off: "
 	 "it does not (default: auto)",
 	 false, set_bpf},
+	{"guard", "IFACE",
+	 "drop what others than members of the cluster send to our ports on this interface, "
+	 "repeatable",
+	 false, set_guard},
+	{"member", "HOST",
+	 "let this host in, and otherwise only such, repeatable (default: whom volmgr tells)",
+	 false, set_member},
 	{"log-level", "LEVEL", "error, warn, info or debug (default: info)", false, set_log_level},
 	{NULL, NULL, NULL, false, NULL},
 };
@@ -158,6 +187,10 @@ static int options_check(const struct nbdsrv_options *opt)
 		return usage("--export and --read-only are for --file");
 	if (opt->store != NULL && opt->secret == NULL)
 		return usage("a store needs --secret FILE (\"volctl cluster init\" makes one)");
+	if (opt->nmembers > 0 && opt->nguards == 0)
+		return usage("--member goes with --guard");
+	if (opt->nguards > 0 && opt->nmembers == 0 && opt->store == NULL)
+		return usage("without volmgr a guard needs --member HOST");
 	if ((opt->force || opt->size != 0) && !opt->format)
 		return usage("--size and --force go with --format");
 	return 0;

@@ -173,6 +173,11 @@ static uint64_t ss_real_free(void *ctx)
 	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
+static void ss_stat(void *ctx, struct weft_stat *st)
+{
+	guarding_stat(nbdsrv_guarding(((struct serve_store *)ctx)->nbdsrv), st);
+}
+
 static void ss_ready(void *ctx, int err, const char *why)
 {
 	struct serve_store *s = ctx;
@@ -192,6 +197,7 @@ static void ss_start(struct backend *b, struct nbdsrv *n, struct uring *u, struc
 		.pool = pool,
 		.route_port = nbdsrv_route_port(n),
 		.real_free = ss_real_free,
+		.stat = ss_stat,
 		.ctx = s,
 	};
 
@@ -251,6 +257,10 @@ static void ss_request(struct backend *b, struct nbd_req *req)
 {
 	struct serve_store *s = (struct serve_store *)b;
 
+	if (req->type == WEFT_CMD_MEMBERS) {
+		guarding_members(nbdsrv_guarding(s->nbdsrv), req);
+		return;
+	}
 	if (req->export_ctx == &s->route) {
 		uint64_t at = req->offset & ((1ULL << ROUTE_GENERATION_SHIFT) - 1);
 

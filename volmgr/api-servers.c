@@ -20,6 +20,17 @@ static uint64_t server_stale_shards(const struct cluster *c, const struct server
 	return n;
 }
 
+static json_t *server_guard_json(const struct weft_stat *st)
+{
+	static const char *const hows[] = {"off", "xdp", "xdp, generic", "tc"};
+	size_t how = st->guard < sizeof(hows) / sizeof(hows[0]) ? st->guard : 0;
+
+	return json_pack("{s:s, s:b, s:I, s:I, s:I}", "how", hows[how], "closed",
+			 (int)(st->guard_closed != 0), "members", (json_int_t)st->guard_members,
+			 "dropped", (json_int_t)st->guard_dropped, "passed",
+			 (json_int_t)st->guard_passed);
+}
+
 static json_t *server_json(struct cluster *c, void *item)
 {
 	const struct server *s = item;
@@ -63,6 +74,7 @@ static json_t *server_json(struct cluster *c, void *item)
 			  (json_int_t)st->io_errors, "prepared", (json_int_t)st->prepared,
 			  "log_bytes", (json_int_t)st->log_bytes, "log_used_bytes",
 			  (json_int_t)st->log_used_bytes));
+	json_object_set_new(o, "guard", server_guard_json(st));
 	return o;
 }
 

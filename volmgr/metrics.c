@@ -69,6 +69,10 @@ static const struct {
 	 offsetof(struct weft_stat, crc_errors)},
 	{"server_io_errors_total", "counter", "Errors of a server's disk.",
 	 offsetof(struct weft_stat, io_errors)},
+	{"server_guard_dropped_packets_total", "counter",
+	 "Packets of strangers that its guard dropped.", offsetof(struct weft_stat, guard_dropped)},
+	{"server_guard_passed_packets_total", "counter",
+	 "Packets to its ports that its guard let in.", offsetof(struct weft_stat, guard_passed)},
 };
 
 static void metrics_servers(struct cluster *c, FILE *f)

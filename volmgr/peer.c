@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,11 @@ struct wpeer {
 	struct weft_stat ping_wire;
 	struct iovec ping_iov;
 	bool pinging;
+	struct nbd_call members_call;
+	struct iovec members_iov;
+	bool telling;
+	uint8_t (*members)[16]; /* what its guard was told last on this connection */
+	unsigned nmembers;
 	struct io_stat io;  /* calls since the last engine_collect() */
 	struct wpeer *next; /* the worker's retired ones, which engines may still point at */
 };
@@ -196,6 +202,8 @@ static void wpeer_closed(void *ctx, struct nbd_client *c, int err, const char *w
 	struct wpeer *wp = ctx;
 	char text[WHY_MAX];
 
+	free(wp->members);
+	wp->members = NULL;
 	wp->client = NULL;
 	wp->stream = NULL;
 	wp->worker->env->ops->timer_cancel(wp->worker->env, &wp->timer);
@@ -536,6 +544,76 @@ void peer_probe_run(struct task *t)
 	wpeer_connect(wp);
 }
 
+/* ---- members ------------------------------------------------------------------------------- */
+
+static bool member_from(const struct addr *a, uint8_t out[16])
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+
+	memset(out, 0, 16);
+	if (a->sa.ss_family == AF_INET) {
+		out[10] = out[11] = 0xff;
+		memcpy(&out[12], &in->sin_addr, 4);
+		return true;
+	}
+	if (a->sa.ss_family != AF_INET6)
+		return false;
+	memcpy(out, &in6->sin6_addr, 16);
+	return true;
+}
+
+/* The one behind the n of the list. */
+static bool member_is_in(uint8_t (*list)[16], unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (memcmp(list[i], list[n], sizeof(*list)) == 0)
+			return true;
+	return false;
+}
+
+static void members_told(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, members_call));
+
+	wp->telling = false;
+	if (error == 0)
+		return;
+	free(wp->members);
+	wp->members = NULL; /* once more, after the next answer to STAT */
+}
+
+/* Its guard lets in whom we name: all that are servers now. */
+static void members_tell(struct wpeer *wp)
+{
+	struct worker *w = wp->worker;
+	uint8_t(*list)[16] = calloc(WEFT_MEMBERS_MAX, sizeof(*list));
+	unsigned n = 0;
+
+	for (uint32_t i = 0; list != NULL && i < w->npeers && n < WEFT_MEMBERS_MAX; i++)
+		if (w->peers[i] != NULL && member_from(&w->peers[i]->addr, list[n]) &&
+		    !member_is_in(list, n))
+			n++;
+	if (list == NULL || wp->telling ||
+	    (wp->members != NULL && n == wp->nmembers &&
+	     memcmp(list, wp->members, n * sizeof(*list)) == 0)) {
+		free(list);
+		return;
+	}
+	free(wp->members);
+	wp->members = list;
+	wp->nmembers = n;
+	wp->telling = true;
+	wp->members_iov = (struct iovec){list, n * sizeof(*list)};
+	wp->members_call = (struct nbd_call){
+		.type = WEFT_CMD_MEMBERS,
+		.out = &wp->members_iov,
+		.nout = 1,
+		.done = members_told,
+	};
+	nbd_client_submit(wp->client, &wp->members_call);
+}
+
 static void stats_answered(struct nbd_call *call, int error)
 {
 	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, stat_call));
@@ -545,6 +623,8 @@ static void stats_answered(struct nbd_call *call, int error)
 	if (error == 0) {
 		stats->answers[stats->count].server = wp->peer.server;
 		stats->answers[stats->count].stat = stat_from_wire(&wp->stat_wire);
+		if (stats->answers[stats->count].stat.guard != 0 && wp->peer.up)
+			members_tell(wp);
 		stats->count++;
 	}
 	if (--stats->pending == 0)

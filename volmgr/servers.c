@@ -541,6 +541,7 @@ int server_forget(struct cluster *c, struct server *s)
 			break;
 		}
 	pthread_mutex_unlock(&c->lock);
+	health_now(c); /* tells guards who is a member now */
 	log_info("server %s was removed (%s)", s->name, s->address);
 	watch_free(s->watch);
 	free(s);

@@ -110,6 +110,22 @@ static void print_duty(const json_t *s)
 	putchar('\n');
 }
 
+static void print_guard(const json_t *s)
+{
+	const json_t *g = json_object_get(s, "guard");
+
+	if (*jstr(g, "how") == '\0' || strcmp(jstr(g, "how"), "off") == 0)
+		printf("  guard    off\n");
+	else if (json_is_true(json_object_get(g, "closed")))
+		printf("  guard    %s: %llu addresses may come in; %llu packets dropped, %llu "
+		       "passed\n",
+		       jstr(g, "how"), (unsigned long long)jnum(g, "members"),
+		       (unsigned long long)jnum(g, "dropped"),
+		       (unsigned long long)jnum(g, "passed"));
+	else
+		printf("  guard    %s, open: it does not know the members yet\n", jstr(g, "how"));
+}
+
 int cmd_server_show(const struct volctl *v)
 {
 	json_t *s;
@@ -138,6 +154,7 @@ int cmd_server_show(const struct volctl *v)
 	       (unsigned long long)jnum(s, "bad_blocks"),
 	       (unsigned long long)jnum(s, "misfit_blocks"),
 	       (unsigned long long)jnum(s, "repaired_blocks"));
+	print_guard(s);
 	json_decref(s);
 	return EXIT_OK;
 }

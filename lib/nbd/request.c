@@ -160,6 +160,7 @@ static const struct {
 	{WEFT_CMD_MARK, 0, 0, 0},
 	{WEFT_CMD_VERIFY, 0, 0, 0},
 	{WEFT_CMD_MAP, 0, sizeof(struct weft_map_reply), 0},
+	{WEFT_CMD_MEMBERS, ANY, 0, 0},
 	{WEFT_CMD_VOLUMES, 0, ANY, sizeof(struct weft_volume_entry)},
 };
 
@@ -191,12 +192,15 @@ static const char *private_check(const struct nbd_session *s, const struct nbd_r
 		return "reserved bytes are not zero";
 	if (req->type == WEFT_CMD_PREPARE)
 		return prepare_check(s, req);
+	if (req->type == WEFT_CMD_MEMBERS &&
+	    (req->len % 16 != 0 || req->len > WEFT_MEMBERS_MAX * 16))
+		return "MEMBERS with an impossible length";
 	for (size_t i = 0; i < sizeof(private_table) / sizeof(private_table[0]); i++) {
 		uint32_t entry = private_table[i].reply_entry;
 
 		if (private_table[i].type != req->type)
 			continue;
-		if (req->len != private_table[i].data)
+		if (private_table[i].data != ANY && req->len != private_table[i].data)
 			return "a private command with the wrong length";
 		if (entry == 0)
 			return c->reply_len == private_table[i].reply ? NULL : "a wrong reply_len";

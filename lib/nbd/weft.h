@@ -45,6 +45,7 @@
 #define WEFT_EXTENT_SETTINGS  (UINT64_MAX - 1) /* "size=BYTES ..." */
 #define WEFT_PREPARE_MAX      (WEFT_UNIT_MAX)  /* bytes of data in one PREPARE */
 #define WEFT_GRANULE_BYTES    (64u << 10)      /* whole ones take no room in a server's log */
+#define WEFT_MEMBERS_MAX      1024u	       /* addresses in one MEMBERS */
 
 /* ---- authentication: two private options --------------------------------- */
 /*
@@ -150,6 +151,12 @@ enum weft_cmd_type {
 	/* Which granules of the slot at offset have anything but zeros that were never written.
 	 * Reply: struct weft_map_reply. An older server has EINVAL for it. For rebuilds. */
 	WEFT_CMD_MAP = 0x570d,
+	/*
+	 * The addresses of the cluster, all of them: 16 bytes each, IPv6 or ::ffff:a.b.c.d. A
+	 * server with a guard (bpf/guard.h) lets these in, and the sender of this, and nobody else.
+	 * Others answer well and do nothing.
+	 */
+	WEFT_CMD_MEMBERS = 0x570e,
 };
 
 /* modes of PREPARE */
@@ -253,9 +260,13 @@ struct weft_stat {
 	uint64_t log_used_bytes;
 	uint64_t reads, writes, read_bytes, write_bytes, flushes;
 	uint64_t crc_errors, io_errors;
-	uint64_t prepared;   /* txs that wait for COMMIT or ABORT */
-	uint64_t route_port; /* of TCP on the server's loopback, for WEFT_ROUTE_EXPORT; 0: none */
-	uint64_t reserved[7];
+	uint64_t prepared;     /* txs that wait for COMMIT or ABORT */
+	uint64_t route_port;   /* of TCP on the server's loopback, for WEFT_ROUTE_EXPORT; 0: none */
+	uint64_t guard;	       /* how it is guarded, enum guard_how of bpf/guard.h; 0: not at all */
+	uint64_t guard_closed; /* 1: members are known, others are dropped */
+	uint64_t guard_members;
+	uint64_t guard_dropped, guard_passed; /* packets */
+	uint64_t reserved[2];
 } __attribute__((packed));
 static_assert(sizeof(struct weft_stat) == 176, "wire");
 

@@ -251,6 +251,8 @@ void store_stat(struct store *s, struct weft_stat *st)
 	st->slots_used = s->slots_used;
 	st->log_bytes = s->info.log_bytes;
 	st->log_used_bytes = wal_used(s) * LOG_BLOCK;
+	if (s->stat_more != NULL)
+		s->stat_more(s->real_free_ctx, st);
 }
 
 /* ---- opening and closing ------------------------------------------------------------------- */
@@ -300,6 +302,7 @@ struct store *store_open(const struct store_config *config,
 	s->info = config->info;
 	s->stat.route_port = config->route_port;
 	s->real_free = config->real_free;
+	s->stat_more = config->stat;
 	s->real_free_ctx = config->ctx;
 	s->ready = ready;
 	s->ready_ctx = ctx;

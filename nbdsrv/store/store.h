@@ -71,6 +71,8 @@ struct store_config {
 	/* Bytes that the file system or device could really still take (thin disks), asked now and
 	 * then; NULL: as many as the map says. */
 	uint64_t (*real_free)(void *ctx);
+	/* Adds to the answer to STAT what the store does not know; NULL: nothing. */
+	void (*stat)(void *ctx, struct weft_stat *st);
 	void *ctx;
 };
 

@@ -203,7 +203,7 @@ static void back_check(struct back *b, const struct nbd_req *req)
 		assert((req->offset | req->len) % b->min_block == 0);
 	} else {
 		assert(nbd_session_authenticated(req->session));
-		assert(req->type >= WEFT_CMD_PREPARE && req->type <= WEFT_CMD_VERIFY);
+		assert(req->type >= WEFT_CMD_PREPARE && req->type <= WEFT_CMD_MEMBERS);
 		assert(req->len <= WEFT_PREPARE_MAX);
 		assert((req->payload != NULL) == (req->len > 0));
 	}

@@ -246,7 +246,7 @@ static void test_structured(void)
 static void private_is(uint16_t type, uint64_t offset, const struct weft_cmd *cmd, uint32_t len,
 		       uint32_t error, const char *name)
 {
-	uint8_t payload[sizeof(*cmd) + 8192] = {0};
+	uint8_t payload[sizeof(*cmd) + 32768] = {0};
 	int before = p.back.requests;
 	struct weft_cmd wire = *cmd;
 	struct answer a;
@@ -291,6 +291,11 @@ static void test_private(void)
 	c.reply_len = UINT32_MAX;
 	private_is(WEFT_CMD_LABELS, 0, &c, 0, NBD_EINVAL, "LABELS without end");
 	c.reply_len = 0;
+	private_is(WEFT_CMD_MEMBERS, 0, &c, 0, 0, "MEMBERS of nobody");
+	private_is(WEFT_CMD_MEMBERS, 0, &c, 16 * WEFT_MEMBERS_MAX, 0, "MEMBERS");
+	private_is(WEFT_CMD_MEMBERS, 0, &c, 15, NBD_EINVAL, "half a member");
+	private_is(WEFT_CMD_MEMBERS, 0, &c, 16 * WEFT_MEMBERS_MAX + 16, NBD_EINVAL,
+		   "too many members");
 	private_is(0x57ff, 0, &c, 100, NBD_EINVAL, "an unknown private command is skipped");
 	c.blocks = 5;
 	private_is(WEFT_CMD_PREPARE, 4096, &c, 8192, 0, "PREPARE");
