@@ -304,6 +304,7 @@ static void slow_server(const struct world_geometry *g, bool breaks)
 	ok(error == 0 && ms == 0, "the next one leaves it out at once");
 	volume_stat(w->v, &st);
 	ok(st.hedged_reads >= 2, "they are counted");
+	is_int((intmax_t)st.degraded_reads, 0, "and not as reads of what is not there");
 	is_int(w->mismatches, 0, "what was computed is right");
 	world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20); /* this one waits */
 	world_settle(w, 50);

@@ -48,7 +48,7 @@ void dread_queue(struct op *op, struct extent *x, unsigned shard, uint32_t at, u
 	d->mended = false;
 	d->scratch = NULL;
 	op->pending++;
-	v->stat.degraded_reads++;
+	v->stat.degraded_reads += avoid == 0; /* the others are hedged */
 	dread_append(st, d);
 	if (st->place == STRIPE_STALLED)
 		dreads_start(st); /* its writes wait for something else */

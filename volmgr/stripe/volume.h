@@ -131,8 +131,8 @@ struct volume_stat {
 	uint64_t read_bytes, write_bytes;
 	uint64_t tx_full, tx_delta, tx_rebuild, tx_zero; /* by kind of plan */
 	uint64_t merged;				 /* writes that went in another one's tx */
-	uint64_t degraded_reads;
-	uint64_t hedged_reads; /* computed from others, because a server was slow */
+	uint64_t degraded_reads; /* computed, because a shard is stale, damaged or not there */
+	uint64_t hedged_reads;	 /* computed from others, because a server was slow */
 	uint64_t crc_errors;
 	uint64_t extents; /* with shards */
 	uint64_t unflushed_bytes;
