@@ -66,13 +66,14 @@ static struct cached *cache_list(int fd, size_t *n, uint64_t *bytes)
 	struct cached *all = NULL, *more;
 	const struct dirent *d;
 	struct stat st;
-	size_t max = 0;
+	size_t max = 0, len;
 
 	*n = 0;
 	*bytes = 0;
 	while (dir != NULL && (d = readdir(dir)) != NULL) {
+		len = strlen(d->d_name);
 		if (fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-		    strlen(d->d_name) >= PICTURE_NAME)
+		    len >= PICTURE_NAME)
 			continue;
 		if (*n == max) {
 			max = max * 2 + 256;
@@ -81,7 +82,7 @@ static struct cached *cache_list(int fd, size_t *n, uint64_t *bytes)
 				break;
 			all = more;
 		}
-		snprintf(all[*n].name, PICTURE_NAME, "%s", d->d_name);
+		memcpy(all[*n].name, d->d_name, len + 1);
 		all[*n].used = st.st_atime > st.st_mtime ? st.st_atime : st.st_mtime;
 		all[(*n)++].size = st.st_size;
 		*bytes += (uint64_t)st.st_size;

@@ -52,6 +52,7 @@ static bool scan_other_name(struct scan *s, uint32_t file)
 	char own[RECORD_NAME_MAX + 1];
 	const char *name;
 	uint32_t folder;
+	size_t name_len;
 	int len;
 
 	if (index_get(s->ix, file, &rec) != 0)
@@ -64,9 +65,10 @@ static bool scan_other_name(struct scan *s, uint32_t file)
 	name = strrchr(s->path, '/');
 	name = name != NULL ? name + 1 : s->path;
 	folder = index_by_path(s->ix, s->path, name > s->path ? (size_t)(name - s->path) - 1 : 0);
-	if (folder == 0 || strlen(name) > RECORD_NAME_MAX)
+	name_len = strlen(name);
+	if (folder == 0 || name_len > RECORD_NAME_MAX)
 		return false;
-	snprintf(own, sizeof(own), "%s", name); /* the path is used for others now */
+	memcpy(own, name, name_len + 1); /* the path is used for others now */
 	scan_place(s, folder, own);
 	return !(index_node(s->ix, file)->note & NODE_LOST);
 }
