@@ -9,16 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "stripe-ends.h"
 #include "stripe-load.h"
 #include "stripe/carry.h"
 #include "stripe/rebuild.h"
 #include "tap.h"
-
-const char *__asan_default_options(void); /* a killed engine's memory is given up */
-const char *__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
 
 #define UNDER_WAY 1
 
@@ -26,18 +21,11 @@ static const struct world_geometry g42 = {4, 2, 256 << 10, 7, 20 << 20};
 static const struct world_geometry g21 = {2, 1, 32 << 10, 4, 10 << 20};
 static const struct world_geometry g20 = {2, 0, 64 << 10, 3, 10 << 20};
 
-static struct world *begin(const struct world_geometry *g, uint64_t seed)
+static struct world *begin_full(const struct world_geometry *g, uint64_t seed)
 {
-	struct world *w = calloc(1, sizeof(*w));
+	struct world *w = begin(g, seed);
 
-	world_init(w, g, seed);
-	world_open(w);
-	world_settle(w, 0);
-	for (uint64_t at = 0; at + (1 << 20) <= w->size; at += 1 << 20)
-		world_submit(w, NBD_CMD_WRITE, 0, at, 1 << 20);
-	world_settle(w, 0);
-	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
-	memset(w->touched, 0, w->size);
+	fill(w);
 	return w;
 }
 
@@ -52,61 +40,9 @@ static uint64_t start(const struct world *w, int i)
 	return w->map[i].extent * w->config.k * WEFT_SHARD_BYTES;
 }
 
-static unsigned stale_shards(const struct world *w)
-{
-	unsigned n = 0;
-
-	for (int i = 0; i < w->nmap; i++)
-		n += (unsigned)__builtin_popcount(w->map[i].stale);
-	return n;
-}
-
-static void all_back(struct world *w)
-{
-	for (unsigned n = 0; n < w->cluster.n; n++) {
-		w->cluster.servers[n].break_after = w->cluster.servers[n].fail_prepare = 0;
-		w->cluster.servers[n].full = false;
-		fake_server_return(&w->cluster.servers[n]);
-	}
-}
-
-static unsigned end(struct world *w)
-{
-	unsigned wrong = 0;
-
-	all_back(w);
-	for (uint32_t ms = 0; ms < 60000 && (stale_shards(w) > 0 || world_inflight(w) > 0);
-	     ms += 100)
-		world_settle(w, 100);
-	if (stale_shards(w) > 0 || world_inflight(w) > 0) {
-		diag("%u shards are stale for ever, %u requests wait", stale_shards(w),
-		     world_inflight(w));
-		wrong++;
-	}
-	world_check_all(w);
-	world_close(w);
-	wrong += w->mismatches + world_check_parity(w) + w->cluster.violations;
-	world_free(w);
-	free(w);
-	return wrong;
-}
-
 static void on_carried(void *arg, int err)
 {
 	*(int *)arg = err;
-}
-
-static uint32_t free_server(const struct world *w, const struct extent_record *r)
-{
-	for (uint32_t s = 1; s <= w->cluster.n; s++) {
-		unsigned used = 0;
-
-		for (unsigned i = 0; i < shards(w); i++)
-			used += r->shard[i].server == s;
-		if (used == 0)
-			return s;
-	}
-	return 0;
 }
 
 static uint32_t carry(struct world *w, int extent, unsigned shard, int *err)
@@ -120,7 +56,7 @@ static uint32_t carry(struct world *w, int extent, unsigned shard, int *err)
 
 static void in_peace(const struct world_geometry *g)
 {
-	struct world *w = begin(g, 1);
+	struct world *w = begin_full(g, 1);
 	uint32_t from = w->map[0].shard[1].server, to;
 	int err;
 
@@ -146,7 +82,7 @@ static void in_peace(const struct world_geometry *g)
 
 static void refusals(void)
 {
-	struct world *w = begin(&g42, 2);
+	struct world *w = begin_full(&g42, 2);
 	uint32_t from = w->map[0].shard[1].server, other = w->map[0].shard[2].server;
 	int err = UNDER_WAY, second;
 
@@ -180,7 +116,7 @@ static void refusals(void)
 /* Writes go on all the time, so many that stripes are copied again and again. */
 static void under_load(const struct world_geometry *g, uint64_t seed)
 {
-	struct world *w = begin(g, seed);
+	struct world *w = begin_full(g, seed);
 	unsigned arrived = 0, failed = 0;
 	int err = 0;
 
@@ -210,7 +146,7 @@ static void every_step(const struct world_geometry *g, bool crash, bool kill)
 	unsigned wrong = 0, arrived = 0;
 
 	for (int step = 1; step < 160; step += 1 + step / 3) {
-		struct world *w = begin(g, 300 + (uint64_t)step);
+		struct world *w = begin_full(g, 300 + (uint64_t)step);
 		uint32_t from = w->map[0].shard[1].server, to;
 		int err;
 
@@ -256,7 +192,7 @@ static void every_step(const struct world_geometry *g, bool crash, bool kill)
 /* The metadata refuses the new place for a while: writes wait, then all is well. */
 static void metadata_fails(void)
 {
-	struct world *w = begin(&g42, 5);
+	struct world *w = begin_full(&g42, 5);
 	int err;
 
 	w->fail_put = 2;
@@ -271,7 +207,7 @@ static void metadata_fails(void)
 /* A trim of the whole extent, a resize, a stop end it. */
 static void taken_away(void)
 {
-	struct world *w = begin(&(struct world_geometry){4, 2, 16 << 10, 7, 32 << 20}, 6);
+	struct world *w = begin_full(&(struct world_geometry){4, 2, 16 << 10, 7, 32 << 20}, 6);
 	int err;
 
 	carry(w, 0, 1, &err);
