@@ -8,29 +8,41 @@ use lib "$FindBin::RealBin/../lib";
 use File::Basename qw(basename);
 use Test::More;
 use Weft;
+use Weft::Pool;
 
 need(qw(clang make));
 my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 9;
 my $dir = build_dir() . '/slow-fuzz';
-my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer',
-	'--enable-fuzzers');
+my $got = run({ timeout => 600, env => { WEFT_TARGETS => 'fuzzers' } }, src_dir() . '/t/build', $dir, 'CC=clang',
+	'--enable-developer', '--enable-fuzzers', '--without-npm');
 is($got->{status}, 0, 'fuzzers build') or diag($got->{err});
 my @fuzzers = grep { -f && -x _ && !/\./ } glob("$dir/t/fuzz/*");
 ok(@fuzzers > 0, 'there are fuzzers');
 my $work = temp_dir();
-for my $path (@fuzzers) {
+
+sub fuzz
+{
+	my ($path) = @_;
 	my $name = basename($path);
 	mkdir("$work/$name");
 	my @corpus = grep { -d } src_dir() . "/t/fuzz/corpus/$name";
-	$got = run({ timeout => $seconds + 120, dir => "$work/$name" }, $path,
-		"-max_total_time=$seconds", '-timeout=20', '-rss_limit_mb=2048', '-print_final_stats=1',
-		"$work/$name", @corpus);
-	is($got->{status}, 0, "$name finds nothing in $seconds s") or do {
-		my @lines = split(/\n/, $got->{err});
-		splice(@lines, 0, @lines - 40) if @lines > 40;
-		diag(join("\n", @lines));
-	};
-	my ($runs) = $got->{err} =~ /number_of_executed_units: ([0-9]+)/;
-	note("$name: " . ($runs // 'no') . ' runs');
+	my $got = run({ timeout => $seconds + 240, dir => "$work/$name" }, $path, "-max_total_time=$seconds", '-timeout=60',
+		'-rss_limit_mb=2048', '-print_final_stats=1', "$work/$name", @corpus);
+	my @lines = split(/\n/, $got->{err});
+	splice(@lines, 0, @lines - 40) if @lines > 40;
+	return { status => $got->{status}, end => join("\n", @lines) };
 }
+
+sub fuzzed
+{
+	my ($path, $got) = @_;
+	my $name = basename($path);
+	$got //= { status => -1, end => 'it did not come to its end' };
+	is($got->{status}, 0, "$name finds nothing in $seconds s") or diag($got->{end});
+	my ($runs) = $got->{end} =~ /number_of_executed_units: ([0-9]+)/;
+	note("$name: " . ($runs // 'no') . ' runs');
+	return;
+}
+
+pool_run(pool_jobs(), \&fuzz, \&fuzzed, @fuzzers);
 done_testing();

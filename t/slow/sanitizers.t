@@ -7,32 +7,29 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 use Test::More;
 use Weft;
+use Weft::Pool;
 
 need(qw(clang make));
 my $dir = build_dir() . '/slow-clang-sanitizers';
 my $t = src_dir() . '/t';
 my $got = run({ timeout => 600 }, "$t/build", $dir, 'CC=clang', '--enable-developer',
-	'--enable-sanitizers');
+	'--enable-sanitizers', '--without-npm');
 is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
-$got = run({ timeout => 600, dir => $dir }, 'make', '-j2', 'unit-tests');
+$got = run({ timeout => 600, dir => $dir }, 'make', '-j' . pool_jobs(), 'unit-tests');
 is($got->{status}, 0, 'unit tests build without a warning') or diag($got->{err});
 
-my $work = temp_dir();
-my %env = (
-	WEFT_BUILD => $dir, UBSAN_OPTIONS => "log_path=$work/report:print_stacktrace=1:halt_on_error=1",
-	LSAN_OPTIONS => 'print_suppressions=0:suppressions=' . src_dir() . '/t/lsan.supp',
-	ASAN_OPTIONS => "log_path=$work/report:abort_on_error=0:"
-	    . 'detect_stack_use_after_return=1:strict_string_checks=1',
-);
-my @unit = split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
-my @whole = grep { -e "$t/../$_" } map { "t/$_.t" } qw(nbdsrv-file restart bad-input full-store api extract extract-sandbox extract-media extract-mutate);
-for my $test ((map { "$dir/$_" } @unit), (map { src_dir() . "/$_" } @whole)) {
-	(my $name = $test) =~ s{.*/t/}{};
-	$got = run({ timeout => 300, env => \%env }, $test);
-	my $said = join('', map { slurp($_) } glob("$work/report*"));
-	unlink(glob("$work/report*"));
-	ok($got->{status} == 0 && $said eq '', "$name passes, and no process says anything")
-	    or diag(substr($said, 0, 6000), grep { /^not ok|^#/ }
-		map { "$_\n" } split(/\n/, "$got->{out}\n$got->{err}"));
-}
+my $env = sub {
+	my ($to) = @_;
+	return {
+		WEFT_BUILD => $dir, UBSAN_OPTIONS => "log_path=$to:print_stacktrace=1:halt_on_error=1",
+		LSAN_OPTIONS => "print_suppressions=0:suppressions=$t/lsan.supp",
+		ASAN_OPTIONS => "log_path=$to:abort_on_error=0:"
+		    . 'detect_stack_use_after_return=1:strict_string_checks=1',
+	};
+};
+# those that take longest first
+my @whole = grep { -e } map { "$t/$_.t" }
+    qw(bad-input restart nbdsrv-file full-store api extract-media extract extract-sandbox extract-mutate);
+my @unit = map { "$dir/$_" } split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
+sanitized_ok($env, @whole, @unit);
 done_testing();

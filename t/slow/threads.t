@@ -7,33 +7,25 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 use Test::More;
 use Weft;
+use Weft::Pool;
 
 need(qw(clang make));
 my $dir = build_dir() . '/slow-threads';
-my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer',
-	'--enable-tsan');
+my @unit = grep { -e src_dir() . "/$_" =~ s/t\z/c/r } map { "t/unit/$_.t" } qw(uring shm meta kv);
+my $got = run({ timeout => 600, env => { WEFT_TARGETS => "nbdsrv/nbdsrv volmgr/volmgr volctl @unit" } },
+	src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer', '--enable-tsan',
+	'--without-npm');
 is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
-my @unit = grep { -e src_dir() . "/$_" =~ s/t\z/c/r } map { "t/unit/$_.t" } qw(uring meta kv);
-$got = run({ timeout => 600, dir => $dir }, 'make', '-j2', @unit);
-is($got->{status}, 0, 'unit tests build without a warning') or diag($got->{err});
 
-my $work = temp_dir();
-my %env = (WEFT_BUILD => $dir, 
-	TSAN_OPTIONS => "log_path=$work/report:"
-	    . 'halt_on_error=0:exitcode=66:second_deadlock_stack=1');
+my $env = sub {
+	my ($to) = @_;
+	return { WEFT_BUILD => $dir,
+		TSAN_OPTIONS => "log_path=$to:halt_on_error=0:exitcode=66:second_deadlock_stack=1" };
+};
 SKIP: {
-	my $probe = run({ env => \%env, dir => $dir }, './t/unit/kv.t');
+	my $probe = run({ env => { WEFT_BUILD => $dir }, dir => $dir }, './t/unit/kv.t');
 	skip('the thread sanitizer does not run on this kernel', 1)
 	    if $probe->{err} =~ /FATAL: ThreadSanitizer: unexpected memory mapping/;
-	my @whole = grep { -e src_dir() . "/$_" } qw(t/restart.t);
-	for my $test ((map { "$dir/$_" } @unit), (map { src_dir() . "/$_" } @whole)) {
-		(my $name = $test) =~ s{.*/t/}{};
-		$got = run({ timeout => 300, env => \%env }, $test);
-		my $said = join('', map { slurp($_) } glob("$work/report*"));
-		unlink(glob("$work/report*"));
-		ok($got->{status} == 0 && $said eq '', "$name passes, and no process says anything")
-		    or diag(substr($said, 0, 6000), grep { /^not ok|^#/ } map { "$_\n" }
-			split(/\n/, "$got->{out}\n$got->{err}"));
-	}
+	sanitized_ok($env, src_dir() . '/t/restart.t', map { "$dir/$_" } @unit);
 }
 done_testing();
