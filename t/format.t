@@ -9,7 +9,7 @@ use File::Find;
 use Test::More;
 use Weft;
 
-use constant VERSION => 14;
+use constant { VERSION => 14, FILES => 20 };
 
 my $tool = tool('clang-format-' . VERSION) // tool('clang-format');
 skip_all('there is no clang-format here') if !$tool;
@@ -23,8 +23,10 @@ find({ no_chdir => 1, wanted => sub {
 	push @files, $File::Find::name if /\.[ch]$/ && -f $_;
 } }, grep { -d $_ } map { "$src/$_" } qw(lib nbdsrv volmgr tagger bpf t));
 cmp_ok(@files, '>', 10, 'there are sources to look at');
-for my $file (sort @files) {
-	my $got = run($tool, '--dry-run', '-Werror', '--style=file', $file);
-	is($got->{status}, 0, $file =~ s{^\Q$src\E/}{}r) or diag($got->{err});
+@files = sort @files;
+while (my @some = splice(@files, 0, FILES)) {
+	my $got = run($tool, '--dry-run', '-Werror', '--style=file', @some);
+	s{^\Q$src\E/}{} for @some;
+	is($got->{status}, 0, "$some[0] to $some[-1]") or diag($got->{err});
 }
 done_testing();
