@@ -93,7 +93,7 @@ sub client_nbdfuse
 		my $daemon = daemon_start(name => 'nbdfuse', log => "$dir/nbdfuse.log", no_ready => 1,
 			argv => [ tool('nbdfuse'), "$dir/fuse/disk", $uri ]);
 		my $bytes = 16 * $MIB;
-		my $mounted = eval { wait_until('nbdfuse', 20, sub { -s "$dir/fuse/disk" }) };
+		my $mounted = eval { wait_until('nbdfuse', 60, sub { -s "$dir/fuse/disk" }) };
 		ok($mounted, 'nbdfuse mounts it as a file') or diag(slurp("$dir/nbdfuse.log"));
 		ok(same_bytes("$dir/in", "$dir/fuse/disk", $bytes), 'which has the bytes that were written');
 		run('umount', "$dir/fuse");
@@ -193,7 +193,7 @@ sub client_nbdkit
 		my $daemon = daemon_start(name => 'nbdkit', log => "$dir/nbdkit.log", no_ready => 1, argv => [
 			tool('nbdkit'), '-f', '-U', "$dir/nbdkit.sock", @filters, 'nbd', "uri=$uri", @params ]);
 		my $front = "nbd+unix:///?socket=$dir/nbdkit.sock";
-		my $up = eval { wait_until('nbdkit', 20,
+		my $up = eval { wait_until('nbdkit', 60,
 			sub { run(tool('nbdinfo'), '--size', $front)->{status} == 0 }) };
 		ok($up, "nbdkit's nbd plugin connects, filters: $name") or diag(slurp("$dir/nbdkit.log"));
 		worked('nbdcopy reads through it', tool('nbdcopy'), $front, "$dir/out");

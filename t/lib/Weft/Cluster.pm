@@ -145,7 +145,7 @@ sub _start_one
 	return if $self->_alive($name);
 	my $daemon = daemon_start(
 		name => $name, argv => [ $self->_argv($name) ], log => $self->log_file($name),
-		detach => $self->{detach}, timeout => 60,
+		detach => $self->{detach}, timeout => 90,
 	);
 	$self->{pids}{$name} = { pid => $daemon->{pid}, start => pid_start_time($daemon->{pid}) // '' };
 	$self->{address}{$name} = $daemon->{listen}[0] if @{ $daemon->{listen} };
@@ -157,7 +157,7 @@ sub _start_one
 sub _end_one
 {
 	my ($self, $name, $signal) = @_;
-	daemon_stop({ name => $name, pid => $self->{pids}{$name}{pid} }, $signal, 60)
+	daemon_stop({ name => $name, pid => $self->{pids}{$name}{pid} }, $signal, 90)
 	    if $self->_alive($name);
 	delete $self->{pids}{$name};
 	$self->_save;

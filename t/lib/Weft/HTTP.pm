@@ -16,9 +16,9 @@ sub http_local
 {
 	my ($socket, $method, $path, $body) = @_;
 	my $text = ref($body) ? json_encode($body) : $body // '';
-	my $s = IO::Socket::UNIX->new(Peer => $socket, Timeout => 5) or die "$socket: $!\n";
-	local $SIG{ALRM} = sub { die "no answer to $method $path within 30 s\n" };
-	alarm(30);
+	my $s = IO::Socket::UNIX->new(Peer => $socket, Timeout => 30) or die "$socket: $!\n";
+	local $SIG{ALRM} = sub { die "no answer to $method $path within 90 s\n" };
+	alarm(90);
 	print $s "$method /api/v1$path HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
 	    . length($text) . "\r\n\r\n$text";
 	my $answer = do { local $/; <$s> };
@@ -32,7 +32,7 @@ sub http_local
 sub new
 {
 	my ($class, $base) = @_;
-	return bless { base => $base, http => HTTP::Tiny->new(timeout => 30, keep_alive => 0), headers => {} }, $class;
+	return bless { base => $base, http => HTTP::Tiny->new(timeout => 90, keep_alive => 0), headers => {} }, $class;
 }
 
 # (status, body, headers). opt: headers, type, raw (the body is text)

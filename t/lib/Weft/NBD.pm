@@ -30,7 +30,7 @@ use constant {
 	CMD_TRIM        => 4,
 };
 
-use constant WAIT_S => 30;
+use constant WAIT_S => 90;
 
 # Connects to "tcp:HOST:PORT", "HOST:PORT" or "unix:/path"; sends nothing.
 sub connect

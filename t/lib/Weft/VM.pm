@@ -15,7 +15,7 @@ use IO::Socket::UNIX;
 use Time::HiRes qw(time);
 use Weft;
 
-use constant BOOT_TIMEOUT_S => 120;
+use constant BOOT_TIMEOUT_S => 300;
 use constant LINE_MAX       => 65536;
 
 my @MODULES = qw(virtio_pci virtio_net nbd ext4 xfs crc32c_generic crc32c-intel libcrc32c);
@@ -303,7 +303,7 @@ sub vm_run
 	my $qemu = qemu_start(\%opt, $kernel, $initramfs, $work);
 	my $status = eval {
 		my $io;
-		wait_until('the serial port of the virtual machine', 20, sub {
+		wait_until('the serial port of the virtual machine', 60, sub {
 			die "qemu ended: " . slurp("$work/qemu.log") if !pid_alive($qemu->{pid});
 			$io = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$work/ttyS1");
 		});
