@@ -26,6 +26,7 @@
 #define DEPTH_MAX	64
 #define LEN_MAX		(4u << 20)
 #define RECONNECT_S	90
+#define FULL_S		60 /* until servers that may be full are */
 #define SETTLE_BYTES	(1u << 20)
 #define ZERO_BYTES	(32u << 20)
 #define TRIES		8	    /* places that are tried for one request */
@@ -508,13 +509,25 @@ static int turn(uint8_t *buf, bool more)
 	return stalled() ? -1 : 0;
 }
 
+/* However slow it is here: something was read and written, and who may be full was. */
+static bool seen_enough(uint64_t end_ms)
+{
+	uint64_t now = now_ms();
+
+	if (counts[OP_READ] == 0 || counts[OP_WRITE] == 0)
+		return false;
+	if (opt.enospc && full == 0 && now < end_ms + FULL_S * 1000)
+		return false;
+	return enough || now >= end_ms;
+}
+
 static int run(void)
 {
 	uint64_t end = now_ms() + opt.seconds * 1000;
 	uint8_t *buf = malloc(SETTLE_BYTES);
 	int r = buf == NULL ? -1 : 0;
 
-	while (r == 0 && now_ms() < end && !enough && wrong == 0 && errors == 0)
+	while (r == 0 && !seen_enough(end) && wrong == 0 && errors == 0)
 		r = turn(buf, true);
 	while (r == 0 && wrong == 0 && errors == 0 && !idle())
 		r = turn(buf, false);
@@ -539,7 +552,7 @@ static const char *const usage =
 	"  --aligned        only whole blocks\n"
 	"  --restarts       the server may go away and come back\n"
 	"  --lossy          and lose what was not flushed\n"
-	"  --enospc         the servers may be full\n"
+	"  --enospc         the servers may be full; it goes on until they were\n"
 	"  --no-trim        no trims\n"
 	"The volume is overwritten with zeros first.\n";
 

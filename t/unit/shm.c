@@ -372,7 +372,7 @@ static void test_takes_nothing(void)
 
 	pair(fds);
 	source_stream = uring_shm_accept;
-	source_start(&s, loop, fds[0], 16 << 20, 1 << 20);
+	source_start_stalls(&s, loop, fds[0], 16 << 20, 1 << 20, 500);
 	source_stream = uring_shm_connect;
 	s.stop_when_closed = true;
 	p = receive_pair(fds[1]);

@@ -19,7 +19,8 @@ static struct stream *(*echo_stream)(struct uring *u, int fd, unsigned timeout_m
 static struct stream *(*source_stream)(struct uring *u, int fd, unsigned timeout_ms) = uring_stream;
 
 #define ECHO_BYTES  65536
-#define DEADLINE_NS (20 * NS_PER_S)
+#define DEADLINE_NS (60 * NS_PER_S)
+#define STALL_MS    30000 /* a busy machine may do nothing for long */
 
 /* Sends back what it receives. Its buffer is heap memory, so that the sanitizer sees late writes.
  */
@@ -100,7 +101,7 @@ static const struct stream_ops echo_ops = {
 static void echo_start(struct echo *e, struct uring *u, int fd)
 {
 	*e = (struct echo){.buf = malloc(ECHO_BYTES)};
-	e->stream = echo_stream(u, fd, 1000);
+	e->stream = echo_stream(u, fd, STALL_MS);
 	stream_attach(e->stream, &echo_ops, e);
 }
 
@@ -174,15 +175,21 @@ static const struct stream_ops source_ops = {
 	.closed = source_closed,
 };
 
-static void source_start(struct source *s, struct uring *u, int fd, size_t total, size_t chunk)
+static void source_start_stalls(struct source *s, struct uring *u, int fd, size_t total,
+				size_t chunk, unsigned stall_ms)
 {
 	*s = (struct source){.total = total, .chunk = chunk};
 	s->out = malloc(total);
 	s->in = calloc(1, total);
 	for (size_t i = 0; i < total; i++)
 		s->out[i] = (uint8_t)(i * 7 + (i >> 9));
-	s->stream = source_stream(u, fd, 1000);
+	s->stream = source_stream(u, fd, stall_ms);
 	stream_attach(s->stream, &source_ops, s);
+}
+
+static void source_start(struct source *s, struct uring *u, int fd, size_t total, size_t chunk)
+{
+	source_start_stalls(s, u, fd, total, chunk, STALL_MS);
 }
 
 static bool source_matches(const struct source *s)

@@ -108,7 +108,7 @@ static void test_slow_peer(void)
 	int fds[2];
 
 	pair(fds);
-	source_start(&s, loop, fds[0], 16 << 20, 1 << 20);
+	source_start_stalls(&s, loop, fds[0], 16 << 20, 1 << 20, 500);
 	s.stop_when_closed = true;
 	ok(run() && s.closed == 1, "a peer that takes nothing is closed");
 	is_int(s.err, -ETIMEDOUT, "with ETIMEDOUT");
@@ -132,7 +132,7 @@ static void move_arrived(struct uring_message *m)
 	struct move *mv = (struct move *)m;
 	struct echo *e = mv->echo;
 
-	e->stream = uring_stream(mv->to, mv->fd, 1000);
+	e->stream = uring_stream(mv->to, mv->fd, STALL_MS);
 	stream_attach(e->stream, &echo_ops, e);
 }
 
@@ -209,12 +209,12 @@ static void test_detach_busy(void)
 	uring_stream_detach(s.stream, busy_detached, &b);
 	ok(run() && b.done && b.fd >= 0, "detaching ends with the socket");
 	sent = s.sent;
-	s.stream = uring_stream(loop, b.fd, 5000);
+	s.stream = uring_stream(loop, b.fd, STALL_MS);
 	stream_attach(s.stream, &source_ops, &s);
 	uring_stream_detach(s.stream, busy_detached, &b);
 	ok(run() && b.fd >= 0 && s.sent >= sent, "also when it happens again");
 	s.stop_when_closed = true;
-	s.stream = uring_stream(loop, b.fd, 5000);
+	s.stream = uring_stream(loop, b.fd, STALL_MS);
 	stream_attach(s.stream, &source_ops, &s);
 	close(fds[1]);
 	ok(run() && s.closed == 1, "and the stream still ends once");
@@ -266,7 +266,7 @@ static void test_listen(void)
 		struct source s;
 		int conn = 0;
 
-		uring_connect(loop, &ss, len, 1000, on_connect, &conn);
+		uring_connect(loop, &ss, len, STALL_MS, on_connect, &conn);
 		good = good && run() && conn > 0;
 		if (conn <= 0)
 			break;
@@ -281,7 +281,7 @@ static void test_listen(void)
 	ok(good && a.count == 3, "three TCP connections are accepted and served");
 	uring_listener_close(l);
 	fd = 0;
-	uring_connect(loop, &ss, len, 1000, on_connect, &fd);
+	uring_connect(loop, &ss, len, STALL_MS, on_connect, &fd);
 	ok(run() && fd == -ECONNREFUSED, "a closed listener refuses");
 }
 
@@ -443,7 +443,7 @@ static void test_idle(void)
 	       (double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
 	       (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) / 1e6 +
 	       (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;
-	ok(used < 0.03, "an idle loop uses no processor time");
+	ok(used < 0.1, "an idle loop uses no processor time");
 }
 
 /* ---- disks --------------------------------------------------------------------------------- */
