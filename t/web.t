@@ -16,7 +16,7 @@ my $from = src_dir() . '/t/web';
 if (!-e "$modules/node_modules/.package-lock.json" || -M "$modules/package-lock.json" > -M "$from/package-lock.json") {
 	mkdir($modules);
 	copy("$from/$_", "$modules/$_") or die "$modules/$_: $!" for qw(package.json package-lock.json);
-	my $got = run({ dir => $modules, timeout => 120 }, tool('npm'), qw(ci --ignore-scripts --no-audit --no-fund));
+	my $got = run({ dir => $modules, timeout => 300 }, tool('npm'), qw(ci --ignore-scripts --no-audit --no-fund));
 	skip_all("npm cannot fetch the browser's driver here") if $got->{status} != 0;
 }
 
@@ -46,7 +46,7 @@ chmod(0755, "$dir/volmgr") or die $!;
 $ENV{WEFT_WEB_MODULES} = $modules;
 $ENV{WEFT_BUILD} = build_dir();
 $ENV{HOME} = $dir;
-my $got = run({ timeout => 150 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', "$dir/volmgr");
+my $got = run({ timeout => 500 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', "$dir/volmgr");
 print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
 my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
 while (my ($result, $name) = splice(@results, 0, 2)) {

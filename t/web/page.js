@@ -18,7 +18,7 @@ export async function openPage(browser, options = {}) {
 	const page = await context.newPage();
 	page.faults = [];
 	page.expected = [];
-	page.setDefaultTimeout(10000);
+	page.setDefaultTimeout(60000); // for machines that are slow and busy
 	page.on('pageerror', (error) => page.faults.push(`error: ${error.message}`));
 	page.on('console', (message) => {
 		const text = message.text();
