@@ -43,9 +43,9 @@ sub api
 {
 	my ($method, $path, $body) = @_;
 	my $text = ref($body) ? json_encode($body) : $body // '';
-	my $s = IO::Socket::UNIX->new(Peer => "$dir/sock", Timeout => 5) or die "connect: $!";
-	local $SIG{ALRM} = sub { die "no answer to $method $path within 30 s\n" };
-	alarm(30);
+	my $s = IO::Socket::UNIX->new(Peer => "$dir/sock", Timeout => 30) or die "connect: $!";
+	local $SIG{ALRM} = sub { die "no answer to $method $path within 90 s\n" };
+	alarm(90);
 	print $s "$method /api/v1$path HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
 		. length($text) . "\r\n\r\n$text";
 	my $answer = do { local $/; <$s> };
@@ -174,38 +174,38 @@ refused(400, 'bad_size', qr/cannot have 1 bytes/, 'a size of one byte is refused
 	'PATCH', '/volumes/v', { size => 1 });
 
 # ---- delete is refused while a client is there --------------------------------------
-my $client = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 5) or die $!;
+my $client = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 30) or die $!;
 sysread($client, my $greeting, 18);
 my $name = 'v';
 print $client pack('N', 3), 'IHAVEOPT', pack('NN/a', 1, $name); # EXPORT_NAME
 $client->flush;
-wait_until('the client to be counted', 10, sub { (api('GET', '/volumes/v'))[1]{clients} == 1 });
+wait_until('the client to be counted', 60, sub { (api('GET', '/volumes/v'))[1]{clients} == 1 });
 refused(409, 'volume_in_use', qr/1 client is connected to volume v/,
 	'a volume with a client is not deleted', 'DELETE', '/volumes/v');
 close($client);
-wait_until('the client to be gone', 10, sub { (api('GET', '/volumes/v'))[1]{clients} == 0 });
+wait_until('the client to be gone', 60, sub { (api('GET', '/volumes/v'))[1]{clients} == 0 });
 
 # ---- a server goes away ---------------------------------------------------------------
 daemon_stop(delete $daemon{3});
-wait_until('it to be noticed', 10, sub { (api('GET', '/status'))[1]{state} eq 'degraded' });
+wait_until('it to be noticed', 60, sub { (api('GET', '/status'))[1]{state} eq 'degraded' });
 ($status, $got) = api('GET', '/status');
 like($got->{message}, qr/1 of 3 servers is not up: server-3 is down/, 'the status names it');
 refused(409, 'servers_away', qr/only 2 of 3 are up. Not up: server-3/, 'a volume that needs it is refused',
 	'POST', '/volumes', volume('w', 1 << 20, 2, 1));
 start_server(3);
-wait_until('it to be back', 10, sub { (api('GET', '/status'))[1]{state} eq 'ok' });
+wait_until('it to be back', 60, sub { (api('GET', '/status'))[1]{state} eq 'ok' });
 pass('it comes back by itself');
 daemon_stop(delete $daemon{3});
 rename("$dir/store-3", "$dir/old-3") or die $!;
 start_server(3);
-wait_until('the wrong store to be noticed', 10,
+wait_until('the wrong store to be noticed', 60,
 	sub { (api('GET', '/servers/server-3'))[1]{state} eq 'wrong store' });
 pass('another store under its address is not used');
 daemon_stop(delete $daemon{3});
 run_ok('rm', '-rf', "$dir/store-3");
 rename("$dir/old-3", "$dir/store-3") or die $!;
 start_server(3);
-wait_until('it to be back', 10, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'up' });
+wait_until('it to be back', 60, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'up' });
 
 # ---- lists in pieces, history, metrics --------------------------------------------------------
 api('POST', '/volumes', volume("p-$_", $_ << 20, 1, 0)) for 1 .. 11;
@@ -222,7 +222,7 @@ is(names('/volumes?q=P-1&sort=size&order=desc'), '3 p-11 p-10 p-1', 'sorted by s
 is(names('/volumes?q=p-&offset=50'), '11', 'behind its end is nothing');
 refused(400, 'bad_request', qr/number/, 'an offset that is no number is refused', 'GET', '/volumes?offset=x');
 api('DELETE', "/volumes/p-$_") for 1 .. 11;
-wait_until('a step of the history', 10, sub { @{(api('GET', '/history'))[1]{reads}} > 0 });
+wait_until('a step of the history', 60, sub { @{(api('GET', '/history'))[1]{reads}} > 0 });
 ($status, $got) = api('GET', '/history?volume=v&span=day');
 is($got->{step}, 120, 'a day is given in steps of two minutes');
 refused(404, 'no_such_volume', qr/no volume x/, 'there is no history of nothing', 'GET', '/history?volume=x');
@@ -234,7 +234,7 @@ is(run({ stdin => $got }, tool('promtool'), 'check', 'metrics')->{err}, '', 'pro
 	if tool('promtool');
 
 # ---- over TCP one must show who one is -----------------------------------------------------
-my $http = HTTP::Tiny->new(timeout => 10);
+my $http = HTTP::Tiny->new(timeout => 90);
 my $base = 'http://' . ($volmgr->{http} =~ s{\A(?:tcp:|http://)}{}r);
 $got = $http->get("$base/api/v1/volumes/v");
 is($got->{status}, 401, 'a volume cannot be looked at over TCP by just anybody');
@@ -252,12 +252,12 @@ is($http->get("$base/api/v1/%00")->{status}, 400, 'a path with a NUL is refused'
 # ---- hostile requests do no harm ------------------------------------------------------------
 for my $bad ("\0" x 1000, "GET /\r\n" . 'x' x 100_000, 'POST /api/v1/volumes HTTP/1.1' . "\r\n"
 	. "Content-Length: 99999999999\r\n\r\n", "GET http://[ HTTP/1.1\r\n\r\n", "BREW / HTTP/1.1\r\n\r\n") {
-	my $s = IO::Socket::UNIX->new(Peer => "$dir/sock", Timeout => 5) or die $!;
+	my $s = IO::Socket::UNIX->new(Peer => "$dir/sock", Timeout => 30) or die $!;
 	local $SIG{PIPE} = 'IGNORE';
 	print $s $bad;
 	shutdown($s, 1);
 	local $SIG{ALRM} = sub { die "no end of the connection\n" };
-	alarm(30);
+	alarm(90);
 	my $drop = do { local $/; <$s> };
 	alarm(0);
 }
@@ -268,14 +268,14 @@ is((api('DELETE', '/volumes/v'))[0], 200, 'the volume is deleted');
 ($status, $got) = api('POST', '/volumes', volume('v', 1 << 20, 2, 1));
 is($got->{id}, 13, 'a number is not used again');
 kill('TERM', $volmgr->{pid});
-wait_until('volmgr to end', 30, sub { waitpid($volmgr->{pid}, POSIX::WNOHANG()) });
+wait_until('volmgr to end', 60, sub { waitpid($volmgr->{pid}, POSIX::WNOHANG()) });
 is($?, 0, 'volmgr stops in order, with status 0');
 $volmgr = start_volmgr();
 ($status, $got) = api('GET', '/volumes/v');
 ok($status == 200 && $got->{id} == 13 && $got->{epoch} == 2, 'a volume is there after a restart, in a new epoch');
 is(scalar @{(api('GET', '/servers'))[1]{servers}}, 3, 'and so are the servers');
 api('DELETE', '/volumes/v');
-ok(wait_until('the server to be free', 30, sub { (api('DELETE', '/servers/server-2'))[0] == 200 }),
+ok(wait_until('the server to be free', 60, sub { (api('DELETE', '/servers/server-2'))[0] == 200 }),
 	'a server without shards is removed');
 ($status, $got) = api('POST', '/servers', { address => $server{2} });
 is($got->{name}, 'server-4', 'and can be added again, under a new number');

@@ -42,12 +42,12 @@ my $used = sub { $free - $cluster->free_bytes };
 subtest('a volume' => sub { clients_all($cluster->uri, $dir, $size) });
 
 # What is trimmed comes back to the servers.
-my $written = eval { wait_until('space to be used', 30, sub { my $n = $used->(); $n > 32 << 20 ? $n : 0 }) };
+my $written = eval { wait_until('space to be used', 60, sub { my $n = $used->(); $n > 32 << 20 ? $n : 0 }) };
 ok($written, 'written data uses space on the servers');
 my $got = run(tool('qemu-io'), '-f', 'raw', '-d', 'unmap', '-c', "discard 0 $size", '-c', 'flush',
 	$cluster->uri);
 is($got->{status}, 0, 'qemu-io discards everything') or diag($got->{err});
-ok(eval { wait_until('space to come back', 30, sub { $used->() < (1 << 20) }) },
+ok(eval { wait_until('space to come back', 60, sub { $used->() < (1 << 20) }) },
 	'and the space comes back') or diag($used->() . ' bytes are still used');
 $got = run(tool('qemu-io'), '-f', 'raw', '-c', "read -P 0 0 32M", $cluster->uri);
 ok($got->{status} == 0 && $got->{out} !~ /failed/, 'where it reads zeros') or diag($got->{out});

@@ -76,7 +76,7 @@ my @gone = @good[ 0 .. $#good / 2 ];
 my @kept = @good[ $#gone + 1 .. $#good ];
 ok(fine(io('big', (map { "discard ${_}M 1M" } @gone), 'flush')), 'a full volume can be trimmed');
 my $again = eval {
-	wait_until('room', 30, sub {
+	wait_until('room', 60, sub {
 		return fine(io('big', 'write -P 0x77 1000M 16M', 'flush'));
 	});
 };

@@ -147,7 +147,7 @@ sub take
 	while (length($got) < $n) {
 		my $bits = '';
 		vec($bits, fileno($s), 1) = 1;
-		select($bits, undef, undef, 10) > 0 or die "no answer in 10 s\n";
+		select($bits, undef, undef, 60) > 0 or die "no answer in 60 s\n";
 		my $r = sysread($s, $got, $n - length($got), length($got));
 		return undef if !$r;
 	}
@@ -265,7 +265,7 @@ is(run($nbdsrv, '--file', $ref, 'word')->{status}, 2, 'a stray word, too');
 	my $busy = dial_export($d);
 	request($busy, 1, 0, 1 << 20, 1, "z" x (1 << 20));
 	kill('TERM', $d->{pid});
-	wait_until('the end of nbdsrv', 15, sub { waitpid($d->{pid}, 1) == $d->{pid} });
+	wait_until('the end of nbdsrv', 60, sub { waitpid($d->{pid}, 1) == $d->{pid} });
 	is($?, 0, 'it stops in order beside a client that never reads');
 }
 
@@ -289,7 +289,7 @@ is(run($nbdsrv, '--file', $ref, 'word')->{status}, 2, 'a stray word, too');
 	is(run('nbdinfo', '--size', "nbd://127.0.0.1:$port/x")->{out}, (64 << 20) . "\n",
 		'socket activation: it serves the socket it was given');
 	kill('TERM', $pid);
-	ok(pid_wait($pid, 10), 'and stops');
+	ok(pid_wait($pid, 60), 'and stops');
 }
 
 daemon_stop($srv);

@@ -31,7 +31,7 @@ my @store = ('--store', "$dir/a", '--secret', $secret);
 sub refused
 {
 	my ($name, $like, @args) = @_;
-	my $got = run({ timeout => 20 }, $nbdsrv, @args);
+	my $got = run({ timeout => 60 }, $nbdsrv, @args);
 	ok($got->{status} == 1 && $got->{err} =~ $like, $name)
 	    or diag("status $got->{status}: $got->{err}");
 	return;
@@ -48,7 +48,7 @@ sub end_status
 {
 	my ($d) = @_;
 	kill('TERM', $d->{pid});
-	wait_until('the end of nbdsrv', 20, sub { waitpid($d->{pid}, 1) == $d->{pid} });
+	wait_until('the end of nbdsrv', 60, sub { waitpid($d->{pid}, 1) == $d->{pid} });
 	return $?;
 }
 

@@ -30,7 +30,7 @@ sub agree
 	my ($what) = @_;
 	my $last;
 	my $good = eval {
-		wait_until('agreement', 30, sub {
+		wait_until('agreement', 120, sub {
 			$last = $cluster->volctl_run('check');
 			return $last->{status} == 0;
 		});
@@ -105,7 +105,7 @@ like($offline->{out}, qr/agree: [1-9]/, 'and something was compared');
 
 # all of it is lost
 $cluster->start('volmgr');
-wait_until('the volume', 30, sub { $cluster->get('/volumes/one')->{state} eq 'ready' });
+wait_until('the volume', 120, sub { $cluster->get('/volumes/one')->{state} eq 'ready' });
 $away = server_of(4);
 $cluster->kill($away);
 write_pattern('one', 0x5d, 8 * $mib, 4 * $mib);
@@ -131,7 +131,7 @@ like($got->{out}, qr/Volume one: 62914560 bytes, 4\+2/, 'it says what it found')
 like($got->{out}, qr/Volume one: [1-9][0-9]* shards missed writes/, 'and that shards are stale, which only servers knew');
 unlike($got->{out}, qr/Missing|gone/, 'nothing is missing, and nothing comes back that was deleted');
 for my $volume (qw(one two empty)) {
-	wait_until("volume $volume", 30, sub {
+	wait_until("volume $volume", 120, sub {
 		grep { $_->{name} eq $volume && $_->{state} eq 'ready' } @{ $cluster->get('/volumes')->{volumes} };
 	});
 	my $now = json_decode($cluster->volctl(qw(--json volume show), $volume));
@@ -143,7 +143,7 @@ for my $volume (qw(one two empty)) {
 is($cluster->volctl_run('recover', @addr)->{status}, 1, 'what is not lost is not recovered');
 write_pattern('one', 0x44, 20 * $mib, 12 * $mib);
 agree('metadata and servers agree again');
-wait_until('the scrub', 60, sub {
+wait_until('the scrub', 120, sub {
 	!grep { $_->{state} ne 'done' } @{ $cluster->get('/scrub')->{scrubs} };
 });
 my %scrub = map { $_->{volume} => $_ } @{ $cluster->get('/scrub')->{scrubs} };
@@ -165,11 +165,11 @@ $got = $cluster->volctl_run('recover', '--force', @addr);
 is($got->{status}, 0, 'with --force it is recovered') or diag("$got->{out}$got->{err}");
 like($got->{out}, qr/Volume one: [0-9]+ shards are on no server/, 'it says what is missing');
 for my $volume (qw(one two)) {
-	wait_until("volume $volume", 30, sub { $cluster->get("/volumes/$volume")->{state} eq 'ready' });
+	wait_until("volume $volume", 120, sub { $cluster->get("/volumes/$volume")->{state} eq 'ready' });
 	is(volume_sum($volume), $sum{$volume}, "volume $volume has its bytes");
 }
 ok(eval {
-	wait_until('the rebuild', 60, sub {
+	wait_until('the rebuild', 120, sub {
 		!grep { $_->{stale} } map { @{ $_->{shards} } }
 		    @{ json_decode($cluster->volctl(qw(--json volume map one)))->{extents} };
 	});

@@ -37,7 +37,7 @@ sub make_image
 sub same
 {
 	my ($volume, $path) = @_;
-	my $got = run({ timeout => 60 }, tool('nbdcopy'), $cluster->uri($volume), "$dir/out");
+	my $got = run({ timeout => 120 }, tool('nbdcopy'), $cluster->uri($volume), "$dir/out");
 	diag("nbdcopy: $got->{err}") if $got->{status};
 	my $same = $got->{status} == 0
 	    && Digest::SHA->new(256)->addfile($path, 'b')->hexdigest eq
@@ -104,6 +104,6 @@ my $list = json_decode($cluster->volctl('--json', 'volume', 'list'));
 $list = $list->{volumes} if ref $list eq 'HASH';
 is_deeply([ sort map { $_->{name} } @$list ], [qw(one two)], 'and so did the list of volumes');
 my $status;
-eval { wait_until("all to be well", 30, sub { $status = json_decode($cluster->volctl('--json', 'status')); $status->{state} eq 'ok' }) };
+eval { wait_until('all to be well', 120, sub { $status = json_decode($cluster->volctl('--json', 'status')); $status->{state} eq 'ok' }) };
 is($status->{state}, 'ok', 'volmgr says that all is well') or diag(json_encode($status));
 done_testing();

@@ -42,7 +42,7 @@ sub damage
 	my ($extent, $shard, $byte) = @_;
 	my $place = $extents->[$extent]{shards}[$shard];
 	my $store = Weft::Store->open($cluster->store_file($place->{server}));
-	wait_until('the block to be on its disk', 30, sub { $store->where($place->{slot}, $byte) });
+	wait_until('the block to be on its disk', 60, sub { $store->where($place->{slot}, $byte) });
 	$store->damage($place->{slot}, $byte);
 	return $place->{server};
 }
@@ -68,7 +68,7 @@ sub scrub_state
 sub scrub_wait
 {
 	my ($after) = @_;
-	return wait_until('the end of the scrub', 60, sub {
+	return wait_until('the end of the scrub', 120, sub {
 		my $state = scrub_state();
 		return $state->{state} eq 'done' ? $state : undef;
 	});
@@ -80,7 +80,12 @@ is(scrub_state()->{state}, 'never', 'nothing was scrubbed yet');
 # one block that is read
 my $server = damage(0, 1, 5 * $unit + 8192);
 is(volume_sum(), $sum, 'a damaged block is not returned, the data is right');
-wait_until('the repair', 30, sub { server($server)->{repaired_blocks} == 1 });
+# on a slow machine the bytes may be computed before the block is seen
+wait_until('the repair', 60, sub {
+	return 1 if server($server)->{repaired_blocks} == 1;
+	volume_sum() eq $sum or die "wrong bytes\n";
+	return 0;
+});
 is(server($server)->{bad_blocks}, 1, 'it is counted for its server');
 is(volume_sum(), $sum, 'and was written anew');
 is(server($server)->{bad_blocks}, 1, 'so that it is not met again');
@@ -118,8 +123,10 @@ $cluster->volctl('scrub', 'start');
 $cluster->stop('volmgr');
 $cluster->start('volmgr');
 $state = scrub_wait();
-is($state->{repaired_blocks}, 1, 'a scrub goes on after a restart of volmgr');
-is($state->{extents}, scalar @$extents, 'to the end');
+is($state->{extents}, scalar @$extents, 'a scrub goes on after a restart of volmgr, to the end');
+cmp_ok($state->{repaired_blocks}, '<=', 1, 'it repairs the block, if that was not done just before');
+$cluster->volctl('scrub', 'start');
+is(scrub_wait()->{bad_blocks}, 0, 'which is good now');
 
 my $got = $cluster->volctl_run('scrub', 'start', 'nothing');
 is($got->{status}, 1, 'a volume that is not there is not scrubbed');

@@ -34,7 +34,7 @@ sub used
 sub falls_below
 {
 	my ($most) = @_;
-	return eval { wait_until("less than $most MiB", 30, sub { used() < $most }); 1 };
+	return eval { wait_until("less than $most MiB", 60, sub { used() < $most }); 1 };
 }
 
 my $start = used();

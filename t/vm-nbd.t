@@ -12,7 +12,7 @@ use Weft;
 use Weft::Cluster;
 use Weft::VM;
 
-use constant SETTLED_S => 4;
+use constant SETTLED_S => 6; # volmgr asks every five
 
 my $missing = Weft::VM::missing();
 skip_all($missing) if $missing;
@@ -126,7 +126,7 @@ sub asked
 		return time - $since >= SETTLED_S;
 	};
 	my $fine = eval {
-		wait_until('the servers to say so', 30, sub {
+		wait_until('the servers to say so', 120, sub {
 			return if !$settled->();
 			return $used >= $limit if $how eq 'used-more';
 			return $used <= $limit if $how eq 'used-less';

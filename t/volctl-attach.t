@@ -21,7 +21,7 @@ my $log = "$dir/nbdkit.log";
 # larger than the volume: room to grow
 my $nbdkit = daemon_start(name => 'nbdkit', no_ready => 1, log => "$dir/nbdkit.out",
 	argv => [tool('nbdkit'), '-f', '-U', "$dir/nbd.sock", '--filter=log', 'memory', '256M', "logfile=$log"]);
-wait_until('nbdkit', 10, sub { -S "$dir/nbd.sock" });
+wait_until('nbdkit', 60, sub { -S "$dir/nbd.sock" });
 my $socket = Weft::FakeVolmgr::start($dir, listen => ['tcp:127.0.0.1:1', "unix:$dir/nbd.sock"]);
 my %env = (WEFT_SOCKET => $socket, WEFT_RUN_DIR => "$dir/run", WEFT_ATTACH => 'nbdfuse');
 sub volctl { return run({ env => \%env, timeout => 60 }, program('volctl'), @_) }
@@ -81,7 +81,7 @@ run_ok('umount', "$dir/mnt");
 # nbdfuse dies: what is left is cleaned up by the next attach
 my $record = json_decode(slurp("$dir/run/attach/v1.json"));
 kill('KILL', $record->{nbdfuse_pid});
-ok(pid_wait($record->{nbdfuse_pid}, 10), 'nbdfuse is killed');
+ok(pid_wait($record->{nbdfuse_pid}, 60), 'nbdfuse is killed');
 like(volctl(qw(volume detach v1))->{out} . volctl(qw(volume attach v1))->{out}, qr{/dev/loop},
 	'after that it can be attached again');
 
@@ -105,7 +105,7 @@ is(volctl(qw(volume create v2 --size), 1 << 30)->{status}, 0, 'a volume larger t
 $got = volctl(qw(volume attach v2));
 is($got->{status}, 1, 'is not attached');
 kill('TERM', $nbdkit->{pid});
-pid_wait($nbdkit->{pid}, 10);
+pid_wait($nbdkit->{pid}, 60);
 $got = volctl(qw(volume attach v1));
 is($got->{status}, 1, 'without a server attach fails');
 like($got->{err}, qr/cannot open the volume at unix:\S+: (?:No such file|Connection refused)/, 'with the reason');

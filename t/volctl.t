@@ -14,7 +14,7 @@ my $dir = temp_dir();
 my $socket = Weft::FakeVolmgr::start($dir);
 my %env = (WEFT_SOCKET => $socket, WEFT_RUN_DIR => "$dir/run");
 
-sub volctl { return run({ env => \%env, timeout => 20 }, $volctl, @_) }
+sub volctl { return run({ env => \%env, timeout => 60 }, $volctl, @_) }
 
 sub exits
 {
