@@ -82,7 +82,7 @@ my ($server) = grep { $_->{name} eq 'server-2' } @{ $cluster->get('/servers')->{
 cmp_ok($server->{rebuilt_shards}, '>', 0, 'and counted where it was');
 is($server->{stale_shards}, 0, 'nothing is stale there');
 $cluster->kill('server-4', 'server-5');
-wait_until('stale shards', 120, sub { rebuild()->{shards} > 0 || !pid_alive($pid) });
+wait_until('writes that wait', 120, sub { $cluster->get('/status')->{state} eq 'waiting' || !pid_alive($pid) });
 kill('TERM', $pid);
 $cluster->start('server-4', 'server-5');
 waitpid($pid, 0);
