@@ -67,7 +67,8 @@ $before = sums();
 run_ok('umount', "$dir/mnt");
 $cluster->volctl('volume', 'detach', 'vol');
 (my $sys = $device) =~ s{.*/}{/sys/block/};
-ok(!-e "$sys/loop/backing_file" && !-e "$sys/pid", 'detached');
+# others that look at new devices may hold it for a moment
+ok(eval { wait_until('the end of the device', 60, sub { !-e "$sys/loop/backing_file" && !-e "$sys/pid" }) }, 'detached');
 
 $cluster->stop;
 $cluster->start;
