@@ -4,6 +4,7 @@
 #include "addr.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -37,6 +38,17 @@ static int parse_unix(const char *path, struct addr *out, const char **why)
 	memcpy(un->sun_path, path, len + 1);
 	out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
 	return 0;
+}
+
+void addr_abstract(struct addr *out, const char *prefix, uint64_t number)
+{
+	struct sockaddr_un *un = (struct sockaddr_un *)&out->sa;
+	int len;
+
+	memset(out, 0, sizeof(*out));
+	un->sun_family = AF_UNIX;
+	len = snprintf(un->sun_path + 1, sizeof(un->sun_path) - 1, "%s%016" PRIx64, prefix, number);
+	out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len);
 }
 
 /* Split HOST:PORT, [V6]:PORT or HOST; text is changed. */

@@ -6,6 +6,7 @@
 #define WEFT_ADDR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #define ADDR_TEXT_MAX 300
@@ -20,6 +21,8 @@ struct addr {
 int addr_parse(const char *text, unsigned default_port, struct addr *out, const char **why);
 /* As addr_parse() takes it; buf of ADDR_TEXT_MAX. Returns buf. */
 char *addr_format(const struct addr *a, char *buf);
+/* That of the abstract Unix socket whose name is prefix and number, in hexadecimal digits. */
+void addr_abstract(struct addr *out, const char *prefix, uint64_t number);
 /* Only this machine can reach it: loopback or a Unix socket. */
 bool addr_is_local(const struct addr *a);
 /* Of TCP; 0: a Unix socket. */

@@ -127,4 +127,9 @@ bool uring_shm_sleep(struct uring *u);
 
 void uring_disk_ios_free(struct uring *u);
 
+/* uring-pass.c */
+
+/* The one descriptor that came with a message, or -EPROTO. */
+int uring_passed_fd(struct msghdr *msg);
+
 #endif

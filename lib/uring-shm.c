@@ -129,18 +129,6 @@ static void socket_drain(struct uring_shm *s)
 	s->ended_err = n < 0 ? -errno : 0;
 }
 
-static int passed_fd(struct msghdr *msg)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	int fd;
-
-	if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-	    c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return -EPROTO;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 /* Memory of ordinary pages that nobody can take away under us. */
 static bool fd_is_safe(int fd)
 {
@@ -167,7 +155,7 @@ static int map_pair(struct uring_shm *s, int fd, unsigned in)
 /* The first message: the memory is here. */
 static void take_pair(struct uring_shm *s)
 {
-	int fd = passed_fd(&s->msg), err = fd;
+	int fd = uring_passed_fd(&s->msg), err = fd;
 
 	if (fd >= 0) {
 		err = fd_is_safe(fd) ? map_pair(s, fd, 1) : -EPROTO;
@@ -490,23 +478,14 @@ static struct uring_shm *shm_new(struct uring *u, int fd, unsigned send_timeout_
 /* Memory for both directions, sent over the socket. */
 static int send_pair(struct uring_shm *s, int fd)
 {
-	uint8_t control[CMSG_SPACE(sizeof(int))] = {0}, byte = 0;
-	struct iovec iov = {&byte, 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control,
-			     .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int err;
 
 	if (ftruncate(fd, sizeof(struct shm_pair)) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -errno;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
-		return -errno;
+	err = uring_pass_send(s->fd, fd);
+	if (err < 0)
+		return err;
 	return map_pair(s, fd, 0);
 }
 

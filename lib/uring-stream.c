@@ -53,6 +53,7 @@ struct uring_stream {
 	bool sock_full;	 /* the last send did not fit: wait for room before trying */
 	bool drained;	 /* output() had nothing more */
 	bool cancelled;	 /* what is under way was asked to end */
+	bool shared;	 /* the socket goes on without us */
 	size_t recv_len; /* bytes that recv_op may take */
 	uint64_t send_timeout_ns;
 	struct uring_kick kick;
@@ -294,7 +295,8 @@ static void stream_finish(struct uring_stream *s)
 	uring_file_remove(s->u, s->slot);
 	if (!detach) {
 		/* The table may hold the socket a little longer; the peer shall know now. */
-		shutdown(fd, SHUT_RDWR);
+		if (!s->shared)
+			shutdown(fd, SHUT_RDWR);
 		close(fd);
 		s->base.ops->closed(s->base.engine, s->err);
 	}
@@ -417,6 +419,12 @@ void uring_stream_detach(struct stream *base, void (*done)(void *arg, int fd), v
 	if (s->state == STREAM_OPEN)
 		s->state = STREAM_DETACHING;
 	stream_queue(s);
+}
+
+void uring_stream_share(struct stream *base)
+{
+	assert(base->transport == &socket_transport.base);
+	to_stream(base)->shared = true;
 }
 
 /* ---- of all transports --------------------------------------------------------------------- */

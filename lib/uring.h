@@ -66,6 +66,9 @@ void uring_stream_abort(struct stream *s, int err);
  */
 void uring_stream_detach(struct stream *s, void (*done)(void *arg, int fd), void *arg);
 int uring_stream_fd(const struct stream *s);
+/* Others have the same socket and go on with it: close our descriptor only, and do not shut it
+ * down. */
+void uring_stream_share(struct stream *s);
 
 /* Connect, then call done(arg, fd or -errno). */
 void uring_connect(struct uring *u, const struct sockaddr_storage *addr, socklen_t len,
@@ -79,6 +82,23 @@ void uring_connect_on(struct uring *u, int fd, const struct sockaddr_storage *ad
 struct uring_listener *uring_listen(struct uring *u, int fd, void (*accepted)(void *arg, int fd),
 				    void *arg);
 void uring_listener_close(struct uring_listener *l);
+
+/* ---- descriptors that are passed ------------------------------------------------------------- */
+
+struct uring_pass;
+
+/* Send fd over a connected Unix socket, now. 0 or -errno. */
+int uring_pass_send(int sock, int fd);
+/*
+ * Wait on the connected Unix socket sock, which is taken over, until a descriptor comes.
+ * passed(arg, p, fd): it did; p keeps the socket, and with it a sign of life for the other end,
+ * until uring_pass_close(). fd negative: none came, and p is NULL. NULL: out of memory; sock is
+ * closed.
+ */
+struct uring_pass *uring_pass_receive(struct uring *u, int sock, unsigned timeout_ms,
+				      void (*passed)(void *arg, struct uring_pass *p, int fd),
+				      void *arg);
+void uring_pass_close(struct uring_pass *p);
 
 /* ---- disks --------------------------------------------------------------------------------- */
 
