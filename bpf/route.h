@@ -60,10 +60,11 @@ typedef uint16_t route_u16;
 #define ROUTE_READ_MAX	   65536u     /* bytes of one routed read */
 #define ROUTE_ALIGN	   512u	      /* offset and length are multiples of it */
 #define ROUTE_INFLIGHT	   128u	      /* routed reads of one client at once */
-#define ROUTE_INFLIGHT_ALL 32768u     /* and of all */
+#define ROUTE_INFLIGHT_ALL 8192u      /* and of all */
 #define ROUTE_UNREAD_MAX   (4u << 20) /* bytes in a client's queue */
 #define ROUTE_WATCHED	   2048u      /* volumes and servers whose reads are counted */
 #define ROUTE_TUPLES	   16384u     /* connections not claimed yet; the oldest are forgotten */
+#define ROUTE_USUAL_PART   16u	      /* of a new time in the usual one */
 #define ROUTE_SHARD_SHIFT  22u	      /* log2 of WEFT_SHARD_BYTES */
 
 /* A connection, from the side of the socket it is about. IPv4 is in word 0, the others are 0. */
@@ -80,7 +81,8 @@ struct route_tuple {
 /* In the socket's own storage. */
 enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEER };
 
-/* A read on its way. Key: the cookie we gave it. */
+/* A read on its way. Key: the cookie we gave it: the client's id, then a number. */
+#define ROUTE_MARK_ID (1u << 31) /* ids are below: volmgr's own requests have this one */
 struct route_read {
 	route_u64 cookie; /* the client's, as on the wire */
 	route_u64 offset; /* in the volume */
@@ -123,7 +125,7 @@ struct route_conn {
 	route_u32 inflight;
 	route_u32 pad;
 	route_u64 delivered, consumed; /* bytes put into C's queue, and read from it */
-	route_u64 pad2;
+	route_u64 usual_ns;	       /* that a routed read takes */
 };
 
 /* One volume. Written by volmgr. */

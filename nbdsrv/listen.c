@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "nbd/weft.h"
 #include "nbdsrv.h"
 #include "ready.h"
 
@@ -20,12 +22,21 @@
 struct conn {
 	struct listen *listen;
 	struct stream *stream;
+	struct uring_pass *pass; /* what it came over, or NULL */
 	struct conn *prev, *next;
+};
+
+/* One that will pass us a connection for routed reads. */
+struct guest {
+	struct listen *listen;
+	struct uring_pass *pass;
+	struct guest *prev, *next;
 };
 
 struct socket {
 	int fd;	    /* the loop's after listen_start() */
-	bool route; /* for WEFT_ROUTE_EXPORT on the loopback */
+	bool route; /* an abstract Unix socket, where connections for WEFT_ROUTE_EXPORT are passed
+		     */
 	bool ours;  /* we made it: a Unix socket's file goes with us */
 	struct addr addr;
 	struct uring_listener *listener;
@@ -40,7 +51,10 @@ struct listen {
 	struct nbd_session_config config;
 	struct conn *conns;
 	unsigned nconns;
-	bool full_told; /* that NBDSRV_CONNS_MAX was reached, once until there is room again */
+	struct guest *guests;
+	unsigned nguests;
+	uint64_t route_name; /* see WEFT_ROUTE_SOCKET; 0: none */
+	bool full_told;	     /* that NBDSRV_CONNS_MAX was reached, once until there is room again */
 	bool stopping;
 	struct io_timer stop_timer;
 	void (*closed)(void *arg);
@@ -91,6 +105,8 @@ static void conn_closed(void *ctx, struct nbd_session *s, void *export_ctx)
 		l->conns = c->next;
 	if (c->next != NULL)
 		c->next->prev = c->prev;
+	if (c->pass != NULL)
+		uring_pass_close(c->pass);
 	free(c);
 	l->nconns--;
 	l->full_told = false;
@@ -118,10 +134,8 @@ static void conn_name(int fd, char *name)
 		addr_format(&peer, name);
 }
 
-static void conn_accepted(void *arg, int fd)
+static void conn_begin(struct listen *l, int fd, bool shared, struct uring_pass *pass)
 {
-	const struct socket *from = arg;
-	struct listen *l = from->listen;
 	char name[ADDR_TEXT_MAX];
 	struct conn *c;
 
@@ -129,21 +143,19 @@ static void conn_accepted(void *arg, int fd)
 		if (!l->full_told)
 			log_warn("%u connections are open: refusing more", l->nconns);
 		l->full_told = true;
-		close(fd);
-		return;
+		goto refuse;
 	}
 	conn_name(fd, name);
 	c = calloc(1, sizeof(*c));
-	if (c == NULL) {
-		close(fd);
-		return;
-	}
+	if (c == NULL)
+		goto refuse;
 	c->listen = l;
-	c->stream = from->addr.shared ? uring_shm_accept(l->u, fd, NBDSRV_SEND_MS)
-				      : uring_stream(l->u, fd, NBDSRV_SEND_MS);
+	c->pass = pass;
+	c->stream = shared ? uring_shm_accept(l->u, fd, NBDSRV_SEND_MS)
+			   : uring_stream(l->u, fd, NBDSRV_SEND_MS);
 	if (c->stream == NULL) {
 		free(c);
-		return;
+		goto taken;
 	}
 	l->config.ctx = c;
 	l->config.peer_name = name;
@@ -151,13 +163,79 @@ static void conn_accepted(void *arg, int fd)
 		log_warn("%s: no memory for another connection", name);
 		uring_stream_drop(c->stream);
 		free(c);
-		return;
+		goto taken;
 	}
 	c->next = l->conns;
 	if (c->next != NULL)
 		c->next->prev = c;
 	l->conns = c;
 	l->nconns++;
+	return;
+refuse:
+	close(fd);
+taken:
+	if (pass != NULL)
+		uring_pass_close(pass);
+}
+
+static void conn_accepted(void *arg, int fd)
+{
+	const struct socket *from = arg;
+
+	conn_begin(from->listen, fd, from->addr.shared, NULL);
+}
+
+static void guest_free(struct guest *g)
+{
+	struct listen *l = g->listen;
+
+	if (g->prev != NULL)
+		g->prev->next = g->next;
+	else
+		l->guests = g->next;
+	if (g->next != NULL)
+		g->next->prev = g->prev;
+	l->nguests--;
+	free(g);
+}
+
+/* What was passed is a connection as any: who it is has yet to be proved on it. */
+static void guest_passed(void *arg, struct uring_pass *pass, int fd)
+{
+	struct guest *g = arg;
+	struct listen *l = g->listen;
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	guest_free(g);
+	if (fd < 0)
+		return;
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_INET) {
+		conn_begin(l, fd, false, pass);
+		return;
+	}
+	close(fd);
+	uring_pass_close(pass);
+}
+
+static void guest_accepted(void *arg, int fd)
+{
+	struct listen *l = ((const struct socket *)arg)->listen;
+	struct guest *g = l->nguests < NBDSRV_GUESTS_MAX ? calloc(1, sizeof(*g)) : NULL;
+
+	if (g == NULL) {
+		close(fd);
+		return;
+	}
+	g->listen = l;
+	g->next = l->guests;
+	if (g->next != NULL)
+		g->next->prev = g;
+	l->guests = g;
+	l->nguests++;
+	g->pass = uring_pass_receive(l->u, fd, NBDSRV_GUEST_MS, guest_passed, g);
+	if (g->pass == NULL)
+		guest_free(g);
 }
 
 /* ---- sockets ------------------------------------------------------------------------------- */
@@ -218,27 +296,28 @@ static bool socket_bind(struct listen *l, const struct nbdsrv_options *opt, cons
 static void socket_route(struct listen *l)
 {
 	struct socket *s = &l->sockets[l->nsockets];
-	const char *why = NULL;
+	uint64_t name;
 
-	if (l->nsockets == NBDSRV_LISTEN_MAX ||
-	    addr_parse("tcp:127.0.0.1:0", 0, &s->addr, &why) < 0)
+	if (l->nsockets == NBDSRV_LISTEN_MAX || getrandom(&name, sizeof(name), 0) != sizeof(name) ||
+	    name == 0)
 		return;
-	s->fd = addr_listen(&s->addr, &why);
-	if (s->fd < 0) {
-		log_info("no reads past volmgr: %s", why);
+	addr_abstract(&s->addr, WEFT_ROUTE_SOCKET, name);
+	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&s->addr.sa, s->addr.len) < 0 ||
+	    listen(s->fd, (int)NBDSRV_GUESTS_MAX) < 0) {
+		log_info("no reads past volmgr: %s", strerror(errno));
+		if (s->fd >= 0)
+			close(s->fd);
 		return;
 	}
-	s->ours = s->route = true;
+	s->route = true;
+	l->route_name = name;
 	l->nsockets++;
 }
 
-uint16_t listen_route_port(const struct listen *l)
+uint64_t listen_route_name(const struct listen *l)
 {
-	for (unsigned i = 0; i < l->nsockets; i++)
-		if (l->sockets[i].route)
-			return ntohs(
-				((const struct sockaddr_in *)&l->sockets[i].addr.sa)->sin_port);
-	return 0;
+	return l->route_name;
 }
 
 const struct addr *listen_address(const struct listen *l, unsigned i)
@@ -302,7 +381,7 @@ void listen_start(struct listen *l, struct uring *u, struct buf_pool *pool, stru
 		struct socket *s = &l->sockets[i];
 
 		s->listen = l;
-		s->listener = uring_listen(u, s->fd, conn_accepted, s);
+		s->listener = uring_listen(u, s->fd, s->route ? guest_accepted : conn_accepted, s);
 		assert(s->listener != NULL); /* at start, a hundred bytes */
 		s->fd = -1;
 	}
@@ -324,6 +403,10 @@ void listen_report(struct listen *l, int ready_fd)
 void listen_stop(struct listen *l)
 {
 	l->stopping = true;
+	while (l->guests != NULL) {
+		uring_pass_close(l->guests->pass);
+		guest_free(l->guests);
+	}
 	for (unsigned i = 0; i < l->nsockets; i++) {
 		struct socket *s = &l->sockets[i];
 		const struct sockaddr_un *sun = (const struct sockaddr_un *)&s->addr.sa;

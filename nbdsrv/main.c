@@ -109,9 +109,9 @@ struct guarding *nbdsrv_guarding(struct nbdsrv *n)
 	return n->guarding;
 }
 
-uint16_t nbdsrv_route_port(const struct nbdsrv *n)
+uint64_t nbdsrv_route_name(const struct nbdsrv *n)
 {
-	return listen_route_port(n->listen);
+	return listen_route_name(n->listen);
 }
 
 static int loop_create(struct nbdsrv *n)

@@ -20,6 +20,8 @@
 #define NBDSRV_GUARDS_MAX  8u
 #define NBDSRV_MEMBERS_MAX 64u /* that are given by hand */
 #define NBDSRV_CONNS_MAX   512u
+#define NBDSRV_GUESTS_MAX  64u /* that have yet to pass a connection */
+#define NBDSRV_GUEST_MS	   10000
 #define NBDSRV_PORT	   10809u
 #define NBDSRV_POOL_BYTES  (512u << 20) /* payloads of all connections */
 #define NBDSRV_ARENA_BYTES (8u << 20)	/* of those, registered with io_uring */
@@ -40,7 +42,7 @@ struct nbdsrv_options {
 	unsigned nlisten;
 	int ready_fd; /* -1: none */
 	unsigned spin_us;
-	bool no_routes;			       /* open no port for reads that come past volmgr */
+	bool no_routes;			       /* open no socket for reads that come past volmgr */
 	const char *guards[NBDSRV_GUARDS_MAX]; /* interfaces */
 	unsigned nguards;
 	const char *members[NBDSRV_MEMBERS_MAX];
@@ -87,7 +89,7 @@ void nbdsrv_serving(struct nbdsrv *n, int err, const char *why);
 struct guarding;
 struct guarding *nbdsrv_guarding(struct nbdsrv *n);
 /* On the loopback, for reads that come past volmgr; 0: none. */
-uint16_t nbdsrv_route_port(const struct nbdsrv *n);
+uint64_t nbdsrv_route_name(const struct nbdsrv *n);
 /* The back end has stopped. */
 void nbdsrv_stopped(struct nbdsrv *n, int err);
 
@@ -97,8 +99,8 @@ struct listen;
 
 /* Bind everything (sockets passed by the service manager first); complains and returns NULL. */
 struct listen *listen_create(const struct nbdsrv_options *opt);
-/* See nbdsrv_route_port(). */
-uint16_t listen_route_port(const struct listen *l);
+/* See nbdsrv_route_name(). */
+uint64_t listen_route_name(const struct listen *l);
 /* The i-th address that others can reach, as it was bound; NULL: there are no more. */
 const struct addr *listen_address(const struct listen *l, unsigned i);
 /* Begin to accept. */

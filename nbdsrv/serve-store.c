@@ -195,7 +195,7 @@ static void ss_start(struct backend *b, struct nbdsrv *n, struct uring *u, struc
 		.meta = s->meta,
 		.env = uring_env(u),
 		.pool = pool,
-		.route_port = nbdsrv_route_port(n),
+		.route_name = nbdsrv_route_name(n),
 		.real_free = ss_real_free,
 		.stat = ss_stat,
 		.ctx = s,

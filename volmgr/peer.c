@@ -53,9 +53,9 @@ struct wpeer {
 	struct nbd_call stat_call;
 	struct weft_stat stat_wire;
 	struct iovec stat_iov;
-	struct nbd_call port_call; /* asks where it takes routed reads */
-	struct weft_stat port_wire;
-	struct iovec port_iov;
+	struct nbd_call name_call; /* asks where it takes routed reads */
+	struct weft_stat name_wire;
+	struct iovec name_iov;
 	struct peer_stats *stats; /* not NULL: stat_call is under way for it */
 	struct nbd_call ping_call;
 	struct weft_stat ping_wire;
@@ -257,13 +257,13 @@ static void wpeer_ask(struct wpeer *wp, void (*done)(struct nbd_call *call, int 
 	call_stat(wp, &wp->stat_call, &wp->stat_wire, &wp->stat_iov, done);
 }
 
-static void port_answered(struct nbd_call *call, int error)
+static void name_answered(struct nbd_call *call, int error)
 {
-	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, port_call));
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, name_call));
 
 	if (error == 0 && !wp->removed)
 		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr,
-				 (uint16_t)stat_from_wire(&wp->port_wire).route_port,
+				 stat_from_wire(&wp->name_wire).route_name,
 				 wp->peer.boot);
 }
 
@@ -292,7 +292,7 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 	wpeer_report(wp, SERVER_UP, "");
 	wpeer_tell_volumes(wp, true);
 	if (wp->worker->route != NULL && addr_is_local(&wp->addr))
-		call_stat(wp, &wp->port_call, &wp->port_wire, &wp->port_iov, port_answered);
+		call_stat(wp, &wp->name_call, &wp->name_wire, &wp->name_iov, name_answered);
 }
 
 /* Before the calls that wait fail: the engines shall not choose this server for their next try. */

@@ -92,9 +92,12 @@ void route_client_here(struct route_client *rc, struct worker *w, struct stream 
 	rc->fd = uring_stream_fd(stream);
 	rc->stream = stream;
 	w->route->clients[rc->id % ROUTE_CONNS] = rc;
+	rc->next_all = w->route->all;
+	w->route->all = rc;
+	route_late_start(w->route);
 }
 
-static void waiting_remove(struct route_client *rc)
+static void list_remove(struct route_client *rc)
 {
 	struct route_client **at = &rc->wroute->waiting;
 
@@ -102,6 +105,10 @@ static void waiting_remove(struct route_client *rc)
 		at = &(*at)->next;
 	if (*at == rc)
 		*at = rc->next;
+	at = &rc->wroute->all;
+	while (*at != rc)
+		at = &(*at)->next_all;
+	*at = rc->next_all;
 }
 
 void route_client_close(struct route_client *rc)
@@ -115,7 +122,8 @@ void route_client_close(struct route_client *rc)
 	rc->shared = NULL;
 	if (wr == NULL)
 		return;
-	waiting_remove(rc);
+	list_remove(rc);
+	route_late_end(wr);
 	wr->worker->env->ops->timer_cancel(wr->worker->env, &rc->timer);
 	wr->clients[rc->id % ROUTE_CONNS] = NULL;
 }
@@ -223,4 +231,24 @@ void route_take(struct wroute *wr, uint64_t cookie)
 	log_debug("a routed read of %u bytes at %llu is served by volmgr", read.len,
 		  (unsigned long long)read.offset);
 	nbd_session_read(rc->session, read.flags, be64toh(read.cookie), read.offset, read.len);
+}
+
+struct take {
+	struct wroute *wr;
+	uint64_t key;
+};
+
+static void take_one(void *arg, uint64_t cookie, const struct route_read *read)
+{
+	const struct take *take = arg;
+
+	if (read->server == take->key)
+		route_take(take->wr, cookie);
+}
+
+void route_take_all(struct wroute *wr, uint64_t key)
+{
+	struct take take = {.wr = wr, .key = key};
+
+	bpf_route_each(wr->bpf, take_one, &take);
 }

@@ -8,14 +8,16 @@
  *
  * A connection opens when it has proved that it works, and each has a key of its own, so that a
  * read can never reach a later run of the server than the one it was meant for.
+ *
+ * It is made here and passed to the server over a Unix socket (route-pair.c), whose end tells that
+ * the server's process is gone: then, and only then, it is certain that it sends nothing more.
  */
 #include "config.h"
 
 #include <errno.h>
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -29,7 +31,7 @@ enum rs_state {
 	RS_HELLO,
 	RS_PROVING,
 	RS_OPEN,
-	RS_ENDING, /* until the other end has closed, too */
+	RS_ENDING, /* no further read goes there */
 };
 
 struct route_server {
@@ -37,16 +39,21 @@ struct route_server {
 	struct route_server *next;
 	uint32_t number;
 	char name[NAME_MAX_BYTES + 1];
-	uint16_t port;
+	uint64_t name_at;	       /* see WEFT_ROUTE_SOCKET */
 	uint8_t boot[WEFT_UUID_BYTES]; /* of the run that we want */
 	uint64_t key;
 	enum rs_state state;
 	bool removed;
-	bool told; /* why it does not work */
+	bool told;	     /* why it does not work */
+	int pair[2];	     /* both ends of the connection, to outlive the server */
+	struct stream *life; /* ends with the server's process */
 	struct stream *stream;
 	struct nbd_client *client;
 	uint64_t sent, back; /* marks */
 	uint64_t sent_ns;    /* the oldest that is not back */
+	bool slow;	     /* it owes an answer */
+	uint64_t slow_mark;  /* that has to come back */
+	uint64_t slow_ns;
 	struct io_timer timer;
 };
 
@@ -77,25 +84,16 @@ static void rs_unlink(struct route_server *rs)
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-static void take_one(void *arg, uint64_t cookie, const struct route_read *read)
-{
-	const struct route_server *rs = arg;
-
-	if (read->server == rs->key)
-		route_take(rs->wroute, cookie);
-}
-
+/* Nothing of the connection is left, but for the two sockets. */
 static void rs_gone(struct route_server *rs)
 {
-	struct wroute *wr = rs->wroute;
-	struct worker *w = wr->worker;
-	bool used = rs->state >= RS_PROVING;
+	struct worker *w = rs->wroute->worker;
 
 	rs->state = RS_IDLE;
-	route_gates(w);
-	if (used)
-		bpf_route_each(wr->bpf, take_one, rs);
-	route_clients_look(wr); /* nobody waits for its mark any more */
+	if (rs->pair[0] >= 0 || rs->pair[1] >= 0)
+		route_pair_keep(rs->wroute, rs->pair, rs->key);
+	rs->pair[0] = rs->pair[1] = -1;
+	route_clients_look(rs->wroute); /* nobody waits for its mark any more */
 	if (rs->removed || w->quitting != NULL) {
 		w->env->ops->timer_cancel(w->env, &rs->timer);
 		rs_unlink(rs);
@@ -107,47 +105,101 @@ static void rs_gone(struct route_server *rs)
 	rs_timer(rs, ROUTE_RETRY_MS);
 }
 
+/* No further read goes there, and those that went are served by us. */
+static void rs_shut(struct route_server *rs)
+{
+	bool used = rs->state >= RS_PROVING;
+
+	if (rs->state == RS_ENDING)
+		return;
+	rs->state = RS_ENDING;
+	route_gates(rs->wroute->worker);
+	if (used)
+		route_take_all(rs->wroute, rs->key);
+}
+
+static void rs_end(struct route_server *rs)
+{
+	if (rs->state == RS_IDLE || rs->state == RS_CONNECTING)
+		return; /* the timer, or rs_connected(), goes on */
+	rs_shut(rs);
+	if (rs->stream != NULL)
+		uring_stream_abort(rs->stream, -ECANCELED);
+	if (rs->life != NULL)
+		uring_stream_abort(rs->life, -ECANCELED);
+	if (rs->stream == NULL && rs->life == NULL)
+		rs_gone(rs);
+}
+
 static void rs_closed(void *ctx, struct nbd_client *c, int err, const char *why)
 {
 	struct route_server *rs = ctx;
 
-	if (!rs->told && !rs->removed && why != NULL)
+	if (!rs->told && !rs->removed && rs->state == RS_HELLO && why != NULL) {
 		log_info("server %s: no routed reads: %s", rs->name, why);
-	rs->told = true;
+		rs->told = true;
+	}
 	rs->client = NULL;
 	rs->stream = NULL;
-	rs_gone(rs);
+	rs_end(rs);
 }
 
-/* No further read goes there. It ends when the server has closed its end: until then it may still
- * be answering. now: it does not answer at all. */
-static void rs_end(struct route_server *rs, bool now)
+/* ---- its life ------------------------------------------------------------------------------ */
+
+static size_t life_window(void *engine, void **ptr)
 {
-	if (rs->stream == NULL)
-		return;
-	rs->state = RS_ENDING;
-	route_gates(rs->wroute->worker);
-	shutdown(uring_stream_fd(rs->stream), now ? SHUT_RDWR : SHUT_WR);
-	if (!now)
-		rs_timer(rs, ROUTE_LATE_MS);
+	static char byte;
+
+	*ptr = &byte;
+	return 1;
 }
+
+static int life_received(void *engine, size_t n)
+{
+	return -EPROTO; /* nothing is ever sent there */
+}
+
+static int life_output(void *engine, struct iovec *iov, int max)
+{
+	return 0;
+}
+
+static void life_sent(void *engine, size_t n)
+{
+}
+
+static void life_closed(void *engine, int err)
+{
+	struct route_server *rs = engine;
+
+	rs->life = NULL;
+	rs_end(rs);
+}
+
+static const struct stream_ops life_ops = {
+	.window = life_window,
+	.received = life_received,
+	.output = life_output,
+	.sent = life_sent,
+	.closed = life_closed,
+};
 
 /* ---- the beginning ------------------------------------------------------------------------- */
 
 static void rs_prove(struct route_server *rs)
 {
 	struct wroute *wr = rs->wroute;
-	int fd = uring_stream_fd(rs->stream);
 
 	if (memcmp(nbd_client_peer(rs->client)->boot, rs->boot, WEFT_UUID_BYTES) != 0 ||
-	    !bpf_route_has_server(wr->bpf, rs->key) || bpf_route_peer(wr->bpf, fd, rs->key) != 0) {
-		rs_end(rs, true);
+	    !bpf_route_has_server(wr->bpf, rs->key) ||
+	    bpf_route_peer(wr->bpf, rs->pair[0], rs->key) != 0) {
+		rs_end(rs);
 		return;
 	}
 	rs->state = RS_PROVING;
 	rs->sent = rs->back = wr->mark;
 	if (!nbd_client_mark(rs->client, ROUTE_MARK | ++wr->mark))
-		rs_end(rs, true);
+		rs_end(rs);
 	rs->sent = wr->mark;
 	rs->sent_ns = rs_now(rs);
 }
@@ -167,13 +219,14 @@ static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie)
 	struct wroute *wr = rs->wroute;
 
 	if ((cookie & ROUTE_MARK) == 0) {
-		route_take(wr, htobe64(cookie)); /* its key is as it is on the wire */
+		route_take(wr, cookie);
 		return;
 	}
 	rs->back = cookie & ~ROUTE_MARK;
 	rs->sent_ns = rs_now(rs);
 	if (rs->state == RS_PROVING) {
 		rs->state = RS_OPEN;
+		rs->slow = false;
 		rs->told = false;
 		log_debug("server %s: takes routed reads", rs->name);
 		route_gates(wr->worker);
@@ -187,55 +240,62 @@ static const struct nbd_client_ops rs_client_ops = {
 	.closed = rs_closed,
 };
 
+/* The server takes its end and greets us on it, as if we had connected to it. 0 or -errno; what
+ * there is then is ended by who asked. */
+static int rs_hand_over(struct route_server *rs, int sock)
+{
+	struct worker *w = rs->wroute->worker;
+	int err, fd;
+
+	rs->life = uring_stream(w->uring, sock, SEND_TIMEOUT_MS);
+	if (rs->life == NULL)
+		return -ENOMEM;
+	stream_attach(rs->life, &life_ops, rs);
+	err = route_pair_make(rs->wroute->bpf, rs->key, rs->pair);
+	if (err != 0)
+		return err;
+	err = uring_pass_send(sock, rs->pair[1]);
+	if (err != 0)
+		return err;
+	fd = fcntl(rs->pair[0], F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -errno;
+	rs->stream = uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
+	if (rs->stream == NULL)
+		return -ENOMEM;
+	uring_stream_share(rs->stream);
+	rs->client = nbd_client_create(&rs_client_ops, rs, w->env, w->cluster->secret, rs->stream);
+	if (rs->client != NULL)
+		return 0;
+	stream_drop(rs->stream);
+	rs->stream = NULL;
+	return -ENOMEM;
+}
+
 static void rs_connected(void *arg, int fd)
 {
 	struct route_server *rs = arg;
 	struct worker *w = rs->wroute->worker;
+	int err;
 
 	if (fd >= 0 && (rs->removed || w->quitting != NULL)) {
 		close(fd);
 		fd = -ECANCELED;
 	}
-	rs->stream = fd < 0 ? NULL : uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
-	if (rs->stream == NULL) {
+	if (fd < 0) {
 		rs_gone(rs);
 		return;
 	}
 	rs->state = RS_HELLO;
-	rs->client = nbd_client_create(&rs_client_ops, rs, w->env, w->cluster->secret, rs->stream);
-	if (rs->client == NULL) {
-		stream_drop(rs->stream);
-		rs->stream = NULL;
-		rs_gone(rs);
+	err = rs_hand_over(rs, fd);
+	if (err != 0) {
+		log_debug("server %s: no connection for routed reads: %s", rs->name,
+			  strerror(-err));
+		rs_end(rs);
 		return;
 	}
 	nbd_client_route(rs->client);
 	rs_timer(rs, ROUTE_PROVE_MS);
-}
-
-/* A socket whose address is known before it connects, so that the programs can be told. */
-static int rs_socket(struct route_server *rs, struct sockaddr_in *to)
-{
-	struct sockaddr_in from = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(from);
-	struct route_tuple t = {0};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	*to = from;
-	to->sin_port = htons(rs->port);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&from, sizeof(from)) == 0 &&
-	    getsockname(fd, (struct sockaddr *)&from, &len) == 0) {
-		t.local[0] = t.remote[0] = htonl(INADDR_LOOPBACK);
-		t.local_port = rs->port;
-		t.remote_port = ntohs(from.sin_port);
-		if (bpf_route_want(rs->wroute->bpf, &t, rs->key) == 0)
-			return fd;
-	}
-	close(fd);
-	return -EADDRNOTAVAIL;
 }
 
 static uint64_t next_key(struct worker *w, uint32_t number)
@@ -249,14 +309,12 @@ static uint64_t next_key(struct worker *w, uint32_t number)
 static void rs_connect(struct route_server *rs)
 {
 	struct worker *w = rs->wroute->worker;
-	struct sockaddr_storage to = {0};
-	int fd;
+	struct addr to;
 
 	rs->key = next_key(w, rs->number);
 	rs->state = RS_CONNECTING;
-	fd = rs_socket(rs, (struct sockaddr_in *)&to);
-	uring_connect_on(w->uring, fd, &to, sizeof(struct sockaddr_in), CONNECT_TIMEOUT_MS,
-			 rs_connected, rs);
+	addr_abstract(&to, WEFT_ROUTE_SOCKET, rs->name_at);
+	uring_connect(w->uring, &to.sa, to.len, CONNECT_TIMEOUT_MS, rs_connected, rs);
 }
 
 static void rs_fire(struct io_timer *t)
@@ -267,7 +325,7 @@ static void rs_fire(struct io_timer *t)
 	if (rs->state == RS_IDLE)
 		rs_connect(rs);
 	else if (rs->state != RS_OPEN)
-		rs_end(rs, true);
+		rs_end(rs);
 }
 
 /* ---- calls --------------------------------------------------------------------------------- */
@@ -283,14 +341,14 @@ static struct route_server *rs_find(const struct worker *w, uint32_t number)
 }
 
 void route_server_add(struct worker *w, uint32_t number, const char *name, const struct addr *addr,
-		      uint16_t port, const uint8_t *boot)
+		      uint64_t name_at, const uint8_t *boot)
 {
 	struct route_server *rs;
 
-	if (w->route == NULL || port == 0 || !addr_is_local(addr) || w->quitting != NULL)
+	if (w->route == NULL || name_at == 0 || !addr_is_local(addr) || w->quitting != NULL)
 		return;
 	rs = rs_find(w, number);
-	if (rs != NULL && rs->port == port && memcmp(rs->boot, boot, WEFT_UUID_BYTES) == 0) {
+	if (rs != NULL && rs->name_at == name_at && memcmp(rs->boot, boot, WEFT_UUID_BYTES) == 0) {
 		route_gates(w);
 		return;
 	}
@@ -300,7 +358,8 @@ void route_server_add(struct worker *w, uint32_t number, const char *name, const
 	rs->wroute = w->route;
 	rs->number = number;
 	snprintf(rs->name, sizeof(rs->name), "%s", name);
-	rs->port = port;
+	rs->name_at = name_at;
+	rs->pair[0] = rs->pair[1] = -1;
 	memcpy(rs->boot, boot, WEFT_UUID_BYTES);
 	rs->timer.fire = rs_fire;
 	bpf_watch_begin(w->cluster->bpf, WATCH_SERVER(number));
@@ -317,17 +376,22 @@ void route_server_remove(struct worker *w, uint32_t number)
 	if (rs == NULL)
 		return;
 	rs->removed = true;
-	if (rs->state == RS_IDLE)
+	if (rs->state == RS_IDLE) {
 		rs_gone(rs);
-	else
-		rs_end(rs, rs->state < RS_PROVING);
+	} else if (rs->state < RS_PROVING) {
+		rs_end(rs);
+	} else { /* it may still be sending */
+		rs_shut(rs);
+		rs_timer(rs, ROUTE_LATE_MS);
+	}
 }
 
 uint64_t route_server_key(const struct worker *w, uint32_t number, const uint8_t *boot)
 {
 	struct route_server *rs = w->route == NULL ? NULL : rs_find(w, number);
 
-	if (rs == NULL || rs->state != RS_OPEN || memcmp(rs->boot, boot, WEFT_UUID_BYTES) != 0)
+	if (rs == NULL || rs->state != RS_OPEN || rs->slow ||
+	    memcmp(rs->boot, boot, WEFT_UUID_BYTES) != 0)
 		return 0;
 	return rs->key;
 }
@@ -337,7 +401,8 @@ uint64_t route_mark_send(struct wroute *wr)
 	uint64_t mark = ++wr->mark;
 
 	for (struct route_server *rs = wr->servers; rs != NULL; rs = rs->next) {
-		if (rs->state != RS_OPEN || !nbd_client_mark(rs->client, ROUTE_MARK | mark))
+		if (rs->state < RS_OPEN || rs->client == NULL ||
+		    !nbd_client_mark(rs->client, ROUTE_MARK | mark))
 			continue;
 		if (rs->sent == rs->back)
 			rs->sent_ns = rs_now(rs);
@@ -356,17 +421,46 @@ bool route_mark_back(const struct wroute *wr, uint64_t mark)
 			continue;
 		if (rs_now(rs) - rs->sent_ns < ROUTE_LATE_MS * NS_PER_MS)
 			back = false;
-		else if (rs->state == RS_OPEN)
-			rs_end(rs, true);
+		else
+			rs_end(rs);
 	}
 	return back;
+}
+
+void route_server_late(struct wroute *wr, uint64_t key)
+{
+	struct route_server *rs = wr->servers;
+
+	while (rs != NULL && rs->key != key)
+		rs = rs->next;
+	if (rs == NULL || rs->state != RS_OPEN || rs->slow)
+		return;
+	rs->slow = true;
+	rs->slow_ns = rs_now(rs);
+	rs->slow_mark = route_mark_send(wr);
+	route_gates(wr->worker);
+}
+
+void route_servers_back(struct wroute *wr)
+{
+	bool some = false;
+
+	for (struct route_server *rs = wr->servers; rs != NULL; rs = rs->next) {
+		if (!rs->slow || rs->back < rs->slow_mark ||
+		    rs_now(rs) - rs->slow_ns < ROUTE_SLOW_MS * NS_PER_MS)
+			continue;
+		rs->slow = false;
+		some = true;
+	}
+	if (some)
+		route_gates(wr->worker);
 }
 
 void route_servers_close(struct worker *w)
 {
 	if (w->route == NULL)
 		return;
-	w->env->ops->timer_cancel(w->env, &w->route->sweep);
+	w->env->ops->timer_cancel(w->env, &w->route->tick);
 	w->env->ops->timer_cancel(w->env, &w->route->look);
 	for (struct route_server *rs = w->route->servers, *next; rs != NULL; rs = next) {
 		next = rs->next;
@@ -374,7 +468,7 @@ void route_servers_close(struct worker *w)
 		if (rs->state == RS_IDLE)
 			rs_gone(rs);
 		else
-			rs_end(rs, true);
+			rs_end(rs);
 	}
 }
 

@@ -228,33 +228,6 @@ void route_volume_changed(void *ctx, struct volume *e, const struct extent_recor
 
 /* ---- workers ------------------------------------------------------------------------------- */
 
-struct sweep_late {
-	struct wroute *wr;
-	uint64_t before_ns;
-};
-
-static void sweep_one(void *arg, uint64_t cookie, const struct route_read *read)
-{
-	struct sweep_late *late = arg;
-	struct route_client *rc = late->wr->clients[read->conn % ROUTE_CONNS];
-
-	/* those of clients that are gone belong to nobody: any worker may clear them away */
-	if (read->start_ns < late->before_ns &&
-	    (rc != NULL ||
-	     bpf_route_conns(late->wr->bpf)[read->conn % ROUTE_CONNS].id != read->conn))
-		route_take(late->wr, cookie);
-}
-
-static void sweep_fire(struct io_timer *t)
-{
-	struct wroute *wr = (struct wroute *)((char *)t - offsetof(struct wroute, sweep));
-	struct env *env = wr->worker->env;
-	struct sweep_late late = {.wr = wr, .before_ns = clock_ns() - ROUTE_LATE_MS * NS_PER_MS};
-
-	bpf_route_each(wr->bpf, sweep_one, &late);
-	env->ops->timer_set(env, &wr->sweep, env->ops->now_ns(env) + ROUTE_SWEEP_MS * NS_PER_MS);
-}
-
 static void look_fire(struct io_timer *t)
 {
 	route_clients_look((struct wroute *)((char *)t - offsetof(struct wroute, look)));
@@ -269,11 +242,8 @@ void route_worker_init(struct worker *w)
 	wr = mem_must(sizeof(*wr));
 	wr->worker = w;
 	wr->bpf = w->cluster->bpf;
-	wr->sweep.fire = sweep_fire;
 	wr->look.fire = look_fire;
 	w->route = wr;
-	w->env->ops->timer_set(w->env, &wr->sweep,
-			       w->env->ops->now_ns(w->env) + ROUTE_SWEEP_MS * NS_PER_MS);
 }
 
 void route_worker_free(struct worker *w)
@@ -281,6 +251,7 @@ void route_worker_free(struct worker *w)
 	if (w->route == NULL)
 		return;
 	route_servers_free(w);
+	route_pairs_close(w->route);
 	free(w->route);
 	w->route = NULL;
 }

@@ -5,7 +5,8 @@
  *
  *   route.c         start and stop; volumes: where their data shards are, which servers may be
  * asked route-server.c  connections that servers answer routed reads on; reads that one of them
- * failed route-client.c  clients' connections: when they may be routed, when volmgr sends alone
+ * failed route-pair.c    the sockets of these connections route-client.c  clients' connections:
+ * when they may be routed, when volmgr sends alone route-late.c    reads that wait too long
  *
  * Threads: as for the rest of a worker. The maps are memory that several threads and the kernel
  * look at: each word has one writer, or is changed atomically.
@@ -17,18 +18,22 @@
 #include "volmgr.h"
 
 #define ROUTE_NONE_VOL UINT32_MAX
-#define ROUTE_SWEEP_MS 500	    /* how often reads on their way are looked at */
-#define ROUTE_LATE_MS  2000	    /* one that takes longer is served by volmgr */
-#define ROUTE_RETRY_MS 500	    /* before a server is tried again */
-#define ROUTE_PROVE_MS 3000	    /* for a server's connection to prove that it works */
-#define ROUTE_ALONE_US 50	    /* between two looks at what is on its way */
-#define ROUTE_QUIET_MS 2	    /* without large answers, before routes open again */
-#define ROUTE_FULL_MS  1	    /* between two looks at a client that does not read */
-#define ROUTE_MARK     (1ULL << 63) /* in cookies that are not of reads */
+#define ROUTE_LATE_MS  2000  /* the longest that volmgr waits for a server's answer */
+#define ROUTE_SLOW_MS  200   /* the shortest that a server stays slow */
+#define ROUTE_RETRY_MS 500   /* before a server is tried again */
+#define ROUTE_PROVE_MS 3000  /* for a server's connection to prove that it works */
+#define ROUTE_PAIR_MS  1000  /* the longest that making a connection on the loopback takes */
+#define ROUTE_AGAIN_MS 20    /* reads that were too late for a gate are looked for */
+#define ROUTE_KEEP_MS  10000 /* the sockets of a connection that is over are kept */
+#define ROUTE_ALONE_US 50    /* between two looks at what is on its way */
+#define ROUTE_QUIET_MS 2     /* without large answers, before routes open again */
+#define ROUTE_FULL_MS  1     /* between two looks at a client that does not read */
+#define ROUTE_MARK     ((uint64_t)ROUTE_MARK_ID << 32) /* in cookies that are not of reads */
 
 enum route_mode { ROUTE_AUTO, ROUTE_ON, ROUTE_OFF };
 
 struct route_server;
+struct route_kept;
 struct route_client;
 
 /* A worker's part. */
@@ -36,11 +41,13 @@ struct wroute {
 	struct worker *worker;
 	struct bpf_route *bpf;
 	struct route_server *servers;
+	struct route_kept *kept;
 	struct route_client *clients[ROUTE_CONNS]; /* by id */
 	struct route_client *waiting;		   /* to be alone */
 	uint64_t mark;				   /* the last one sent */
-	struct io_timer sweep, look;
-	bool sweeping;
+	struct route_client *all;		   /* likewise */
+	uint64_t sweep_until_ns;		   /* reads of clients that are gone may be there */
+	struct io_timer tick, look;
 };
 
 /* A volume's part; the worker's after the engine was made. */
@@ -65,6 +72,7 @@ struct route_client {
 	bool wants_alone, marked, alone;
 	struct io_timer timer;	   /* full: look again; quiet: open again */
 	struct route_client *next; /* waiting */
+	struct route_client *next_all;
 };
 
 /* route.c */
@@ -91,17 +99,32 @@ void route_server_forget(struct cluster *c, uint32_t number);
 
 /* route-server.c */
 
-/* A server is there; port: where it takes routed reads. */
+/* A server is there; name: where it takes connections for routed reads, 0: nowhere. */
 void route_server_add(struct worker *w, uint32_t number, const char *name, const struct addr *addr,
-		      uint16_t port, const uint8_t *boot);
+		      uint64_t name, const uint8_t *boot);
 void route_server_remove(struct worker *w, uint32_t number);
 /* The key of its connection, or 0: closed. */
 uint64_t route_server_key(const struct worker *w, uint32_t number, const uint8_t *boot);
 /* Ask every server for a mark: when it is back, what they sent before has arrived. */
 uint64_t route_mark_send(struct wroute *wr);
 bool route_mark_back(const struct wroute *wr, uint64_t mark);
+/* It owes an answer: no more reads until it shows that it is back. */
+void route_server_late(struct wroute *wr, uint64_t key);
+/* Look whether those are. */
+void route_servers_back(struct wroute *wr);
 void route_servers_close(struct worker *w);
 void route_servers_free(struct worker *w);
+
+/* route-pair.c */
+
+/*
+ * A connection on the loopback of this thread to itself: fd[0] ours, fd[1] the server's, which the
+ * programs know by key. 0 or -errno.
+ */
+int route_pair_make(struct bpf_route *b, uint64_t key, int fd[2]);
+/* It is over, and its gates are closed: close both later. Negative ones are none. */
+void route_pair_keep(struct wroute *wr, const int fd[2], uint64_t key);
+void route_pairs_close(struct wroute *wr);
 
 /* route-client.c */
 
@@ -118,5 +141,13 @@ void route_client_shared(struct route_client *rc);
 void route_clients_look(struct wroute *wr);
 /* A read that no server will answer: serve it, if nobody else has. */
 void route_take(struct wroute *wr, uint64_t cookie);
+/* All that are on their way to the server with this key. */
+void route_take_all(struct wroute *wr, uint64_t key);
+
+/* route-late.c */
+
+/* A client is there, or gone. */
+void route_late_start(struct wroute *wr);
+void route_late_end(struct wroute *wr);
 
 #endif

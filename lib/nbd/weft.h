@@ -26,6 +26,12 @@
  */
 #define WEFT_ROUTE_EXPORT     "weft-route"
 /*
+ * Where a volmgr of the same machine passes the server a TCP connection that it has made, on which
+ * the server then takes part as if it had accepted it. The name of an abstract Unix socket; behind
+ * it stands a number, which STAT tells. Its end is the end of the server's process.
+ */
+#define WEFT_ROUTE_SOCKET     "weft-route-"
+/*
  * volmgr: export NAME WEFT_EXPORT_ROOM is the volume NAME with a size that it may grow to. Requests
  * behind the end that it has now are refused. For clients that learn the size once and never again.
  */
@@ -261,7 +267,7 @@ struct weft_stat {
 	uint64_t reads, writes, read_bytes, write_bytes, flushes;
 	uint64_t crc_errors, io_errors;
 	uint64_t prepared;     /* txs that wait for COMMIT or ABORT */
-	uint64_t route_port;   /* of TCP on the server's loopback, for WEFT_ROUTE_EXPORT; 0: none */
+	uint64_t route_name;   /* of WEFT_ROUTE_SOCKET; 0: there is none */
 	uint64_t guard;	       /* how it is guarded, enum guard_how of bpf/guard.h; 0: not at all */
 	uint64_t guard_closed; /* 1: members are known, others are dropped */
 	uint64_t guard_members;

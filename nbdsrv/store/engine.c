@@ -300,7 +300,7 @@ struct store *store_open(const struct store_config *config,
 	s->env = config->env;
 	s->pool = config->pool;
 	s->info = config->info;
-	s->stat.route_port = config->route_port;
+	s->stat.route_name = config->route_name;
 	s->real_free = config->real_free;
 	s->stat_more = config->stat;
 	s->real_free_ctx = config->ctx;

@@ -67,7 +67,7 @@ struct store_config {
 	void *meta;	   /* info.meta_bytes, mapped shared; disk->sync covers it */
 	struct env *env;
 	struct buf_pool *pool;
-	uint16_t route_port; /* told by STAT */
+	uint64_t route_name; /* told by STAT */
 	/* Bytes that the file system or device could really still take (thin disks), asked now and
 	 * then; NULL: as many as the map says. */
 	uint64_t (*real_free)(void *ctx);
