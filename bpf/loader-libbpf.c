@@ -309,6 +309,20 @@ int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key)
 
 /* ---- reads on their way -------------------------------------------------------------------- */
 
+int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_NOEXIST);
+	int fd = bpf_map__fd(b->skel->maps.reads), err;
+	uint32_t done = n;
+
+	if (bpf_map_update_batch(fd, cookies, reads, &done, &opts) == 0 && done == n)
+		return 0;
+	err = errno != 0 ? -errno : -EIO;
+	for (uint32_t i = 0; i < done && i < n; i++)
+		(void)bpf_map_delete_elem(fd, &cookies[i]);
+	return err;
+}
+
 int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read)
 {
 	struct route_conn *c;

@@ -68,6 +68,11 @@ int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key)
 	return -ENOSYS;
 }
 
+int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n)
+{
+	return -ENOSYS;
+}
+
 int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read)
 {
 	return -ENOENT;

@@ -47,6 +47,8 @@ bool bpf_route_has_server(struct bpf_route *b, uint64_t key);
 /* fd is our end of it; from now on what is sent there is redirected. */
 int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key);
 
+/* Put reads of volmgr's own among those on their way: all or none. */
+int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n);
 /* Take a read out of those on their way: 0, or -ENOENT: somebody was faster. */
 int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read);
 /* Look at all; fn may take them. */

@@ -18,6 +18,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "route-find.h"
 #include "route.h"
 #include "watch.h"
 
@@ -340,26 +341,14 @@ static __always_inline bool at_boundary(struct route_sock *st, struct route_conn
 /* Where the read goes: the key of the server's connection and the offset to ask for; 0: volmgr. */
 static __always_inline __u64 route_find(struct route_vol *v, __u64 offset, __u32 len, __u64 *to)
 {
-	__u32 shift = v->unit_shift & 31, k = v->k, within, j, index;
-	__u64 unit, stripe, extent, key;
+	struct route_spot spot = {};
 	route_entry *e, seen;
+	__u64 key;
 
-	if (!load(v->open) || k == 0 || len == 0 || len > ROUTE_READ_MAX ||
-	    ((offset | len) & (ROUTE_ALIGN - 1)) != 0)
+	if (!load(v->open) || !route_spot_find(v->k, v->unit_shift & 31, v->first, v->extents,
+					       v->size, offset, len, &spot))
 		return 0;
-	if (offset >= v->size || len > v->size - offset)
-		return 0;
-	within = (__u32)offset & ((1U << shift) - 1);
-	if (within + len > 1U << shift)
-		return 0;
-	unit = offset >> shift;
-	stripe = unit / k;
-	j = (__u32)(unit % k);
-	extent = stripe >> (ROUTE_SHARD_SHIFT - shift);
-	if (extent >= v->extents)
-		return 0;
-	index = v->first + (__u32)extent * k + j;
-	e = bpf_map_lookup_elem(&entries, &index);
+	e = bpf_map_lookup_elem(&entries, &spot.entry);
 	if (e == NULL)
 		return 0;
 	seen = load(*e);
@@ -368,9 +357,7 @@ static __always_inline __u64 route_find(struct route_vol *v, __u64 offset, __u32
 	key = load(v->gate[ROUTE_ENTRY_GATE(seen)]);
 	if (key == 0 || load(*e) != seen) /* the gate was open before the entry was right */
 		return 0;
-	stripe &= (1U << (ROUTE_SHARD_SHIFT - shift)) - 1;
-	*to = (__u64)ROUTE_ENTRY_GEN(seen) << ROUTE_OFFSET_SHIFT |
-	      (__u64)ROUTE_ENTRY_SLOT(seen) << ROUTE_SHARD_SHIFT | stripe << shift | within;
+	*to = route_offset(seen, spot.at);
 	return key;
 }
 
@@ -393,7 +380,7 @@ static __always_inline bool route_read(struct sk_msg_md *msg, struct route_conn 
 	key = route_find(v, offset, len, &to);
 	if (key == 0)
 		return false;
-	cookie = (__u64)id << 32 | c->seq;
+	cookie = (__u64)id << 32 | (c->seq & (ROUTE_STEERED - 1));
 	read.cookie = r->cookie;
 	read.offset = offset;
 	read.start_ns = bpf_ktime_get_ns();
@@ -468,13 +455,13 @@ int weft_client(struct sk_msg_md *msg)
 
 /* ---- what a server answers ----------------------------------------------------------------- */
 
-/* A routed read is answered. */
-static __always_inline void count_read(const struct route_read *read, __u32 volume)
+/* A routed read is answered. volmgr counts the READs that it steers. */
+static __always_inline void count_read(const struct route_read *read, __u32 volume, __u64 ns)
 {
-	__u64 ns = bpf_ktime_get_ns() - read->start_ns, key = WATCH_VOLUME(volume);
+	__u64 key = WATCH_VOLUME(volume);
 	struct watch_counts *w = bpf_map_lookup_elem(&watched, &key);
 
-	if (w != NULL)
+	if (w != NULL && !read->steered)
 		watch_add(w, read->len, ns);
 	key = WATCH_SERVER(ROUTE_KEY_SERVER(read->server));
 	w = bpf_map_lookup_elem(&watched, &key);
@@ -544,7 +531,7 @@ int weft_server(struct sk_msg_md *msg)
 	struct route_sock *st;
 	struct route_conn *c;
 	struct chunk *r;
-	__u64 cookie, key, whole;
+	__u64 cookie, key, whole, ns;
 
 	if (sk == NULL)
 		return SK_PASS;
@@ -563,8 +550,8 @@ int weft_server(struct sk_msg_md *msg)
 	if (r->type == TYPE_ERROR)
 		undo_last(st, cookie);
 	read = bpf_map_lookup_elem(&reads, &cookie);
-	if (read == NULL || r->type != TYPE_DATA || r->flags != CHUNK_DONE || whole != msg->size ||
-	    whole != (__u64)read->len + DATA_HEAD_BYTES)
+	if (read == NULL || r->type != TYPE_DATA || r->flags != (read->steered ? 0 : CHUNK_DONE) ||
+	    whole != msg->size || whole != (__u64)read->len + DATA_HEAD_BYTES)
 		return to_volmgr(msg, st, whole);
 	st->last = *read;
 	c = conn_find(st->last.conn);
@@ -576,10 +563,11 @@ int weft_server(struct sk_msg_md *msg)
 	st->last_cookie = cookie;
 	if (give_back(msg, st, c) != SK_PASS)
 		return SK_DROP;
-	count_read(&st->last, c->volume);
+	ns = bpf_ktime_get_ns() - st->last.start_ns;
+	count_read(&st->last, c->volume, ns);
+	took(c, ns);
 	__sync_fetch_and_add(&c->delivered, msg->size);
 	__sync_fetch_and_add(&c->inflight, -1);
-	took(c, bpf_ktime_get_ns() - st->last.start_ns);
 	return SK_PASS;
 }
 

@@ -61,7 +61,7 @@ typedef uint16_t route_u16;
 #define ROUTE_ALIGN	   512u	      /* offset and length are multiples of it */
 #define ROUTE_INFLIGHT	   128u	      /* routed reads of one client at once */
 #define ROUTE_INFLIGHT_ALL 8192u      /* and of all */
-#define ROUTE_UNREAD_MAX   (4u << 20) /* bytes in a client's queue */
+#define ROUTE_UNREAD_MAX   (8u << 20) /* bytes in a client's queue */
 #define ROUTE_WATCHED	   2048u      /* volumes and servers whose reads are counted */
 #define ROUTE_TUPLES	   16384u     /* connections not claimed yet; the oldest are forgotten */
 #define ROUTE_USUAL_PART   16u	      /* of a new time in the usual one */
@@ -83,15 +83,17 @@ enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEE
 
 /* A read on its way. Key: the cookie we gave it: the client's id, then a number. */
 #define ROUTE_MARK_ID (1u << 31) /* ids are below: volmgr's own requests have this one */
+#define ROUTE_STEERED (1u << 31) /* in the number, for parts of READs */
 struct route_read {
 	route_u64 cookie; /* the client's, as on the wire */
 	route_u64 offset; /* in the volume */
 	route_u64 start_ns;
 	route_u64 server; /* key of the server's connection */
 	route_u32 len;
-	route_u32 conn;	 /* struct route_conn.id */
-	route_u16 flags; /* of the request */
-	route_u16 pad[3];
+	route_u32 conn;	   /* struct route_conn.id */
+	route_u16 flags;   /* of the request */
+	route_u16 steered; /* a part of a READ that volmgr closes */
+	route_u16 pad[2];
 };
 
 struct route_sock {

@@ -228,7 +228,7 @@ static int ss_export(struct backend *b, struct nbd_session *session, const char 
 			.min_block = 1,
 			.pref_block = WEFT_BLOCK_BYTES,
 			.max_block = WEFT_UNIT_MAX,
-			.flags = NBD_FLAG_READ_ONLY,
+			.flags = NBD_FLAG_READ_ONLY | NBD_FLAG_SEND_FUA,
 			.single = true,
 			.ctx = &s->route,
 		};

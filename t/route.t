@@ -20,7 +20,7 @@ my $seed = $ENV{WEFT_SEED} // time | 0;
 srand($seed);
 diag("seed $seed");
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => SIZE,
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 7, size => SIZE,
 	args => { volmgr => [ '--bpf', 'auto' ] });
 at_end(sub { $cluster->kill });
 $cluster->up;
@@ -28,7 +28,12 @@ my $ebpf = $cluster->get('/status')->{ebpf};
 skip_all("eBPF is off here: $ebpf->{why}") if $ebpf->{state} ne 'on';
 
 sub routed { return $cluster->get('/volumes/vol')->{routed}{reads} }
-sub client { my ($host, $port) = $cluster->host_port; return Weft::NBD->connect("tcp:$host:$port")->go('vol') }
+sub client
+{
+	my ($volume, %opt) = @_;
+	my ($host, $port) = $cluster->host_port;
+	return Weft::NBD->connect("tcp:$host:$port")->go($volume // 'vol', %opt);
+}
 
 # What block number n holds in generation g.
 sub block { my ($n, $g) = @_; return pack('Q> Q>', $n, $g) x (BLOCK / 16) }
@@ -124,11 +129,11 @@ sub reply_is_alone
 sub stream_reads
 {
 	my ($c, %opt) = @_;
-	my (%wait, $bad);
-	my ($sent, $got) = (0, 0);
-	my $end = time + $opt{seconds};
+	my %wait;
+	my ($sent, $got, $end) = (0, 0, time + ($opt{seconds} // 60));
 	while (1) {
-		while (keys %wait < $opt{depth} && time < $end && !$bad) {
+		my $more = time < $end && !($opt{until} && $opt{until}->());
+		while ($more && keys %wait < $opt{depth}) {
 			$opt{each}->($sent) if $opt{each};
 			my $len = $opt{lens}[rand @{ $opt{lens} }];
 			my $at = int(rand((REGION - $len) / BLOCK)) * BLOCK;
@@ -136,17 +141,15 @@ sub stream_reads
 			$at = 0 if $at < 0;
 			$at -= $at % BLOCK;
 			$c->put($c->request(Weft::NBD::CMD_READ, $at, $len));
-			$wait{ $c->{handle} } = [ $at, $len, time ];
+			$wait{ $c->{handle} } = [ $at, $len ];
 			$sent++;
 		}
 		last if !%wait;
-		my $head = $c->get(16) // return "the connection broke after $got answers";
-		my ($magic, $error, $handle) = unpack('N N Q>', $head);
-		return sprintf('after %d answers came %s', $got, unpack('H*', $head)) if $magic != Weft::NBD::SIMPLE_MAGIC;
-		my $r = delete $wait{$handle} // return "an answer to nothing: $handle";
+		my ($handle, $error, $data) = eval { $c->answer(\%wait) };
+		return "after $got answers: " . ($@ || 'the connection broke') if !defined $handle;
+		my $r = delete $wait{$handle};
 		return "error $error" if $error;
-		my $data = $c->get($r->[1]) // return 'cut';
-		return "wrong bytes: $r->[1] at $r->[0]" if $data ne wanted($r->[0], $r->[1]);
+		return "wrong bytes: $r->[1] at $r->[0]" if $data ne wanted(@$r);
 		$got++;
 	}
 	return $got;
@@ -161,6 +164,11 @@ sub stream_reads
 	$got = stream_reads(client(), seconds => 2, depth => 24, lens => [ (BLOCK) x 20, UNIT, 1 << 20, 300 << 10 ]);
 	like($got, qr/\A[0-9]+\z/, "$got reads, large ones among them: none is mixed with another");
 	cmp_ok(routed(), '>', $before, 'some were routed');
+
+	# their bytes come from the servers, each part by itself, and the end of the answer from volmgr
+	$got = stream_reads(client('vol', structured => 1), seconds => 2, depth => 12,
+		lens => [ (BLOCK) x 4, UNIT, 1 << 20, 300 << 10, 2 << 20 ]);
+	like($got, qr/\A[0-9]+\z/, "$got reads with structured replies, large ones among them: each byte comes once");
 }
 
 # ---- reads and writes of the same blocks ------------------------------------
@@ -225,15 +233,22 @@ sub stream_reads
 # ---- servers ----------------------------------------------------------------
 
 {
-	my ($killed, $started) = (0, 0);
-	my $got = stream_reads(client(), seconds => 3, depth => 32, lens => [ BLOCK, UNIT ], each => sub {
-		my ($n) = @_;
-		$cluster->kill('server-2') if $n > 2000 && !$killed++;
-		$cluster->start('server-2') if $n > 6000 && $killed && !$started++;
-	});
-	like($got, qr/\A[0-9]+\z/, "$got reads while a server is killed: all right");
-	$cluster->start('server-2') if !$started;
-	ok(wait_routed('all servers again'), 'its reads are routed again when it is back');
+	for my $structured (0, 1) {
+		my ($kills, $next) = (0, 300);
+		my $got = stream_reads(client('vol', structured => $structured), until => sub { $kills == 6 }, depth => 64,
+			lens => [ BLOCK, BLOCK, UNIT, 300 << 10 ],
+			each => sub {
+				my ($n) = @_;
+				return if $n < $next || $kills == 6;
+				my $name = 'server-' . (1 + $kills++ % 2);
+				$cluster->kill($name);
+				$cluster->start($name);
+				$next = $n + 700;
+			});
+		like($got, qr/\A[0-9]+\z/, "$got reads while servers are killed, structured replies $structured: all right");
+	}
+	ok(wait_routed('all servers again'), 'their reads are routed again when they are back');
+	my $got;
 
 	my $pid = $cluster->pid('server-4');
 	my $stopped;
@@ -245,7 +260,7 @@ sub stream_reads
 			# it goes on when all reads wait for it
 			my $helper = fork() // die "fork: $!\n";
 			if (!$helper) {
-				select(undef, undef, undef, 3);
+				select(undef, undef, undef, 2.5);
 				kill('CONT', $pid);
 				POSIX::_exit(0);
 			}
@@ -254,6 +269,54 @@ sub stream_reads
 	kill('CONT', $pid);
 	like($got, qr/\A[0-9]+\z/, "$got reads while a server hangs: all right");
 	ok(wait_routed('all servers again'), 'and they are routed again');
+}
+
+# ---- shards that move, many clients ------------------------------------------
+
+{
+	my $before = routed();
+	my $drained = 0;
+	my $next = 1000;
+	my $got = stream_reads(client(), until => sub { $drained }, depth => 32, lens => [ BLOCK, UNIT ], each => sub {
+		my ($n) = @_;
+		$cluster->volctl('server', 'drain', 'server-6') if $n == 500;
+		return if $n < $next;
+		$next = $n + 1000;
+		$drained = json_decode($cluster->volctl('--json', 'server', 'show', 'server-6'))->{duty} eq 'drained';
+	});
+	like($got, qr/\A[0-9]+\z/, "$got reads while a server is emptied: all right");
+	cmp_ok(routed(), '>', $before, 'and many were routed');
+	ok(wait_routed('all shards where they are now'), 'what has moved is routed again');
+	$cluster->volctl('server', 'drain', 'server-6', '--stop');
+}
+
+{
+	my @names = map { "many-$_" } 1 .. 5;
+	$cluster->create_volume($_, size => 4 << 20) for @names;
+	my %byte = map { $names[$_] => chr(65 + $_) } 0 .. $#names;
+	my @clients = map { my $name = $_; map { { name => $name, io => client($name) } } 1 .. 4 } @names;
+	for my $c (@clients[ map { 4 * $_ } 0 .. $#names ]) {
+		$c->{io}->put($c->{io}->request(Weft::NBD::CMD_WRITE, 0, 1 << 20, $byte{ $c->{name} } x (1 << 20)));
+		my ($error) = $c->{io}->reply(0);
+		die "write: $error\n" if $error;
+	}
+	my $bad = 0;
+	my $turn = sub {
+		for my $c (@clients) {
+			my @ask = map { $c->{io}->request(Weft::NBD::CMD_READ, int(rand(256)) * BLOCK, BLOCK) } 1 .. 4;
+			$c->{io}->put($_) for rand() < 0.2 ? join('', @ask) : @ask;
+		}
+		for my $c (map { ($_) x 4 } @clients) {
+			my ($error, $data) = $c->{io}->reply(BLOCK);
+			$bad++ if !defined $error || $error || $data ne $byte{ $c->{name} } x BLOCK;
+		}
+	};
+	ok(wait_until('all volumes to be routed', 20, sub {
+		$turn->();
+		return !grep { !$cluster->get("/volumes/$_")->{routed}{reads} } @names;
+	}), 'five volumes, four clients each: all are routed');
+	$turn->() for 1 .. 20;
+	is($bad, 0, 'and nobody gets the bytes of another');
 }
 
 # ---- damage -----------------------------------------------------------------

@@ -121,9 +121,11 @@ static int front_list(void *ctx, void (*emit)(void *emit_ctx, const char *name, 
 
 static void front_request(void *ctx, struct nbd_req *req)
 {
+	struct conn *c = ctx;
 	struct vol *v = req->export_ctx;
 
-	volume_submit(v->engine, req);
+	if (!route_steer(&c->route, v, req))
+		volume_submit(v->engine, req);
 }
 
 static void front_answered(void *ctx, const struct nbd_req *req, uint64_t ns)

@@ -263,8 +263,7 @@ static void name_answered(struct nbd_call *call, int error)
 
 	if (error == 0 && !wp->removed)
 		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr,
-				 stat_from_wire(&wp->name_wire).route_name,
-				 wp->peer.boot);
+				 stat_from_wire(&wp->name_wire).route_name, wp->peer.boot);
 }
 
 static void wpeer_ready(void *ctx, struct nbd_client *c)

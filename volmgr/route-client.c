@@ -225,6 +225,10 @@ void route_take(struct wroute *wr, uint64_t cookie)
 
 	if (bpf_route_take(wr->bpf, cookie, &read) != 0)
 		return;
+	if ((cookie & ROUTE_STEERED) != 0) {
+		route_steer_read(wr, cookie);
+		return;
+	}
 	rc = wr->clients[read.conn % ROUTE_CONNS];
 	if (rc == NULL || rc->id != read.conn)
 		return;

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "nbd/proto.h"
 #include "route.h"
 
 #include "banned.h"
@@ -93,6 +94,7 @@ static void rs_gone(struct route_server *rs)
 	if (rs->pair[0] >= 0 || rs->pair[1] >= 0)
 		route_pair_keep(rs->wroute, rs->pair, rs->key);
 	rs->pair[0] = rs->pair[1] = -1;
+	route_steer_gone(rs->wroute, rs->key);
 	route_clients_look(rs->wroute); /* nobody waits for its mark any more */
 	if (rs->removed || w->quitting != NULL) {
 		w->env->ops->timer_cancel(w->env, &rs->timer);
@@ -213,13 +215,16 @@ static void rs_ready(void *ctx, struct nbd_client *c)
 		rs_prove(rs);
 }
 
-static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie)
+static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t type)
 {
 	struct route_server *rs = ctx;
 	struct wroute *wr = rs->wroute;
 
 	if ((cookie & ROUTE_MARK) == 0) {
-		route_take(wr, cookie);
+		if ((cookie & ROUTE_STEERED) != 0 && type == NBD_REPLY_TYPE_NONE)
+			route_steer_sent(wr, cookie);
+		else
+			route_take(wr, cookie);
 		return;
 	}
 	rs->back = cookie & ~ROUTE_MARK;
@@ -427,12 +432,33 @@ bool route_mark_back(const struct wroute *wr, uint64_t mark)
 	return back;
 }
 
-void route_server_late(struct wroute *wr, uint64_t key)
+static struct route_server *rs_by_key(const struct wroute *wr, uint64_t key)
 {
 	struct route_server *rs = wr->servers;
 
 	while (rs != NULL && rs->key != key)
 		rs = rs->next;
+	return rs;
+}
+
+bool route_server_room(const struct wroute *wr, uint64_t key, unsigned reads)
+{
+	const struct route_server *rs = rs_by_key(wr, key);
+
+	return rs != NULL && rs->state == RS_OPEN && rs->client != NULL &&
+	       nbd_client_route_room(rs->client, reads);
+}
+
+void route_server_ask(struct wroute *wr, uint64_t key, uint64_t cookie, uint64_t offset,
+		      uint32_t len)
+{
+	nbd_client_route_read(rs_by_key(wr, key)->client, cookie, offset, len);
+}
+
+void route_server_late(struct wroute *wr, uint64_t key)
+{
+	struct route_server *rs = rs_by_key(wr, key);
+
 	if (rs == NULL || rs->state != RS_OPEN || rs->slow)
 		return;
 	rs->slow = true;

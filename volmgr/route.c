@@ -252,6 +252,7 @@ void route_worker_free(struct worker *w)
 		return;
 	route_servers_free(w);
 	route_pairs_close(w->route);
+	route_steers_free(w->route);
 	free(w->route);
 	w->route = NULL;
 }

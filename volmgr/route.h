@@ -15,6 +15,7 @@
 #define WEFT_VOLMGR_ROUTE_H
 
 #include "bpf/loader.h"
+#include "route-pair.h"
 #include "volmgr.h"
 
 #define ROUTE_NONE_VOL UINT32_MAX
@@ -22,7 +23,6 @@
 #define ROUTE_SLOW_MS  200   /* the shortest that a server stays slow */
 #define ROUTE_RETRY_MS 500   /* before a server is tried again */
 #define ROUTE_PROVE_MS 3000  /* for a server's connection to prove that it works */
-#define ROUTE_PAIR_MS  1000  /* the longest that making a connection on the loopback takes */
 #define ROUTE_AGAIN_MS 20    /* reads that were too late for a gate are looked for */
 #define ROUTE_KEEP_MS  10000 /* the sockets of a connection that is over are kept */
 #define ROUTE_ALONE_US 50    /* between two looks at what is on its way */
@@ -34,6 +34,7 @@ enum route_mode { ROUTE_AUTO, ROUTE_ON, ROUTE_OFF };
 
 struct route_server;
 struct route_kept;
+struct route_steers;
 struct route_client;
 
 /* A worker's part. */
@@ -42,6 +43,7 @@ struct wroute {
 	struct bpf_route *bpf;
 	struct route_server *servers;
 	struct route_kept *kept;
+	struct route_steers *steers;		   /* NULL: none yet */
 	struct route_client *clients[ROUTE_CONNS]; /* by id */
 	struct route_client *waiting;		   /* to be alone */
 	uint64_t mark;				   /* the last one sent */
@@ -99,9 +101,9 @@ void route_server_forget(struct cluster *c, uint32_t number);
 
 /* route-server.c */
 
-/* A server is there; name: where it takes connections for routed reads, 0: nowhere. */
+/* A server is there; name_at: where it takes connections for routed reads, 0: nowhere. */
 void route_server_add(struct worker *w, uint32_t number, const char *name, const struct addr *addr,
-		      uint64_t name, const uint8_t *boot);
+		      uint64_t name_at, const uint8_t *boot);
 void route_server_remove(struct worker *w, uint32_t number);
 /* The key of its connection, or 0: closed. */
 uint64_t route_server_key(const struct worker *w, uint32_t number, const uint8_t *boot);
@@ -110,18 +112,17 @@ uint64_t route_mark_send(struct wroute *wr);
 bool route_mark_back(const struct wroute *wr, uint64_t mark);
 /* It owes an answer: no more reads until it shows that it is back. */
 void route_server_late(struct wroute *wr, uint64_t key);
+/* Room for so many reads of our own; such a READ, whose bytes go to a client. */
+bool route_server_room(const struct wroute *wr, uint64_t key, unsigned reads);
+void route_server_ask(struct wroute *wr, uint64_t key, uint64_t cookie, uint64_t offset,
+		      uint32_t len);
 /* Look whether those are. */
 void route_servers_back(struct wroute *wr);
 void route_servers_close(struct worker *w);
 void route_servers_free(struct worker *w);
 
-/* route-pair.c */
+/* route-keep.c */
 
-/*
- * A connection on the loopback of this thread to itself: fd[0] ours, fd[1] the server's, which the
- * programs know by key. 0 or -errno.
- */
-int route_pair_make(struct bpf_route *b, uint64_t key, int fd[2]);
 /* It is over, and its gates are closed: close both later. Negative ones are none. */
 void route_pair_keep(struct wroute *wr, const int fd[2], uint64_t key);
 void route_pairs_close(struct wroute *wr);
@@ -149,5 +150,16 @@ void route_take_all(struct wroute *wr, uint64_t key);
 /* A client is there, or gone. */
 void route_late_start(struct wroute *wr);
 void route_late_end(struct wroute *wr);
+
+/* route-steer.c */
+
+/* A READ that volmgr was asked for; true: its bytes come from the servers. */
+bool route_steer(struct route_client *rc, struct vol *v, struct nbd_req *req);
+/* The part with this cookie is in the client's queue; or is not, and has to be read here. */
+void route_steer_sent(struct wroute *wr, uint64_t cookie);
+void route_steer_read(struct wroute *wr, uint64_t cookie);
+/* A server's connection is over: so have all of it that nobody knows of. */
+void route_steer_gone(struct wroute *wr, uint64_t key);
+void route_steers_free(struct wroute *wr);
 
 #endif

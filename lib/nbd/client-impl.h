@@ -13,7 +13,7 @@
 #define CLIENT_IN_LARGE	    4096u  /* window when the next reply is likely a large one */
 #define CLIENT_DIRECT_MIN   16384u /* rest of an iovec that is worth its own receive */
 #define CLIENT_HASH	    1024u  /* a power of two */
-#define CLIENT_OUT_BYTES    256u   /* handshake messages that wait to be sent */
+#define CLIENT_OUT_BYTES    8192u /* handshake messages, or reads on a route, that wait to be sent */
 #define CLIENT_TEXT_MAX	    256u
 #define CLIENT_REPLY_MAX    8192u /* data of one answer in the handshake */
 #define CLIENT_ANSWERS_MAX  64u	  /* answers in one handshake */

@@ -386,7 +386,7 @@ static int step_chunk(struct nbd_client *c)
 		return client_fail(c, -EPROTO, "the server sent a chunk with a wrong magic");
 	c->rx_left = be32toh(w.len);
 	if (c->ops->chunk != NULL)
-		c->ops->chunk(c->ctx, c, be64toh(w.cookie));
+		c->ops->chunk(c->ctx, c, be64toh(w.cookie), be16toh(w.type));
 	return 1;
 }
 
@@ -523,20 +523,40 @@ void nbd_client_route(struct nbd_client *c)
 	c->route = true;
 }
 
-bool nbd_client_mark(struct nbd_client *c, uint64_t cookie)
+bool nbd_client_route_room(const struct nbd_client *c, unsigned reads)
+{
+	assert(c->route);
+	return c->state == CLIENT_READY &&
+	       (c->out_off == c->out_len ||
+		CLIENT_OUT_BYTES - c->out_len >= reads * sizeof(struct nbd_request_wire));
+}
+
+static void route_put(struct nbd_client *c, uint16_t flags, uint64_t cookie, uint64_t offset,
+		      uint32_t len)
 {
 	struct nbd_request_wire w = {
 		.magic = htobe32(NBD_REQUEST_MAGIC),
+		.flags = htobe16(flags),
 		.type = htobe16(NBD_CMD_READ),
 		.cookie = htobe64(cookie),
+		.offset = htobe64(offset),
+		.len = htobe32(len),
 	};
 
-	assert(c->route);
-	if (c->state != CLIENT_READY ||
-	    (c->out_off < c->out_len && CLIENT_OUT_BYTES - c->out_len < sizeof(w)))
-		return false;
 	client_put(c, &w, sizeof(w));
+}
+
+bool nbd_client_mark(struct nbd_client *c, uint64_t cookie)
+{
+	if (!nbd_client_route_room(c, 1))
+		return false;
+	route_put(c, 0, cookie, 0, 0);
 	return true;
+}
+
+void nbd_client_route_read(struct nbd_client *c, uint64_t cookie, uint64_t offset, uint32_t len)
+{
+	route_put(c, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_DF, cookie, offset, len);
 }
 
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c)

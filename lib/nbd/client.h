@@ -65,8 +65,8 @@ struct nbd_client_ops {
 	void (*breaking)(void *ctx, struct nbd_client *c);
 	/* A call was answered well, ns after it was submitted. For counting; may be NULL. */
 	void (*answered)(void *ctx, const struct nbd_call *call, uint64_t ns);
-	/* On a route: a chunk with this cookie came; its data is thrown away. May be NULL. */
-	void (*chunk)(void *ctx, struct nbd_client *c, uint64_t cookie);
+	/* On a route: a chunk of this type came; its data is thrown away. May be NULL. */
+	void (*chunk)(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t type);
 	/* The connection is over; every call has had its done() before this. why: a sentence for
 	 * people, or NULL for an orderly end. The engine frees itself after it. */
 	void (*closed)(void *ctx, struct nbd_client *c, int err, const char *why);
@@ -97,6 +97,9 @@ void nbd_client_route(struct nbd_client *c);
 /* On a route: a READ of nothing, whose answer shows that all before it were answered. False: too
  * many of them wait to be sent. */
 bool nbd_client_mark(struct nbd_client *c, uint64_t cookie);
+/* On a route: room for so many reads; a READ, whose bytes go elsewhere, see WEFT_ROUTE_EXPORT. */
+bool nbd_client_route_room(const struct nbd_client *c, unsigned reads);
+void nbd_client_route_read(struct nbd_client *c, uint64_t cookie, uint64_t offset, uint32_t len);
 const struct nbd_client_peer *nbd_client_peer(const struct nbd_client *c);
 /* Only after ready(). Sent in the order of submission. */
 void nbd_client_submit(struct nbd_client *c, struct nbd_call *call);

@@ -76,7 +76,7 @@ static void reply_begin(struct nbd_req *req)
 
 	assert(!req->replied);
 	req->replied = true;
-	if (s->ops->answered != NULL)
+	if (s->ops->answered != NULL && req->whole == NULL && s->state != SESSION_CLOSED)
 		s->ops->answered(s->ctx, req, s->env->ops->now_ns(s->env) - req->start_ns);
 	buf_put(req->payload);
 	req->payload = NULL;
@@ -87,10 +87,14 @@ static void reply_begin(struct nbd_req *req)
 static void reply_queue(struct nbd_req *req)
 {
 	struct nbd_session *s = req->session;
+	struct nbd_req *whole = req->whole;
 
 	if (s->state == SESSION_CLOSED) {
 		session_req_free(s, req);
-		session_maybe_free(s);
+		if (whole != NULL)
+			session_part_over(whole);
+		else
+			session_maybe_free(s);
 		return;
 	}
 	req->reply_next = NULL;
@@ -100,6 +104,8 @@ static void reply_queue(struct nbd_req *req)
 		s->tx_tail->reply_next = req;
 	s->tx_tail = req;
 	stream_kick(s->stream);
+	if (whole != NULL)
+		session_part_over(whole);
 }
 
 static void reply_simple(struct nbd_req *req, uint32_t error)
@@ -119,7 +125,7 @@ static struct nbd_chunk chunk_head(const struct nbd_req *req, uint16_t type, boo
 {
 	return (struct nbd_chunk){
 		.magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC),
-		.flags = htobe16(done ? NBD_REPLY_FLAG_DONE : 0),
+		.flags = htobe16(done && req->whole == NULL ? NBD_REPLY_FLAG_DONE : 0),
 		.type = htobe16(type),
 		.cookie = htobe64(req->cookie),
 		.len = htobe32(len),
@@ -164,6 +170,21 @@ void session_reply_error(struct nbd_req *req, int error, const char *why)
 	reply_queue(req);
 }
 
+static void reply_none(struct nbd_req *req)
+{
+	struct nbd_chunk c = chunk_head(req, NBD_REPLY_TYPE_NONE, true, 0);
+
+	memcpy(req->header, &c, sizeof(c));
+	req->header_len = sizeof(c);
+}
+
+void session_reply_end(struct nbd_req *req)
+{
+	reply_begin(req);
+	reply_none(req);
+	reply_queue(req);
+}
+
 void nbd_req_done(struct nbd_req *req, int error)
 {
 	assert(error >= 0);
@@ -173,14 +194,10 @@ void nbd_req_done(struct nbd_req *req, int error)
 	}
 	assert(req->out_bytes == 0 && (req->type != NBD_CMD_BLOCK_STATUS));
 	reply_begin(req);
-	if (req->session->structured) {
-		struct nbd_chunk c = chunk_head(req, NBD_REPLY_TYPE_NONE, true, 0);
-
-		memcpy(req->header, &c, sizeof(c));
-		req->header_len = sizeof(c);
-	} else {
+	if (req->session->structured)
+		reply_none(req);
+	else
 		reply_simple(req, 0);
-	}
 	reply_queue(req);
 }
 
@@ -265,7 +282,8 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 	if (!s->structured) {
 		reply_simple(req, 0);
 	} else if (!holes || (req->flags & NBD_CMD_FLAG_DF) || !reply_chunks(req)) {
-		c.head = chunk_head(req, NBD_REPLY_TYPE_OFFSET_DATA, true, 8 + req->len);
+		req->note = s->single && (req->flags & NBD_CMD_FLAG_FUA);
+		c.head = chunk_head(req, NBD_REPLY_TYPE_OFFSET_DATA, !req->note, 8 + req->len);
 		c.offset = htobe64(req->offset);
 		memcpy(req->header, &c, sizeof(c));
 		req->header_len = sizeof(c);
@@ -377,6 +395,7 @@ uint64_t session_reply_bytes(const struct nbd_req *req, int *pieces)
 
 void session_reply_replace(struct nbd_req *req, int error)
 {
+	req->note = false;
 	for (int i = 0; i < req->nsegs; i++)
 		buf_put(req->segs[i].buf);
 	req->nsegs = 0;
@@ -421,6 +440,16 @@ int session_reply_pieces(struct nbd_session *s, const struct nbd_req *last, stru
 	return n;
 }
 
+/* In the place of an answer that was sent, and by itself. */
+static void reply_sent_note(struct nbd_req *req)
+{
+	req->note = false;
+	for (int i = 0; i < req->nsegs; i++)
+		buf_put(req->segs[i].buf);
+	req->nsegs = 0;
+	reply_none(req);
+}
+
 void session_reply_sent(struct nbd_session *s, size_t n)
 {
 	struct nbd_req *req;
@@ -439,6 +468,10 @@ void session_reply_sent(struct nbd_session *s, size_t n)
 			s->tx_piece++;
 		}
 		s->tx_piece = 0;
+		if (req->note) {
+			reply_sent_note(req);
+			return;
+		}
 		s->tx_head = req->reply_next;
 		if (s->single || s->whole)
 			session_whole_sent(s, req);

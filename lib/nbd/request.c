@@ -245,7 +245,9 @@ struct nbd_req *session_req_new(struct nbd_session *s)
 	req->segs = req->segs_inline;
 	req->nsegs = 0;
 	req->in_bytes = req->out_bytes = 0;
-	req->replied = req->status_owned = req->chunked = false;
+	req->whole = NULL;
+	req->parts = 0;
+	req->replied = req->status_owned = req->chunked = req->note = false;
 	req->header_len = req->status_len = 0;
 	req->status = NULL;
 	s->inflight++;
@@ -480,6 +482,31 @@ void nbd_session_read(struct nbd_session *s, uint16_t flags, uint64_t cookie, ui
 		session_reply_error(req, r.error, r.why);
 	else
 		request_dispatch(s, req);
+}
+
+void nbd_req_part_read(struct nbd_req *whole, uint64_t offset, uint32_t len)
+{
+	struct nbd_session *s = whole->session;
+	struct nbd_req *req = NULL;
+
+	assert(offset >= whole->offset && len > 0 && offset - whole->offset + len <= whole->len &&
+	       whole->parts > 0);
+	if (s->state == SESSION_TRANSMIT || s->state == SESSION_DISC)
+		req = session_req_new(s);
+	if (req == NULL) { /* the client must not take the answer for whole */
+		session_end(s);
+		session_part_over(whole);
+		return;
+	}
+	req->whole = whole;
+	req->type = NBD_CMD_READ;
+	req->flags = whole->flags;
+	req->offset = offset;
+	req->len = req->out_bytes = len;
+	req->cookie = whole->cookie;
+	s->inflight_bytes += len;
+	req->start_ns = s->env->ops->now_ns(s->env);
+	s->ops->request(s->ctx, req);
 }
 
 int session_step_request(struct nbd_session *s)

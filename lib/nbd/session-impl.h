@@ -174,6 +174,8 @@ void session_req_free(struct nbd_session *s, struct nbd_req *req);
 int session_whole_output(struct nbd_session *s, struct iovec *iov, int max);
 /* tx_head was sent whole. */
 void session_whole_sent(struct nbd_session *s, const struct nbd_req *req);
+/* One part of a READ is over. */
+void session_part_over(struct nbd_req *req);
 int session_send_failed(struct nbd_session *s, int err);
 /* Tell where the last request ended, if nothing came behind it. */
 void session_tell_boundary(struct nbd_session *s);
@@ -184,6 +186,8 @@ int session_reply_pieces(struct nbd_session *s, const struct nbd_req *last, stru
 			 int max);
 /* Bytes of an answer, and how many pieces it has at least. */
 uint64_t session_reply_bytes(const struct nbd_req *req, int *pieces);
+/* The end of an answer whose bytes were sent before. */
+void session_reply_end(struct nbd_req *req);
 /* Take an answer that was queued back, and say this instead. */
 void session_reply_replace(struct nbd_req *req, int error);
 int session_reply_output(struct nbd_session *s, struct iovec *iov, int max);

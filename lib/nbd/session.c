@@ -340,6 +340,11 @@ void nbd_session_resume(struct nbd_session *s, const struct nbd_session_config *
 	stream_kick(stream);
 }
 
+bool nbd_session_structured(const struct nbd_session *s)
+{
+	return s->structured;
+}
+
 bool nbd_session_authenticated(const struct nbd_session *s)
 {
 	return s->authenticated;

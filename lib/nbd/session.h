@@ -81,6 +81,8 @@ struct nbd_req {
 	void *priv;
 	uint64_t user[8];
 	/* ---- the session's ------------------------------------------------------- */
+	struct nbd_req *whole; /* it is a part of this READ */
+	uint32_t parts;	       /* that are not sent yet */
 	struct nbd_seg segs_inline[NBD_SEGS_INLINE];
 	struct nbd_seg *segs; /* segs_inline, or malloc'd */
 	int nsegs;
@@ -89,6 +91,7 @@ struct nbd_req {
 	bool replied;
 	bool status_owned; /* status was malloc'd */
 	bool chunked;	   /* status has a chunk head for each of segs */
+	bool note;	   /* tell when it has been sent, see WEFT_ROUTE_EXPORT */
 	struct nbd_req *reply_next;
 	uint8_t header[64]; /* reply header, and the head of its chunk */
 	uint32_t header_len;
@@ -151,6 +154,8 @@ struct nbd_session *nbd_session_create(const struct nbd_session_config *config,
 void nbd_session_resume(struct nbd_session *s, const struct nbd_session_config *config,
 			struct stream *stream);
 
+/* It negotiated structured replies. */
+bool nbd_session_structured(const struct nbd_session *s);
 bool nbd_session_authenticated(const struct nbd_session *s);
 const char *nbd_session_peer(const struct nbd_session *s);
 /* The volume was resized or removed: later requests are checked against this size. */
@@ -175,6 +180,16 @@ void nbd_session_alone(struct nbd_session *s);
 /* As if the client had sent this READ; it is checked like one. */
 void nbd_session_read(struct nbd_session *s, uint16_t flags, uint64_t cookie, uint64_t offset,
 		      uint32_t len);
+
+/*
+ * A READ (on a connection with structured replies, without NBD_CMD_FLAG_DF) whose bytes others
+ * send, in parts. Each part ends with one of the two: it was sent, or the back end is asked for it,
+ * as for a READ of its own. When all have ended the answer is closed, and the back end has nothing
+ * more to do with req.
+ */
+void nbd_req_steer(struct nbd_req *req, unsigned parts);
+void nbd_req_part_sent(struct nbd_req *req);
+void nbd_req_part_read(struct nbd_req *req, uint64_t offset, uint32_t len);
 
 /* ---- answers. error: 0 or a positive errno; nbd_errno() maps it to the wire ---- */
 

@@ -97,6 +97,25 @@ void nbd_session_route(struct nbd_session *s, uint32_t *boundary)
 	s->boundary = boundary;
 }
 
+void nbd_req_steer(struct nbd_req *req, unsigned parts)
+{
+	assert(req->type == NBD_CMD_READ && req->session->structured && parts > 0 &&
+	       (req->flags & NBD_CMD_FLAG_DF) == 0 && req->whole == NULL);
+	req->parts = parts;
+}
+
+void session_part_over(struct nbd_req *req)
+{
+	assert(req->parts > 0);
+	if (--req->parts == 0)
+		session_reply_end(req);
+}
+
+void nbd_req_part_sent(struct nbd_req *req)
+{
+	session_part_over(req);
+}
+
 void nbd_session_alone(struct nbd_session *s)
 {
 	if (!s->alone_asked || s->stream == NULL)

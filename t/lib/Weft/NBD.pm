@@ -16,12 +16,14 @@ use constant {
 	REPLY_MAGIC     => 0x3e889045565a9,
 	REQUEST_MAGIC   => 0x25609513,
 	SIMPLE_MAGIC    => 0x67446698,
+	CHUNK_MAGIC     => 0x668e33ef,
 	FIXED_NEWSTYLE  => 1,
 	NO_ZEROES       => 2,
 	OPT_EXPORT_NAME => 1,
 	OPT_ABORT       => 2,
 	OPT_LIST        => 3,
 	OPT_GO          => 7,
+	OPT_STRUCTURED  => 8,
 	REP_ACK         => 1,
 	CMD_READ        => 0,
 	CMD_WRITE       => 1,
@@ -129,11 +131,16 @@ sub option_reply
 	return ($type, $len ? $self->get($len) : '');
 }
 
-# Negotiates an export by OPT_GO: simple replies from here on.
+# Negotiates an export by OPT_GO: simple replies from here on, or structured ones.
 sub go
 {
-	my ($self, $name) = @_;
+	my ($self, $name, %opt) = @_;
 	$self->greet;
+	if ($self->{structured} = $opt{structured}) {
+		$self->option(OPT_STRUCTURED, '');
+		my ($type) = $self->option_reply;
+		defined $type && $type == REP_ACK or die "no structured replies\n";
+	}
 	$self->option(OPT_GO, pack('N/a n', $name, 0));
 	while (1) {
 		my ($type, $data) = $self->option_reply;
@@ -158,6 +165,56 @@ sub reply
 	my ($magic, $error, $handle) = unpack('N N Q>', $head);
 	die "not a simple reply\n" if $magic != SIMPLE_MAGIC;
 	return ($error, $len && !$error ? $self->get($len) : '');
+}
+
+# A chunk of a structured reply, put where it belongs; true: it was the last. Bytes that come twice, or that were
+# not asked for, are what this dies of.
+sub _chunk
+{
+	my ($self, $to, $at, $len, $flags, $type, $data) = @_;
+	if ($type == 1 || $type == 2) {
+		my $offset = unpack('Q>', $data) - $at;
+		$data = $type == 1 ? substr($data, 8) : "\0" x unpack('x8 N', $data);
+		my $n = length $data;
+		die "a chunk beyond what was asked for\n" if $offset < 0 || $offset + $n > $len;
+		for my $from (keys %{ $to->{there} }) {
+			die "bytes that came before\n" if $offset < $from + $to->{there}{$from} && $from < $offset + $n;
+		}
+		substr($to->{data}, $offset, $n, $data);
+		$to->{there}{$offset} = $n;
+		$to->{bytes} += $n;
+	} elsif ($type & 0x8000) {
+		$to->{error} = unpack('N', $data);
+	}
+	return $flags & 1;
+}
+
+# The next answer to one of the READs in waiting, { handle => [ offset, length ] }: handle, error, bytes. Empty at the
+# end of the stream; dies of what no server may send.
+sub answer
+{
+	my ($self, $waiting) = @_;
+	while (!$self->{structured}) {
+		my $head = $self->get(16) // return;
+		my ($magic, $error, $handle) = unpack('N N Q>', $head);
+		die 'not a reply: ' . unpack('H*', $head) . "\n" if $magic != SIMPLE_MAGIC;
+		my $r = $waiting->{$handle} // die "an answer to nothing: $handle\n";
+		return ($handle, $error, '') if $error;
+		my $data = $self->get($r->[1]) // return;
+		return ($handle, 0, $data);
+	}
+	while (1) {
+		my $head = $self->get(20) // return;
+		my ($magic, $flags, $type, $handle, $len) = unpack('N n n Q> N', $head);
+		die 'not a chunk: ' . unpack('H*', $head) . "\n" if $magic != CHUNK_MAGIC;
+		my $r = $waiting->{$handle} // die "a chunk for nothing: $handle\n";
+		my $data = $len ? $self->get($len) // return : '';
+		my $to = $self->{partial}{$handle} //= { data => "\0" x $r->[1], there => {}, error => 0, bytes => 0 };
+		next if !$self->_chunk($to, @$r[0, 1], $flags, $type, $data);
+		delete $self->{partial}{$handle};
+		die "an answer without some of its bytes\n" if !$to->{error} && $to->{bytes} != $r->[1];
+		return ($handle, $to->{error}, $to->{data});
+	}
 }
 
 1;
