@@ -55,6 +55,9 @@ static void http_gone(struct evhttp_connection *evcon, void *arg)
 {
 	struct http_pending *p = arg;
 
+	/* libevent has let go of a request that waits for its answer; else it frees it itself */
+	if (evhttp_request_get_connection(p->ev) == NULL)
+		evhttp_request_free(p->ev);
 	p->ev = NULL;
 	if (p->gone != NULL)
 		p->gone(p->gone_arg);
