@@ -166,6 +166,7 @@ static void export_step(struct export *x)
 {
 	const struct index *ix = x->t->index;
 	bool files = x->part == EXPORT_FILES || x->part == EXPORT_NEAR;
+	const struct tag *tag;
 
 	if (++x->at >= (files ? ix->next_file : ix->ntags)) {
 		export_next_part(x);
@@ -180,22 +181,22 @@ static void export_step(struct export *x)
 			export_near(x, x->at);
 		return;
 	}
-	if (ix->tags[x->at].n == 0)
+	tag = &ix->tags[x->at];
+	if (tag->n == 0)
 		return;
 	if (x->part == EXPORT_TAGS) {
 		export_tag(x, x->at);
 		return;
 	}
 	/* the files of a tag may be more than a piece: go on behind the last one */
-	for (uint32_t i = index_tag_seek(&ix->tags[x->at], 0, x->at_file); i < ix->tags[x->at].n;
-	     i++) {
+	for (uint32_t i = index_tag_seek(tag, 0, x->at_file); i < tag->n; i++) {
 		if (x->len > EXPORT_PIECE) {
-			x->at_file = ix->tags[x->at].files[i];
+			x->at_file = index_tag_file(tag, i);
 			x->at--;
 			return;
 		}
-		export_edge(x, 't', x->at, ix->tags[x->at].files[i],
-			    ix->tags[x->at].weights[i] / 255.0);
+		export_edge(x, 't', x->at, index_tag_file(tag, i),
+			    index_tag_weight(tag, i) / 255.0);
 	}
 	x->at_file = 0;
 }

@@ -70,7 +70,7 @@ static void retag_step(struct control_message *m)
 	uint32_t files[RETAG_TURN], n = 0;
 
 	for (uint32_t i = index_tag_seek(tag, 0, w->at); i < tag->n && n < RETAG_TURN; i++)
-		files[n++] = tag->files[i];
+		files[n++] = index_tag_file(tag, i);
 	for (uint32_t i = 0; i < n && to != NULL && !t->index->stuck; i++) {
 		(void)retag_file(t, files[i], w->from, to);
 		w->at = files[i] + 1;

@@ -11,6 +11,8 @@
 #include "tagger/index.h"
 #include "banned.h"
 
+#define INDEX_LARGE 50000u /* files */
+
 static int index_begin_root(struct index *ix, const struct index_seen *root)
 {
 	struct record r = {0};
@@ -60,6 +62,14 @@ static int index_try(struct index *ix, const struct index_seen *root, const char
 		return err;
 	*why = "the index cannot be read";
 	err = index_load(ix);
+	if (err != 0)
+		return err;
+	/* what loading has read is mapped; so little of it is needed again that it is let go of */
+	if (ix->next_file > INDEX_LARGE) {
+		kv_close(ix->kv);
+		ix->kv = NULL;
+		err = kv_open(ix->dir, INDEX_CACHE_BYTES, &ix->kv, why);
+	}
 	if (err == 0 && ix->next_file == INDEX_ROOT)
 		err = root != NULL ? index_begin_root(ix, root) : -ENOENT;
 	if (err != 0)
@@ -105,10 +115,8 @@ void index_close(struct index *ix)
 	}
 	for (uint32_t i = 0; i < ix->nchunks; i++)
 		free(ix->chunks[i]);
-	for (uint32_t i = 1; i < ix->ntags; i++) {
+	for (uint32_t i = 1; i < ix->ntags; i++)
 		free(ix->tags[i].files);
-		free(ix->tags[i].weights);
-	}
 	for (size_t i = 0; i < ix->naliases; i++) {
 		free(ix->aliases[i].from);
 		free(ix->aliases[i].to);

@@ -194,7 +194,7 @@ uint32_t index_tag_seek(const struct tag *t, uint32_t from, uint32_t file)
 	uint32_t low = from, step = 1, high;
 
 	/* gallop, then halve: what is sought is often near */
-	while (low + step < t->n && t->files[low + step] < file) {
+	while (low + step < t->n && index_tag_file(t, low + step) < file) {
 		low += step;
 		step *= 2;
 	}
@@ -202,7 +202,7 @@ uint32_t index_tag_seek(const struct tag *t, uint32_t from, uint32_t file)
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (t->files[mid] < file)
+		if (index_tag_file(t, mid) < file)
 			low = mid + 1;
 		else
 			high = mid;
@@ -210,38 +210,29 @@ uint32_t index_tag_seek(const struct tag *t, uint32_t from, uint32_t file)
 	return low;
 }
 
-int index_tag_weight(const struct tag *t, uint32_t file)
-{
-	uint32_t at = index_tag_seek(t, 0, file);
-
-	return at < t->n && t->files[at] == file ? t->weights[at] : -1;
-}
+static_assert(INDEX_FILES_MAX <= 1u << 28, "four bits of a number are left");
 
 static int tag_add(struct tag *t, uint32_t file, uint8_t weight)
 {
-	uint32_t at = t->n > 0 && t->files[t->n - 1] < file ? t->n : index_tag_seek(t, 0, file);
+	uint32_t last = t->n > 0 ? index_tag_file(t, t->n - 1) : 0;
+	uint32_t at = t->n > 0 && last < file ? t->n : index_tag_seek(t, 0, file);
+	uint32_t both = file << 4 | weight >> 4;
 
-	if (at < t->n && t->files[at] == file) {
-		t->weights[at] = weight;
+	if (at < t->n && index_tag_file(t, at) == file) {
+		t->files[at] = both;
 		return 0;
 	}
 	if (t->n == t->max) {
-		uint32_t max = t->max + t->max / 2 + 2;
+		uint32_t max = t->max + t->max / 4 + 2;
 		uint32_t *files = realloc(t->files, max * sizeof(*files));
-		uint8_t *weights;
 
-		if (files != NULL)
-			t->files = files;
-		weights = files != NULL ? realloc(t->weights, max) : NULL;
-		if (weights == NULL)
+		if (files == NULL)
 			return -ENOMEM;
-		t->weights = weights;
+		t->files = files;
 		t->max = max;
 	}
 	memmove(t->files + at + 1, t->files + at, (t->n - at) * sizeof(*t->files));
-	memmove(t->weights + at + 1, t->weights + at, t->n - at);
-	t->files[at] = file;
-	t->weights[at] = weight;
+	t->files[at] = both;
 	t->n++;
 	return 0;
 }
@@ -252,12 +243,9 @@ void index_tags_trim(struct index *ix)
 	for (uint32_t i = 1; i < ix->ntags; i++) {
 		struct tag *t = &ix->tags[i];
 		uint32_t *files = t->n < t->max ? realloc(t->files, t->n * sizeof(*files)) : NULL;
-		uint8_t *weights = files != NULL ? realloc(t->weights, t->n) : NULL;
 
-		if (files != NULL)
+		if (files != NULL) {
 			t->files = files;
-		if (weights != NULL) {
-			t->weights = weights;
 			t->max = t->n;
 		}
 	}
@@ -268,16 +256,13 @@ static void tag_take(struct tag *t, uint32_t file)
 {
 	uint32_t at = index_tag_seek(t, 0, file);
 
-	if (at == t->n || t->files[at] != file)
+	if (at == t->n || index_tag_file(t, at) != file)
 		return;
 	t->n--;
 	memmove(t->files + at, t->files + at + 1, (t->n - at) * sizeof(*t->files));
-	memmove(t->weights + at, t->weights + at + 1, t->n - at);
 	if (t->n == 0) {
 		free(t->files);
-		free(t->weights);
 		t->files = NULL;
-		t->weights = NULL;
 		t->max = 0;
 	}
 }

@@ -56,8 +56,7 @@ struct node {
 struct tag {
 	uint32_t text, stem; /* in tag_texts and tag_stems; stem 0: the same */
 	uint32_t n, max;
-	uint32_t *files; /* ascending */
-	uint8_t *weights;
+	uint32_t *files; /* ascending; INDEX_FILES_MAX leaves four bits, which are the weight */
 	uint32_t next_stem, next_text; /* hash chains */
 };
 
@@ -71,6 +70,18 @@ struct index_link {
 	uint64_t path; /* hash of the target's path */
 	uint32_t from, next;
 };
+
+/* The i-th file of a tag. */
+static inline uint32_t index_tag_file(const struct tag *t, uint32_t i)
+{
+	return t->files[i] >> 4;
+}
+
+/* Its weight, to the next sixteenth: 0 to 255. */
+static inline uint8_t index_tag_weight(const struct tag *t, uint32_t i)
+{
+	return (uint8_t)((t->files[i] & 15) * 17);
+}
 
 enum index_change { INDEX_ADDED, INDEX_CHANGED, INDEX_MOVED, INDEX_REMOVED };
 
@@ -182,8 +193,6 @@ const char *index_tag_text(const struct index *ix, uint32_t tag);
 const char *index_tag_stem(const struct index *ix, uint32_t tag);
 /* How much a tag tells: the logarithm of how rare it is, 0 for one that all files have. */
 float index_idf(const struct index *ix, uint32_t tag);
-/* The weight of a file in a tag, -1 when it does not have it. */
-int index_tag_weight(const struct tag *t, uint32_t file);
 /* First place in t->files that is not below file. */
 uint32_t index_tag_seek(const struct tag *t, uint32_t from, uint32_t file);
 /* What stands for a tag of this stem: NULL the tag itself, "" nothing. */

@@ -59,8 +59,10 @@ static void search_tag(struct search *s, uint64_t *set, const uint64_t *within, 
 
 	if (within == s->all || set_count(s, within) > t->n / LOOK_UP) {
 		for (uint32_t i = 0; i < t->n; i++) {
-			set_add(set, t->files[i]);
-			s->score[t->files[i]] += w * t->weights[i];
+			uint32_t file = index_tag_file(t, i);
+
+			set_add(set, file);
+			s->score[file] += w * index_tag_weight(t, i);
 		}
 		return;
 	}
@@ -71,10 +73,10 @@ static void search_tag(struct search *s, uint64_t *set, const uint64_t *within, 
 			at = index_tag_seek(t, at, file);
 			if (at == t->n)
 				return;
-			if (t->files[at] != file)
+			if (index_tag_file(t, at) != file)
 				continue;
 			set_add(set, file);
-			s->score[file] += w * t->weights[at];
+			s->score[file] += w * index_tag_weight(t, at);
 		}
 }
 

@@ -112,8 +112,8 @@ static void relate_tags(const struct index *ix, const struct record *r)
 			from = from + take > t->n ? t->n - take : from;
 		}
 		for (uint32_t k = from; k < from + take; k++)
-			sum_add(t->files[k], w[i].weight * t->weights[k] / 255.0f, RELATE_TAGS,
-				w[i].tag);
+			sum_add(index_tag_file(t, k), w[i].weight * index_tag_weight(t, k) / 255.0f,
+				RELATE_TAGS, w[i].tag);
 		budget -= take;
 	}
 }
@@ -267,15 +267,16 @@ static void graph_tag(const struct index *ix, struct relate_graph *g, unsigned a
 
 	for (int w = 255; w >= 0 && some > 0; w -= 16)
 		for (uint32_t i = 0; i < t->n && some > 0; i++) {
-			struct relation r = {.file = t->files[i],
-					     .weight = t->weights[i] / 255.0f,
+			uint8_t its = index_tag_weight(t, i);
+			struct relation r = {.file = index_tag_file(t, i),
+					     .weight = its / 255.0f,
 					     .why = RELATE_TAGS,
 					     .tag = g->nodes[at].number};
 			int to;
 
-			if (t->weights[i] > w || t->weights[i] <= w - 16)
+			if (its > w || its <= w - 16)
 				continue;
-			to = graph_node(g, t->files[i], false, 1, max);
+			to = graph_node(g, r.file, false, 1, max);
 			if (to >= 0)
 				graph_edge(g, at, (unsigned)to, &r);
 			some--;
