@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ __attribute__((noreturn)) static void keeper_live(const struct attach_record *r,
 	if (dup2(ready_fd, READY_FD) < 0 || close_range(READY_FD + 1, ~0U, 0) != 0 ||
 	    fcntl(READY_FD, F_SETFD, FD_CLOEXEC) != 0)
 		_exit(1);
+	umask(077); /* its socket is root's */
 	snprintf(export, sizeof(export), "%s%s", r->volume,
 		 r->method == ATTACH_FUSE ? WEFT_EXPORT_ROOM : "");
 	_exit(keep_run(r, export, attach_path(r->volume, ".sock", path), READY_FD));

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@ struct conn {
 	struct stream *stream;
 	struct nbd_session *session;
 	struct vol *vol; /* NULL: none opened yet */
+	char about[64];	 /* the export's description */
 	int fd;		 /* between two threads */
 	bool handed;	 /* it is in vol->conns, not in worker->conns */
 	bool moving;	 /* uring_stream_detach() is under way */
@@ -83,7 +85,10 @@ static int front_open(void *ctx, struct nbd_session *s, const char *name, size_t
 	err = volumes_attach(c->worker->cluster, name, len, !info_only, &v, &size, why);
 	if (err != 0)
 		return err;
+	/* names can be given anew: this tells volumes apart */
+	snprintf(c->about, sizeof(c->about), "weft volume %" PRIu64, v->id);
 	*out = (struct nbd_export){
+		.description = c->about,
 		/* conn_resume() tells the session the real one, for its checks */
 		.size = room ? VOLUME_SIZE_MAX : size,
 		.min_block = 1,

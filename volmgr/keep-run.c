@@ -30,6 +30,7 @@
 #define SILENT_S       5 /* to a volmgr of another machine, when its address is on TCP */
 #define SILENT_TRIES   3
 #define UNSENT_MS      20000
+#define REASONS_MAX    8
 
 struct run {
 	struct uring *u;
@@ -40,6 +41,8 @@ struct run {
 	struct io_timer again;
 	unsigned pause_ms;
 	uint64_t away_ns; /* since when volmgr is away; 0: it is there */
+	unsigned reasons; /* that were told since then */
+	char why[128];	  /* the last one */
 	int ready_fd;	  /* who waits for the first connection; -1: nobody any more */
 	bool ending;
 	int status;
@@ -116,6 +119,12 @@ static void on_broken(void *ctx, int err, const char *why)
 	}
 	if (r->away_ns == 0) {
 		r->away_ns = r->env->ops->now_ns(r->env);
+		r->reasons = 0;
+		r->why[0] = '\0';
+	}
+	if (r->reasons < REASONS_MAX && strncmp(r->why, why, sizeof(r->why) - 1) != 0) {
+		r->reasons++;
+		snprintf(r->why, sizeof(r->why), "%s", why);
 		log_warn("volume %s: no connection to volmgr: %s; requests wait until it is back",
 			 r->volume, why);
 	}

@@ -55,10 +55,12 @@ struct keep {
 	struct nbd_client *up; /* volmgr; NULL: away */
 	bool ready;	       /* it takes calls */
 	bool opened;	       /* size and flags are known */
+	bool another;	       /* the volume of this name is not ours */
 	bool shared;
 	uint64_t size;
 	uint16_t flags;
-	unsigned nconns; /* of the device */
+	char description[NBD_CLIENT_NAME_MAX + 1]; /* which volume it is, names can be given anew */
+	unsigned nconns;			   /* of the device */
 
 	struct keep_list calls;	 /* not answered, in the order of arrival */
 	struct keep_call *next;	 /* the first of them that was not sent */
@@ -352,6 +354,12 @@ static void up_ready(void *ctx, struct nbd_client *client)
 	struct keep *k = ctx;
 	bool again = k->opened;
 
+	if (again && strcmp(peer->description, k->description) != 0) {
+		k->another = true;
+		nbd_client_close(client);
+		return;
+	}
+	snprintf(k->description, sizeof(k->description), "%s", peer->description);
 	k->ready = true;
 	k->opened = true;
 	k->size = peer->size;
@@ -378,6 +386,9 @@ static void up_closed(void *ctx, struct nbd_client *client, int err, const char 
 	k->anew = false;
 	k->next = k->calls.head;
 	assert(!k->flushing && k->write_bytes == 0 && k->sent == 0);
+	if (k->another)
+		why = "another volume has this name now";
+	k->another = false;
 	k->ops->broken(k->ctx, err, why);
 }
 

@@ -35,12 +35,14 @@ static void put_go(struct nbd_client *c)
 			   : c->route	      ? WEFT_ROUTE_EXPORT
 					      : WEFT_STORE_EXPORT;
 	uint32_t len = (uint32_t)strlen(name);
-	uint8_t go[4 + NBD_CLIENT_NAME_MAX + 2];
+	uint16_t infos = c->name[0] != '\0';
+	uint8_t go[4 + NBD_CLIENT_NAME_MAX + 2 + 2];
 
 	nbd_put32(go, len);
 	memcpy(go + 4, name, len);
-	nbd_put16(go + 4 + len, 0);
-	put_option(c, NBD_OPT_GO, go, 4 + len + 2);
+	nbd_put16(go + 4 + len, infos);
+	nbd_put16(go + 4 + len + 2, NBD_INFO_DESCRIPTION);
+	put_option(c, NBD_OPT_GO, go, 4 + len + 2 + 2 * infos);
 	c->state = CLIENT_GO;
 }
 
@@ -107,6 +109,9 @@ static int take_go(struct nbd_client *c, uint32_t type, const uint8_t *data, uin
 	if (type == NBD_REP_INFO) {
 		if (len < 2)
 			return client_fail(c, -EPROTO, "the server sent malformed information");
+		if (nbd_get16(data) == NBD_INFO_DESCRIPTION)
+			snprintf(c->peer.description, sizeof(c->peer.description), "%.*s",
+				 (int)(len - 2), (const char *)data + 2);
 		if (nbd_get16(data) != NBD_INFO_EXPORT)
 			return 1;
 		if (len != sizeof(ie))

@@ -385,6 +385,72 @@ static void test_opening(void)
 	world_end(&w);
 }
 
+/* A volume was deleted, and another one has its name. */
+static void test_another(void)
+{
+	static struct world w;
+
+	world_start(&w, 5);
+	device_start(&w);
+	volmgr_kill(&w, false);
+	io_start(&w, NBD_CMD_WRITE, 0, 1);
+	w.back.description = "another";
+	volmgr_start(&w);
+	world_move(&w, SIZE_MAX);
+	ok(w.up.closing && w.again == 0, "another volume of the same name is left alone");
+	volmgr_kill(&w, false);
+	ok(strstr(w.why, "another volume") != NULL, "and said");
+	w.back.description = "bytes in memory";
+	volmgr_start(&w);
+	world_move(&w, SIZE_MAX);
+	ok(w.again == 1 && w.io[0].done && w.io[0].error == 0, "what waits is for the old one");
+	world_end(&w);
+}
+
+/* Servers forget together what they had acknowledged, under a living volmgr, which fails one flush
+ * and goes on. */
+static void test_flush_fails(void)
+{
+	static struct world w;
+
+	world_start(&w, 6);
+	device_start(&w);
+	block_fill(io_start(&w, NBD_CMD_WRITE, 1, 1)->data, 77);
+	world_move(&w, SIZE_MAX);
+	ok(w.io[0].done && w.io[0].error == 0, "a write is acknowledged");
+	w.io[0].busy = false;
+	memset(w.back.disk + BLOCK, 0, BLOCK);
+	w.back.hold = true;
+	io_start(&w, NBD_CMD_FLUSH, 0, 0);
+	world_move(&w, SIZE_MAX);
+	w.back.fail = EIO;
+	volmgr_answer(&w, 0);
+	w.back.fail = 0;
+	w.back.hold = false;
+	world_move(&w, SIZE_MAX);
+	while (w.back.nheld > 0)
+		volmgr_answer(&w, 0);
+	world_move(&w, SIZE_MAX);
+	ok(w.io[0].done && w.io[0].error == 0, "a flush that fails once does not fail");
+	is_int(block_stamp(w.back.disk + BLOCK), 77, "as the write was done again");
+	w.io[0].busy = false;
+	io_start(&w, NBD_CMD_WRITE, 1, 1);
+	world_move(&w, SIZE_MAX);
+	w.io[0].busy = false;
+	w.back.hold = true;
+	io_start(&w, NBD_CMD_FLUSH, 0, 0);
+	world_move(&w, SIZE_MAX);
+	for (int i = 0; i < 20 && w.back.nheld > 0; i++) {
+		w.back.fail = w.back.held[0]->type == NBD_CMD_FLUSH ? EIO : 0;
+		volmgr_answer(&w, 0);
+		world_move(&w, SIZE_MAX);
+	}
+	w.back.fail = 0;
+	ok(w.io[0].done && w.io[0].error == EIO, "one that fails again and again does");
+	w.back.hold = false;
+	world_end(&w);
+}
+
 /* The order of overlapping writes survives that they are written again. */
 static void test_overlap(void)
 {
@@ -465,6 +531,8 @@ int main(void)
 	log_init("keep", LOG_LEVEL_ERROR);
 	alarm(120);
 	test_opening();
+	test_another();
+	test_flush_fails();
 	test_overlap();
 	test_bounds();
 	test_random(false, "a device notices nothing of volmgrs that are killed");

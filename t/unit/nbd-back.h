@@ -24,6 +24,7 @@ struct back {
 	uint64_t size;	/* announced; reads beyond BACK_BYTES give zeros */
 	uint16_t flags; /* of the plain export */
 	uint32_t min_block, max_block;
+	const char *description;
 	bool holes;    /* every other 4 KiB of a READ is a zero segment */
 	bool hold;     /* keep requests until back_answer() */
 	bool single;   /* of the plain export */
@@ -65,7 +66,7 @@ static int back_open(void *ctx, struct nbd_session *s, const char *name, size_t 
 	out->flags = b->flags;
 	out->private_cmds = private;
 	out->single = b->single;
-	out->description = "bytes in memory";
+	out->description = b->description;
 	out->ctx = b;
 	if (!info_only)
 		b->opened++;
@@ -299,6 +300,7 @@ FAKE_UNUSED static void back_init(struct back *b, struct fake_env *env, size_t p
 	b->flags = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
 		   NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FAST_ZERO |
 		   NBD_FLAG_CAN_MULTI_CONN;
+	b->description = "bytes in memory";
 	b->min_block = 1;
 	b->max_block = NBD_PAYLOAD_MAX;
 	memset(b->auth.secret, 7, sizeof(b->auth.secret));
