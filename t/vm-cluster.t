@@ -114,6 +114,14 @@ writer_ends() {
 	wait $writer || { cat /tmp/writer; return 1; }
 	[ "$(cat /mnt/number)" = "$(cat /tmp/noted)" ] && ! dmesg | grep -i "i/o error"
 }
+guard_drops() {
+	nbdsrv --store $c/s1 --secret $c/secret --listen tcp:127.0.0.1:7001 --guard lo --member 127.0.0.5 >$c/guard.log 2>&1 &
+	pidg=$!
+	wait_for "a guarded server" grep -q listening $c/guard.log || return 1
+	grep "a guard on lo drops" $c/guard.log || return 1
+	nc -w 1 127.0.0.1 7001 </dev/null 2>&1 | grep "timed out" || return 1
+	kill $pidg && wait $pidg
+}
 ebpf_on() { volctl status | grep -q 'ebpf *on'; }
 routed() {
 	n=$(volctl --json volume show v | tr -d ' \n' | grep -o '"routed":{[^}]*}' | grep -o '"reads":[0-9]*')
@@ -175,6 +183,8 @@ step 'unmounted again' umount /mnt
 step 'detached again' volctl volume detach v
 step 'and the volume is deleted' volctl volume delete v --yes
 step 'all daemons stop again' stop
+step 'the guard decides as it should on this kernel' env WEFT_NEED_BPF=1 guard.t
+step 'and a stranger gets no answer' guard_drops
 exit 0
 END
 
@@ -184,7 +194,7 @@ my @loaded = grep { -e } map { glob("/usr/lib/*-linux-gnu/$_") } qw(libisal.so.2
 my $status = eval {
 	Weft::VM::vm_run(
 		script => $SCRIPT, timeout => 600, cpus => 2, memory => '1536M', files => \@loaded,
-		programs => [ map { program($_) } qw(nbdsrv volmgr volctl) ],
+		programs => [ (map { program($_) } qw(nbdsrv volmgr volctl)), build_dir() . '/t/unit/guard.t' ],
 		on_line => sub {
 			my ($line) = @_;
 			return ok($1 == 0, $2) if $line =~ /\Aresult ([01]) (.*)\z/;

@@ -65,6 +65,17 @@ is(@{ json_decode(exits(0, undef, 'JSON', qw(volume map v1 --json))->{out})->{ex
 exits(0, qr/^400 reads\/s .*, 75% routed\).*^v1 +400 .* 75%\n.*^s1 +400 /ms, 'what goes on, once', qw(top --once));
 is(json_decode(exits(0, undef, 'JSON', qw(top --once --json))->{out})->{volumes}[0]{reads}, 400, 'and for scripts');
 
+SKIP: {
+	my $script = tool('script') or skip('script is not here', 3);
+	# the fake answers at once; q comes when something was drawn
+	my $got = run({ timeout => 60, env => { %env, TERM => 'xterm' } }, qw(sh -c), "mkfifo $dir/keys; "
+	    . "(for i in \$(seq 500); do grep -q ROUTED $dir/screen 2>/dev/null && break; sleep 0.1; done; printf xq) >$dir/keys & "
+	    . "$script -qefc 'stty rows 10 cols 70; $volctl top; echo ended \$?; stty -a' $dir/screen <$dir/keys");
+	like($got->{out}, qr/\e\[\?1049h.*ROUTED.*q: quit.*\e\[\?1049lended 0/s, 'on a terminal it fills the screen until q');
+	like($got->{out}, qr/[^-]icanon/, 'and leaves the terminal as it was');
+	is((grep { length(s/\e\[\??[0-9]*[A-Za-z]//gr) > 70 } $got->{out} =~ /^(.*(?:READS|reads|v1).*?)\r?$/mg), 0, 'no line is too long for it');
+}
+
 # usage
 exits(2, qr/Usage: volctl volume create NAME/, 'a missing name', qw(volume create));
 exits(2, qr/needs a size.*--size 10G/s, 'a missing size', qw(volume create v3));
