@@ -398,10 +398,9 @@ static void free_records(struct rec *r)
 /* Buffers are not ours: all go back to their pool. */
 static void free_buffers(struct store *s)
 {
-	for (unsigned b = 0; s->gran_hash != NULL && b < GRAN_BUCKETS; b++)
-		for (struct gran *g = s->gran_hash[b]; g != NULL; g = g->hash_next)
-			for (struct part *p = g->newest; p != NULL; p = p->older)
-				free_payload(p->ptx);
+	for (struct gran *g = gran_next(s, NULL); g != NULL; g = gran_next(s, g))
+		for (struct part *p = g->newest; p != NULL; p = p->older)
+			free_payload(p->ptx);
 	free_records(s->wal.first);
 	free_records(s->wal.batch_recs);
 	free_records(s->wal.written);

@@ -208,11 +208,9 @@ int map_scan(struct store *s, const char **why)
 		for (unsigned g = 0; g < SLOT_GRANULES && err == 0; g++)
 			err = scan_entry(s, (uint64_t)slot * SLOT_GRANULES + g, why);
 	}
-	for (unsigned b = 0; b < GRAN_BUCKETS && err == 0; b++)
-		for (struct gran *g = s->gran_hash[b]; g != NULL && err == 0; g = g->hash_next)
-			err = scan_fresh(s, g, why);
-	for (unsigned b = 0; b < GRAN_BUCKETS && err == 0; b++)
-		for (struct gran *g = s->gran_hash[b]; g != NULL && err == 0; g = g->hash_next)
-			err = scan_reserve(s, g, why);
+	for (struct gran *g = gran_next(s, NULL); g != NULL && err == 0; g = gran_next(s, g))
+		err = scan_fresh(s, g, why);
+	for (struct gran *g = gran_next(s, NULL); g != NULL && err == 0; g = gran_next(s, g))
+		err = scan_reserve(s, g, why);
 	return err;
 }

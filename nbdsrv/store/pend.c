@@ -8,11 +8,37 @@
 
 #include "banned.h"
 
+static uint32_t bucket_of(uint64_t index)
+{
+	return (uint32_t)((index * 0x9e3779b97f4a7c15ULL) >> 48);
+}
+static_assert(GRAN_BUCKETS == 1u << 16, "bucket_of() takes 16 bits");
+
 static struct gran **gran_bucket(struct store *s, uint64_t index)
 {
-	return &s->gran_hash[(index * 0x9e3779b97f4a7c15ULL) >> 48];
+	return &s->gran_hash[bucket_of(index)];
 }
-static_assert(GRAN_BUCKETS == 1u << 16, "gran_bucket() takes 16 bits");
+
+struct gran *gran_next(const struct store *s, const struct gran *g)
+{
+	uint32_t b = g == NULL ? 0 : bucket_of(g->index) + 1;
+
+	if (g != NULL && g->hash_next != NULL)
+		return g->hash_next;
+	while (b < GRAN_BUCKETS) {
+		uint64_t used = s->gran_used[b / 64] >> (b % 64);
+
+		if (used == 0) {
+			b = (b / 64 + 1) * 64;
+			continue;
+		}
+		b += (uint32_t)__builtin_ctzll(used);
+		if (s->gran_hash[b] != NULL)
+			return s->gran_hash[b];
+		b++;
+	}
+	return NULL;
+}
 
 struct gran *gran_find(struct store *s, uint64_t index)
 {
@@ -39,6 +65,7 @@ struct gran *gran_get(struct store *s, uint64_t index)
 	g->index = index;
 	g->hash_next = *bucket;
 	*bucket = g;
+	s->gran_used[bucket_of(index) / 64] |= 1ULL << (bucket_of(index) % 64);
 	s->ngrans++;
 	return g;
 }

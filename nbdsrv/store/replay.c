@@ -13,6 +13,7 @@
 
 #include "banned.h"
 
+#define REPLAY_FIRST (64u << 10) /* most logs are short */
 #define REPLAY_CHUNK (2u << 20)
 static_assert(REPLAY_CHUNK >= LOG_BATCH_BLOCKS_MAX * LOG_BLOCK, "a batch fits");
 
@@ -21,6 +22,7 @@ struct replay {
 	struct disk_op op;
 	struct buf *buf;
 	uint32_t chunk; /* blocks in buf */
+	uint32_t size;	/* bytes of the next one */
 	unsigned copy;	/* of the superblock, to be read */
 	unsigned best;	/* the newest of them */
 	unsigned step;	/* of writing them */
@@ -265,6 +267,15 @@ static int walk(struct store *s, const uint8_t *p, const struct disk_batch *h, s
 	return at == end ? 0 : -EINVAL;
 }
 
+/* A batch begins at p that does not end within len. */
+static bool batch_is_cut(const uint8_t *p, size_t len)
+{
+	const struct disk_batch *h = (const struct disk_batch *)p;
+
+	return le32toh(h->magic) == LOG_MAGIC && le32toh(h->blocks) <= LOG_BATCH_BLOCKS_MAX &&
+	       (size_t)le32toh(h->blocks) * LOG_BLOCK > len;
+}
+
 /* The batch at p, if it is the next one. Its blocks; 0: the log ends here; or -errno. */
 static int64_t take_batch(struct store *s, const uint8_t *p, size_t len)
 {
@@ -365,9 +376,8 @@ static int settle(struct store *s, const char **why)
 	int err;
 
 	settle_dirty(s);
-	for (unsigned b = 0; b < GRAN_BUCKETS; b++)
-		for (struct gran *g = s->gran_hash[b]; g != NULL; g = g->hash_next)
-			settle_gran(s, g);
+	for (struct gran *g = gran_next(s, NULL); g != NULL; g = gran_next(s, g))
+		settle_gran(s, g);
 	err = slots_settle(s, why);
 	if (err == 0)
 		err = map_scan(s, why);
@@ -456,10 +466,14 @@ static void chunk_done(struct disk_op *op, int64_t res)
 		end(s, (int)res, "the log cannot be read");
 		return;
 	}
-	while (at < r->chunk && (whole || r->chunk - at >= LOG_BATCH_BLOCKS_MAX)) {
-		int64_t n = take_batch(s, r->buf->data + (size_t)at * LOG_BLOCK,
-				       (size_t)(r->chunk - at) * LOG_BLOCK);
+	while (at < r->chunk) {
+		const uint8_t *p = r->buf->data + (size_t)at * LOG_BLOCK;
+		size_t len = (size_t)(r->chunk - at) * LOG_BLOCK;
+		int64_t n;
 
+		if (!whole && len < LOG_BATCH_BLOCKS_MAX * LOG_BLOCK && batch_is_cut(p, len))
+			break;
+		n = take_batch(s, p, len);
 		if (n < 0) {
 			end(s, (int)n, n == -ENOMEM ? "no memory for what the log holds" : r->why);
 			return;
@@ -470,6 +484,7 @@ static void chunk_done(struct disk_op *op, int64_t res)
 		}
 		at += (uint32_t)n;
 	}
+	r->size = REPLAY_CHUNK;
 	if (w->head - w->tail >= w->blocks)
 		log_end(s);
 	else
@@ -482,7 +497,7 @@ static void read_chunk(struct store *s)
 	uint64_t at = s->wal.head % s->wal.blocks, left = s->wal.blocks - at;
 	struct iovec iov = {.iov_base = r->buf->data};
 
-	r->chunk = left < REPLAY_CHUNK / LOG_BLOCK ? (uint32_t)left : REPLAY_CHUNK / LOG_BLOCK;
+	r->chunk = left < r->size / LOG_BLOCK ? (uint32_t)left : r->size / LOG_BLOCK;
 	iov.iov_len = (size_t)r->chunk * LOG_BLOCK;
 	r->op.done = chunk_done;
 	s->disk->ops->readv(s->disk, &r->op, &iov, 1, s->info.log_offset + at * LOG_BLOCK);
@@ -555,6 +570,7 @@ int replay_start(struct store *s)
 	if (s->replay == NULL)
 		return -ENOMEM;
 	s->replay->store = s;
+	s->replay->size = REPLAY_FIRST;
 	s->replay->buf = buf_get(s->replay_pool, REPLAY_CHUNK);
 	if (s->replay->buf == NULL)
 		return -ENOMEM;

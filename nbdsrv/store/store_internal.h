@@ -351,6 +351,7 @@ struct store {
 	uint32_t label_buckets;
 
 	struct gran **gran_hash;
+	uint64_t gran_used[GRAN_BUCKETS / 64]; /* buckets that were, ever */
 	uint32_t ngrans;
 	struct gran *dirty, *dirty_last;
 	uint64_t dirty_stamp;
@@ -472,6 +473,8 @@ void space_stop(struct store *s);
 
 /* ---- pend.c -------------------------------------------------------------------------------- */
 
+/* One after the other, in no order; NULL: the first, and the end. None may go meanwhile. */
+struct gran *gran_next(const struct store *s, const struct gran *g);
 struct gran *gran_find(struct store *s, uint64_t index);
 struct gran *gran_get(struct store *s, uint64_t index); /* slab_ensure()d */
 /* Free it when there is nothing more to know about it. */
