@@ -131,8 +131,10 @@ static void dread_done(struct nbd_call *call, int error)
 	struct volume *v = d->op->v;
 
 	if (error == -ENOTCONN) {
-		server_broke(shard_server(d->st->x, c->shard));
+		server_broke(c->server);
 		d->retry = true;
+	} else if (error != 0 && c->server != shard_server(d->st->x, c->shard)) {
+		d->retry = true; /* it is elsewhere now */
 	} else if (error != 0) {
 		log_warn("volume %s: stripe %llu: shard %u cannot be read: %s", v->name,
 			 (unsigned long long)d->st->number, c->shard, strerror(error));
@@ -151,6 +153,7 @@ static void dread_submit(struct dread *d, unsigned shard, uint32_t at, uint32_t 
 	struct dread_call *c = &d->calls[d->pending++];
 
 	c->d = d;
+	c->server = shard_server(x, shard);
 	c->shard = (uint8_t)shard;
 	c->iov = (struct iovec){to, len};
 	c->call.type = NBD_CMD_READ;
@@ -163,7 +166,7 @@ static void dread_submit(struct dread *d, unsigned shard, uint32_t at, uint32_t 
 	c->call.in = &c->iov;
 	c->call.nin = 1;
 	c->call.done = dread_done;
-	server_submit(shard_server(x, shard), &c->call);
+	server_submit(c->server, &c->call);
 }
 
 enum dread_start { DREAD_RUNS, DREAD_WAITS, DREAD_LOST };

@@ -93,6 +93,7 @@ struct read_call {
 struct dread_call {
 	struct nbd_call call;
 	struct dread *d;
+	struct server *server; /* that has it, perhaps no longer the shard */
 	uint8_t shard;
 	struct iovec iov;
 };
@@ -126,6 +127,7 @@ struct wpart {
 struct mend_call {
 	struct nbd_call call;
 	struct mend *mend;
+	struct server *server;
 	uint8_t shard;
 	uint8_t row, rows;
 	struct iovec in;
@@ -193,6 +195,7 @@ struct stripe {
 struct tx_call {
 	struct nbd_call call;
 	struct tx *tx;
+	struct server *server; /* that has it, perhaps no longer the shard */
 	uint8_t shard;
 	struct iovec in;
 	struct iovec out[TX_IOV_MAX];

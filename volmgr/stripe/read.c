@@ -71,14 +71,13 @@ static void read_done(struct nbd_call *call, int error)
 		uint32_t bad = 0;
 
 		if (error == -ENOTCONN)
-			server_broke(shard_server(x, r->shard));
-		else
+			server_broke(r->server);
+		else if (r->server == shard_server(x, r->shard)) /* else it is elsewhere now */
 			bad = 1u << r->shard;
 		if (bad != 0)
 			log_warn("volume %s: extent %llu: shard %u on server %u cannot be read: %s",
 				 v->name, (unsigned long long)x->number, r->shard,
-				 shard_server(x, r->shard)->number,
-				 strerror(error < 0 ? -error : error));
+				 r->server->number, strerror(error < 0 ? -error : error));
 		if (error == (int)WEFT_EBADMSG)
 			v->stat.crc_errors++;
 		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, bad, 0);

@@ -288,6 +288,10 @@ static void mend_judge(struct mend *m)
 		mend_end(m, 0);
 		return;
 	}
+	if (carry_holds(m->x)) { /* a shard is about to be elsewhere */
+		mend_end(m, EAGAIN);
+		return;
+	}
 	mend_pack(m);
 	tx_mend(v, m->st, m);
 }
@@ -312,10 +316,13 @@ int mend_pieces(struct mend *m, unsigned shard, struct iovec *iov, uint8_t *mode
 static void mend_read(struct mend *m, unsigned shard, unsigned row, unsigned rows);
 static void mend_read_all(struct mend *m);
 
-static void mend_failed(struct mend *m, unsigned shard, int error)
+static void mend_failed(struct mend *m, const struct mend_call *c, int error)
 {
-	struct server *s = shard_server(m->x, shard);
+	struct server *s = c->server;
+	unsigned shard = c->shard;
 
+	if (s != shard_server(m->x, shard)) /* it is elsewhere now: again, later */
+		m->error = EAGAIN;
 	m->have[shard] = 0;
 	m->left[shard] = 0;
 	if (error == -ENOTCONN)
@@ -337,7 +344,7 @@ static void mend_read_done(struct nbd_call *call, int error)
 	if (error == 0) {
 		m->have[shard] |= rows;
 	} else if (error != (int)WEFT_EBADMSG && error != EIO) {
-		mend_failed(m, shard, error);
+		mend_failed(m, c, error);
 	} else if (c->rows > 1) { /* which of them? */
 		m->left[shard] = rows;
 	} else {
@@ -362,6 +369,7 @@ static void mend_read(struct mend *m, unsigned shard, unsigned row, unsigned row
 	struct mend_call *c = &m->calls[shard];
 
 	c->mend = m;
+	c->server = shard_server(m->x, shard);
 	c->shard = (uint8_t)shard;
 	c->row = (uint8_t)row;
 	c->rows = (uint8_t)rows;
@@ -374,7 +382,7 @@ static void mend_read(struct mend *m, unsigned shard, unsigned row, unsigned row
 	c->call.nin = 1;
 	c->call.done = mend_read_done;
 	m->pending++;
-	server_submit(shard_server(m->x, shard), &c->call);
+	server_submit(c->server, &c->call);
 }
 
 static void mend_asked(struct nbd_call *call, int error)
@@ -385,7 +393,7 @@ static void mend_asked(struct nbd_call *call, int error)
 	if (error == (int)WEFT_EBADMSG || error == EIO)
 		m->damaged = true;
 	else if (error != 0)
-		mend_failed(m, c->shard, error);
+		mend_failed(m, c, error);
 	else
 		m->result.bytes += m->v->l.unit;
 	if (--m->pending > 0)
@@ -402,6 +410,7 @@ static void mend_ask(struct mend *m, unsigned shard)
 	struct mend_call *c = &m->calls[shard];
 
 	c->mend = m;
+	c->server = shard_server(m->x, shard);
 	c->shard = (uint8_t)shard;
 	server_cmd(m->v, &c->call, WEFT_CMD_VERIFY);
 	c->call.offset = (uint64_t)m->x->place[shard].slot * WEFT_SHARD_BYTES +
@@ -410,7 +419,7 @@ static void mend_ask(struct mend *m, unsigned shard)
 	c->call.cmd.slot_gen = m->x->place[shard].slot_gen;
 	c->call.done = mend_asked;
 	m->pending++;
-	server_submit(shard_server(m->x, shard), &c->call);
+	server_submit(c->server, &c->call);
 }
 
 static void mend_read_all(struct mend *m)

@@ -292,6 +292,7 @@ static struct tx_call *tx_call(struct tx *tx, unsigned shard, uint16_t type)
 	struct tx_call *c = &tx->calls[shard];
 
 	c->tx = tx;
+	c->server = shard_server(tx->x, shard);
 	c->shard = (uint8_t)shard;
 	server_cmd(v, &c->call, type);
 	c->call.offset = (uint64_t)tx->x->place[shard].slot * WEFT_SHARD_BYTES +
@@ -302,14 +303,15 @@ static struct tx_call *tx_call(struct tx *tx, unsigned shard, uint16_t type)
 static void tx_submit(struct tx *tx, struct tx_call *c)
 {
 	tx->pending++;
-	server_submit(shard_server(tx->x, c->shard), &c->call);
+	server_submit(c->server, &c->call);
 }
 
 /* What every completion looks at first. */
-static void tx_note_error(struct tx *tx, unsigned shard, int error)
+static void tx_note_error(struct tx *tx, const struct tx_call *c, int error)
 {
 	struct volume *v = tx->v;
-	struct server *s = shard_server(tx->x, shard);
+	struct server *s = c->server;
+	unsigned shard = c->shard;
 
 	if (error == 0)
 		return;
@@ -349,7 +351,7 @@ static void tx_read_done(struct nbd_call *call, int error)
 	struct volume *v = tx->v;
 	struct wpart *parts;
 
-	tx_note_error(tx, c->shard, error);
+	tx_note_error(tx, c, error);
 	if (--tx->pending > 0)
 		return;
 	if (tx->error == 0 && !tx->again)
@@ -447,7 +449,7 @@ static void tx_prepare_done(struct nbd_call *call, int error)
 	struct tx_call *c = (struct tx_call *)call;
 	struct tx *tx = c->tx;
 
-	tx_note_error(tx, c->shard, error);
+	tx_note_error(tx, c, error);
 	if (--tx->pending == 0)
 		tx_prepared(tx);
 }
@@ -627,7 +629,7 @@ static void tx_abort_done(struct nbd_call *call, int error)
 {
 	struct tx_call *c = (struct tx_call *)call;
 	struct tx *tx = c->tx;
-	struct server *s = shard_server(tx->x, c->shard);
+	struct server *s = c->server;
 
 	if (error == -ENOTCONN) {
 		server_broke(s);
