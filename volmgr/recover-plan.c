@@ -3,9 +3,12 @@
  *
  * A shard's slot is the one with the highest MARK: one that was being filled, to take the place of
  * another, has none. Among those of the same MARK it is the one of the highest generation: others
- * were lost sight of. Which shards of an extent are stale is what the highest MARK among its labels
- * says (volmgr/stripe/tell.c): shards that were away when it was given cannot have it. A shard that
- * no server has is stale, too, and has no slot. What is left open goes to the scrub that follows.
+ * were lost sight of. When an extent was given back and placed again, its new slots have no mark
+ * until something happens: more of them, of one generation above all marked ones, than can ever be
+ * in the middle of being filled. Which shards of an extent are stale is what the highest MARK among
+ * its labels says (volmgr/stripe/tell.c): shards that were away when it was given cannot have it. A
+ * shard that no server has is stale, too, and has no slot. What is left open goes to the scrub that
+ * follows.
  */
 #include "config.h"
 
@@ -85,11 +88,44 @@ static bool same_kind(const struct recover_volume *v, const struct survey_label 
 	       l->shard < v->k + v->m;
 }
 
+/* Shards that have a slot of this generation without a mark. */
+static uint32_t unmarked(const struct work *w, size_t from, size_t to, uint32_t generation)
+{
+	uint32_t shards = 0;
+
+	for (size_t i = from; i < to; i++) {
+		const struct survey_label *l = w->c[i].label;
+
+		if (l->mark == 0 && l->generation == generation && l->shard < WEFT_SHARDS_MAX)
+			shards |= 1u << l->shard;
+	}
+	return shards;
+}
+
+/* Slots of lower generations are what an earlier extent of this number left. */
+static uint32_t placed_anew(const struct work *w, const struct recover_volume *v, size_t from,
+			    size_t to)
+{
+	uint32_t newest = 0, marked = 0;
+	unsigned n, filling = v->m > 1 ? v->m : 1; /* at once: rebuilt, or carried */
+
+	for (size_t i = from; i < to; i++) {
+		const struct survey_label *l = w->c[i].label;
+
+		if (l->mark == 0 && l->generation > newest)
+			newest = l->generation;
+		else if (l->mark > 0 && l->generation > marked)
+			marked = l->generation;
+	}
+	n = (unsigned)__builtin_popcount(unmarked(w, from, to, newest));
+	return newest > marked && n >= v->k && n > filling ? newest : 0;
+}
+
 /* Take each shard's best slot, and the newest mark. Returns a mask of the shards that are there. */
 static uint32_t extent_take(const struct work *w, const struct recover_volume *v, size_t from,
 			    size_t to, struct extent_record *r, uint64_t *mapped)
 {
-	uint32_t there = 0;
+	uint32_t there = 0, anew = placed_anew(w, v, from, to);
 
 	*mapped = 0;
 	for (size_t i = from; i < to; i++) {
@@ -102,6 +138,8 @@ static uint32_t extent_take(const struct work *w, const struct recover_volume *v
 			    l->slot, w->c[i].server, v->name);
 			continue;
 		}
+		if (l->generation < anew)
+			continue;
 		if (l->generation > r->generation)
 			r->generation = l->generation;
 		if (l->mark > r->mark) {

@@ -152,6 +152,17 @@ static void test_marks(void)
 	ok(p.volumes[0].extents[0].shard[2].server != 4 && p.volumes[0].extents[0].stale == 0,
 	   "a newer slot that was only being filled, and has no mark, is not used");
 	recover_plan_free(&p);
+
+	reset(); /* given back while a server was away, and placed again */
+	notes("name", "size=67108864", 5);
+	extent(0, 1, 12);
+	label(4, 0, 1, 10);
+	servers[3].labels[servers[3].nlabels - 1].mark = 4;
+	p = plan();
+	is_int(p.volumes[0].extents[0].shard[1].server, 2,
+	       "what an earlier extent left does not count, though it was marked");
+	is_int(p.volumes[0].extents[0].mark, 0, "nor does its mark");
+	recover_plan_free(&p);
 }
 
 static void test_missing(void)

@@ -408,6 +408,7 @@ struct volume {
 	size_t marks;	  /* extents with stale marks on their way */
 	uint32_t orphans; /* see extent_generation() */
 	uint32_t generation_min;
+	uint32_t last_mark; /* of all extents: of one placed anew, marks are above those before */
 
 	struct stripe **hash;		    /* NULL until there was one */
 	size_t hash_size;		    /* a power of two */

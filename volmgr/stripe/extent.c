@@ -125,6 +125,8 @@ int volume_add_extent(struct volume *v, const struct extent_record *r)
 	x->generation = r->generation;
 	x->stale = r->stale;
 	x->mark = r->mark;
+	if (v->last_mark < r->mark)
+		v->last_mark = r->mark;
 	x->state = EXTENT_READY;
 	extent_changed(v, x);
 	v->stat.extents++;
@@ -291,6 +293,8 @@ void extent_record(struct volume *v, struct extent *x)
 	struct mark *mark;
 	struct extent_record r;
 
+	if (x->state == EXTENT_DROPPING && x->drop == NULL)
+		return; /* its end is on its way to the metadata; see trim.c */
 	x->put_dirty = x->putting;
 	if (x->putting)
 		return;
@@ -303,7 +307,7 @@ void extent_record(struct volume *v, struct extent *x)
 	mark->x = x;
 	x->putting = true;
 	x->busy++;
-	x->mark++;
+	x->mark = ++v->last_mark;
 	extent_record_of(v, x, &r);
 	r.stale &= ~x->clear;
 	v->background++;

@@ -288,6 +288,7 @@ static void placing_label(struct placing *p)
 	p->labelling = true;
 	p->error = 0;
 	p->pending = p->v->shards - (unsigned)__builtin_popcount(p->absent);
+	carry_unlinger(p->v, p->x->number); /* of the same label, perhaps */
 	p->x->generation = extent_generation(p->v);
 	for (unsigned i = 0; i < p->v->shards; i++)
 		if ((p->absent >> i & 1) == 0)

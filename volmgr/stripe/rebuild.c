@@ -51,12 +51,19 @@ void rebuild_count(struct volume *v, int shards)
 	st->shards += (uint64_t)shards;
 }
 
+/* One that is to be given back waits for its writes, and they perhaps for this. */
+static bool awaited(const struct volume *v, const struct extent *x)
+{
+	return x->state == EXTENT_DROPPING && x->drop != NULL && bits(extent_whole(v, x)) < v->min;
+}
+
 static uint32_t rebuildable(const struct volume *v, const struct extent *x)
 {
 	uint32_t shards = 0;
 
-	if (x->stale == 0 || x->state != EXTENT_READY || x->rebuild != NULL || x->carry != NULL ||
-	    x->marking || x->rebuild_round > v->rebuild.round || bits(extent_usable(v, x)) < v->l.k)
+	if (x->stale == 0 || (x->state != EXTENT_READY && !awaited(v, x)) || x->rebuild != NULL ||
+	    x->carry != NULL || x->marking || x->rebuild_round > v->rebuild.round ||
+	    bits(extent_usable(v, x)) < v->l.k)
 		return 0;
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((x->stale >> i & 1) != 0 && server_ok(shard_server(x, i)))
@@ -354,8 +361,8 @@ static bool job_step(struct rebuild *job)
 {
 	struct volume *v = job->v;
 
-	if (!job->failed &&
-	    (v->state != VOLUME_RUNNING || v->reopening || job->x->state != EXTENT_READY))
+	if (!job->failed && (v->state != VOLUME_RUNNING || v->reopening ||
+			     (job->x->state != EXTENT_READY && job->x->drop == NULL)))
 		rebuild_cancel(job->x);
 	if (job->failed)
 		return job->inflight == 0;

@@ -23,6 +23,25 @@ struct drop {
 	struct op *op;
 };
 
+/* Marks that came meanwhile are recorded now. */
+static void drop_failed(struct volume *v, struct extent *x)
+{
+	x->state = EXTENT_READY;
+	extent_changed(v, x);
+	if (x->marking)
+		extent_record(v, x);
+}
+
+/* Shards that were marked meanwhile are of no extent any more. */
+static void drop_marks(struct volume *v, struct extent *x)
+{
+	if (!x->marking)
+		return;
+	x->marking = false;
+	if (--v->marks == 0)
+		flush_marked(v);
+}
+
 static void drop_done(void *arg, int err)
 {
 	struct drop *d = arg;
@@ -35,12 +54,12 @@ static void drop_done(void *arg, int err)
 	if (err != 0) {
 		log_error("volume %s: extent %llu: cannot be taken from the map: %s", v->name,
 			  (unsigned long long)x->number, strerror(-err));
-		x->state = EXTENT_READY;
-		extent_changed(v, x);
+		drop_failed(v, x);
 		op_fail(op, EIO);
 	} else {
 		for (unsigned i = 0; i < v->shards; i++)
 			slot_discard(v, x->place[i].server, x->place[i].slot, x->place[i].slot_gen);
+		drop_marks(v, x);
 		extent_forget(v, x);
 	}
 	volume_wake(v); /* ops that wait for the extent */
@@ -60,8 +79,7 @@ void extent_drop_advance(struct volume *v, struct extent *x)
 		struct op *op = x->drop;
 
 		x->drop = NULL;
-		x->state = EXTENT_READY;
-		extent_changed(v, x);
+		drop_failed(v, x);
 		op_fail(op, ENOMEM);
 		op_put(op);
 		return;
@@ -79,9 +97,10 @@ static void extent_drop(struct op *op, struct extent *x)
 	extent_changed(op->v, x);
 	x->drop = op;
 	op->pending++;
-	if (x->rebuild != NULL)
-		rebuild_cancel(x);
-	volume_wake(op->v); /* one that is carried gives up */
+	if (x->rebuild != NULL &&
+	    (unsigned)__builtin_popcount(extent_whole(op->v, x)) >= op->v->min)
+		rebuild_cancel(x); /* nobody waits for it any more */
+	volume_wake(op->v);	   /* one that is carried gives up */
 	if (x->busy == 0)
 		extent_drop_advance(op->v, x);
 }

@@ -474,6 +474,7 @@ struct volume *volume_create(const struct volume_config *config)
 	init_lists(v);
 	v->full_timer.fire = full_fire;
 	v->next_tx = epoch_first_tx(config->epoch);
+	v->last_mark = (config->epoch & 0xfffff) << 12; /* as generations */
 	v->ec = ec_create(config->code, config->k, config->m);
 	v->rebuild.round = 1;
 	v->rebuild.window = 1;

@@ -1,0 +1,145 @@
+/*
+ * Whole extents that are given back while something else goes on in them: shards that have just
+ * been carried elsewhere, writes that wait for a rebuild, servers that lose what the extent had.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "stripe-world.h"
+#include "stripe/carry.h"
+#include "tap.h"
+
+#define UNDER_WAY 1
+
+static const struct world_geometry g21 = {2, 1, 64 << 10, 4, 8 << 20};
+static const struct world_geometry g42 = {4, 2, 64 << 10, 7, 16 << 20};
+
+static struct world *begin(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	return w;
+}
+
+static unsigned end(struct world *w)
+{
+	unsigned wrong;
+
+	for (unsigned ms = 0; ms < 60000 && world_inflight(w) > 0; ms += 100)
+		world_settle(w, 100);
+	wrong = world_inflight(w);
+	world_check_all(w);
+	world_close(w);
+	wrong += w->mismatches + w->cluster.violations + world_check_parity(w);
+	world_free(w);
+	free(w);
+	return wrong;
+}
+
+static struct fake_server *server_of(struct world *w, unsigned shard)
+{
+	return &w->cluster.servers[w->map[0].shard[shard].server - 1];
+}
+
+static uint32_t free_server(const struct world *w)
+{
+	uint32_t s = 1;
+
+	for (unsigned i = 0; i < w->config.k + w->config.m; i++)
+		if (w->map[0].shard[i].server == s) {
+			s++;
+			i = UINT32_MAX;
+		}
+	return s;
+}
+
+static void on_carried(void *arg, int err)
+{
+	*(int *)arg = err;
+}
+
+/* The old slot of a carried shard stays for a moment: no new extent may get it. */
+static void placed_again(void)
+{
+	struct world *w = begin(&g21);
+	unsigned failed = 0;
+
+	for (unsigned n = 0; n < 24; n++) {
+		int err = UNDER_WAY;
+
+		for (unsigned tries = 0; tries < 10 && err != 0; tries++) { /* it is fenced first */
+			err = UNDER_WAY;
+			volume_carry_shard(w->v, 0, n % 3, free_server(w), on_carried, &err);
+			for (unsigned ms = 0; ms < 1000 && err == UNDER_WAY; ms++)
+				world_settle(w, 1);
+			world_settle(w, 1);
+		}
+		failed += err != 0;
+		w->place_next = 0; /* the servers that it was on at first */
+		failed += world_do(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size) != 0;
+		failed += world_do(w, NBD_CMD_WRITE, 0, 4096 * n, 4096) != 0;
+		world_check_all(w);
+		world_settle(w, n % 2 == 0 ? 0 : 1500);
+		world_check_all(w);
+	}
+	is_int(failed, 0, "extents are carried, given back and placed again");
+	is_int(end(w), 0, "and hold what was written since, nothing older");
+}
+
+/* Writes wait for the rebuild of an extent, and a TRIM of all of it for them. */
+static void below_min(void)
+{
+	struct world *w = begin(&g42);
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 512 << 10);
+	fake_server_break(server_of(w, 0), true);
+	fake_server_break(server_of(w, 4), true);
+	world_submit(w, NBD_CMD_WRITE, 0, 0, 4096);
+	world_settle(w, 1000);
+	is_int(world_inflight(w), 1, "a write waits for servers");
+	world_submit(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size);
+	world_settle(w, 100);
+	fake_server_return(server_of(w, 0));
+	fake_server_return(server_of(w, 4));
+	is_int(end(w), 0, "they lost what they had: a rebuild helps the write, that the TRIM");
+}
+
+/* A shard is lost while the end of its extent is on its way to the metadata. */
+static void lost_meanwhile(void)
+{
+	struct world *w = begin(&g21);
+	struct world_put *put;
+	struct fake_server *s = server_of(w, 1);
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 512 << 10);
+	world_submit(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size);
+	while (w->puts == NULL && world_step(w))
+		;
+	put = w->puts;
+	ok(put != NULL && put->remove, "an extent leaves the map");
+	w->puts = NULL;
+	fake_server_break(s, true);
+	fake_server_return(s);
+	world_settle(w, 500);
+	if (put != NULL) {
+		put->next = w->puts;
+		w->puts = put;
+	}
+	world_settle(w, 500);
+	is_int(w->nmap, 0, "it is not there, though a server lost writes to it");
+	is_int(end(w), 0, "all is zeros");
+}
+
+int main(void)
+{
+	placed_again();
+	below_min();
+	lost_meanwhile();
+	return done_testing();
+}
