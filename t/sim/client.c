@@ -27,7 +27,7 @@ struct cconn {
 	enum cc_state state;
 	bool structured;
 	bool wanted;
-	uint8_t in[IN_BYTES];
+	uint8_t *in;
 	size_t in_len;
 	uint8_t hello[OUT_BYTES];
 	size_t hello_len, hello_off;
@@ -397,6 +397,7 @@ struct client *client_new(struct sim *s)
 
 		cc->client = c;
 		cc->tail = &cc->reqs;
+		cc->in = world_malloc(IN_BYTES);
 		cc->wanted = i == 0 || sim_below(s, 2) == 0;
 		cc->retry = (struct event){.fn = cc_retry, .proc = &c->proc};
 	}
@@ -406,6 +407,8 @@ struct client *client_new(struct sim *s)
 
 void client_free(struct client *c)
 {
+	for (unsigned i = 0; i < CONNS; i++)
+		free(c->conns[i].in);
 	heap_drop(&c->proc.heap);
 	free(c);
 }

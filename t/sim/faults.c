@@ -1,56 +1,16 @@
 /*
- * The story of a seed: which faults it has, when they happen, and that they stay within what the
- * invariant allows. t/sim/FAULTS says it in words.
+ * What goes wrong, and that it stays within what the invariant allows: t/sim/FAULTS says it in
+ * words. story.c says when.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "faults.h"
 #include "nbd/proto.h"
-#include "sim.h"
 
-#define ROUND_NS       (60 * NS_PER_S) /* of load and faults */
-#define SCRUB_UNIT_MIN (64u << 10)     /* smaller ones make a scrub of an extent long */
-#define WELL_NS	       NS_PER_S
-#define SETTLE_NS      (120 * NS_PER_S) /* with everything whole again */
-
-enum kind {
-	RESET,	     /* a connection breaks */
-	SCRUB,	     /* no fault: a scrub starts */
-	ROT,	     /* data of the rotten server changes */
-	SLOW,	     /* a disk is slow for a while */
-	PARTITION,   /* volmgr and a server, or the client, do not hear each other */
-	FREEZE,	     /* a server does not answer for a while */
-	SERVER_KILL, /* a flaky server is killed, or loses power */
-	SERVER_STOP, /* a server is restarted in order */
-	IO_CUT,	     /* the same, at some I/O of it */
-	MGR_KILL,
-	MGR_STOP,    /* volmgr is restarted in order */
-	MGR_REPLACE, /* it hangs, another takes over, it wakes up again */
-	ALL_POWER,   /* volmgr and some servers, or all, lose power together */
-	FULL,	     /* a server has no space left for a while */
-	KINDS
-};
-
-struct faults {
-	struct sim *sim;
-	bool has[KINDS];
-	bool on;
-	uint64_t period_ns;
-	unsigned left, heavy_left;	     /* faults of this round; of those the kills */
-	uint64_t unwell_ns[SIM_SERVERS_MAX]; /* not heard of until then, or shortly before */
-	uint32_t rotten;		     /* a server whose disk must not be believed */
-	uint32_t away;			     /* servers that stay away for good */
-	unsigned io_left;		     /* I/Os until the cut; 0: none */
-	struct proc *io_proc;		     /* whose */
-	bool loose;			     /* what was not flushed may be lost */
-	uint64_t lost_moment;		     /* when a server lost its memory */
-	uint64_t error_until_ns;	     /* requests may fail so long */
-	unsigned mgr;			     /* the one that is to run */
-	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast;
-	struct event server_back[SIM_SERVERS_MAX];
-};
+#define WELL_NS NS_PER_S
 
 static unsigned server_of(const struct faults *f, const struct proc *p)
 {
@@ -61,14 +21,9 @@ static unsigned server_of(const struct faults *f, const struct proc *p)
 	return i;
 }
 
-static struct mgr *mgr_of(struct faults *f)
-{
-	return f->sim->mgrs[f->mgr];
-}
-
 /* ---- what happens -------------------------------------------------------------------------- */
 
-static void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns)
+void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns)
 {
 	struct server *sv = f->sim->servers[i];
 
@@ -82,7 +37,7 @@ static void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_
 		sim_at(f->sim, &f->server_back[i], back_ns);
 }
 
-static void mgr_dies(struct faults *f, uint64_t back_ns)
+void mgr_dies(struct faults *f, uint64_t back_ns)
 {
 	struct mgr *m = mgr_of(f);
 
@@ -104,7 +59,7 @@ static void on_server_back(struct event *e)
 		server_start(sv);
 }
 
-static void mgr_begin(struct faults *f)
+void mgr_begin(struct faults *f)
 {
 	model_new_owner(f->sim->model);
 	mgr_start(mgr_of(f));
@@ -265,7 +220,8 @@ static void do_server_stop(struct faults *f)
 	server_stop(sv);
 	if (sim_below(f->sim, 2) == 0 && f->io_left == 0) { /* and the power goes meanwhile */
 		f->io_proc = server_proc(sv);
-		f->io_left = 1 + sim_below(f->sim, 12);
+		f->io_kind = sim_below(f->sim, 2) == 0 ? SIM_ANY : SIM_SUPER;
+		f->io_left = 1 + sim_below(f->sim, f->io_kind == SIM_ANY ? 12 : 3);
 	}
 }
 
@@ -284,26 +240,54 @@ static void do_io_cut(struct faults *f)
 	if (i < 0 || f->io_left != 0)
 		return;
 	f->io_proc = server_proc(f->sim->servers[i]);
-	f->io_left = 1 + sim_below(f->sim, 30);
+	f->io_kind = sim_below(f->sim, SIM_IOS);
+	f->io_left = 1 + sim_below(f->sim, f->io_kind == SIM_ANY ? 30 : 4);
 }
 
-static void on_cut(struct event *e)
+/* Much may have happened since it was decided on. */
+static void cut_if_bearable(struct faults *f, struct proc *p)
 {
-	struct faults *f = sim_now->faults;
-	unsigned i = server_of(f, f->io_proc);
+	unsigned i = server_of(f, p);
 
-	/* much may have happened meanwhile */
-	if (!bearable(f, i) ||
+	if (!f->on || !bearable(f, i) ||
 	    (proc_alive(mgr_proc(mgr_of(f))) &&
 	     meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) > f->sim->g.m))
 		return;
 	server_dies(f, i, true, sim_below(f->sim, 3000) * NS_PER_MS);
+}
+
+static void on_cut(struct event *e)
+{
+	cut_if_bearable(sim_now->faults, sim_now->faults->io_proc);
 	(void)e;
 }
 
-void faults_io(struct faults *f, struct proc *p)
+static void on_abort_cut(struct event *e)
 {
-	if (f == NULL || f->io_left == 0 || p != f->io_proc || --f->io_left > 0)
+	cut_if_bearable(sim_now->faults, sim_now->faults->abort_proc);
+	(void)e;
+}
+
+static bool heavy_now(struct faults *f, enum kind kind, unsigned of)
+{
+	if (!f->on || !f->has[kind] || f->heavy_left == 0 || sim_below(f->sim, of) != 0)
+		return false;
+	f->heavy_left--;
+	return true;
+}
+
+void faults_abort(struct faults *f, uint32_t server)
+{
+	if (f->abort_cut.queued || !heavy_now(f, IO_CUT, 4))
+		return;
+	f->abort_proc = server_proc(f->sim->servers[server - 1]);
+	sim_at(f->sim, &f->abort_cut, sim_below(f->sim, 100) * NS_PER_MS);
+}
+
+void faults_io(struct faults *f, struct proc *p, enum sim_io kind)
+{
+	if (f == NULL || f->io_left == 0 || p != f->io_proc ||
+	    (f->io_kind != SIM_ANY && f->io_kind != kind) || --f->io_left > 0)
 		return;
 	if (!f->cut.queued)
 		sim_at(f->sim, &f->cut, 0);
@@ -312,6 +296,21 @@ void faults_io(struct faults *f, struct proc *p)
 static void do_mgr_kill(struct faults *f)
 {
 	mgr_dies(f, sim_below(f->sim, 2) == 0 ? 1000000 : sim_below(f->sim, 3000) * NS_PER_MS);
+}
+
+static void on_mark_kill(struct event *e)
+{
+	struct faults *f = sim_now->faults;
+
+	if (f->on)
+		do_mgr_kill(f);
+	(void)e;
+}
+
+void faults_mark(struct faults *f, struct proc *p)
+{
+	if (p == mgr_proc(mgr_of(f)) && !f->mark_kill.queued && heavy_now(f, MGR_KILL, 4))
+		sim_at(f->sim, &f->mark_kill, sim_below(f->sim, 20000) * 1000ULL);
 }
 
 static void do_mgr_stop(struct faults *f)
@@ -382,6 +381,29 @@ static void do_scrub(struct faults *f)
 		mgr_scrub(mgr_of(f));
 }
 
+static void do_move(struct faults *f)
+{
+	if (f->sim->g.unit >= MOVE_UNIT_MIN)
+		mgr_move(mgr_of(f));
+}
+
+/* What was acknowledged and not flushed may be lost then, and volmgr has to find out. */
+static void do_rack(struct faults *f)
+{
+	uint32_t n = f->sim->g.servers, servers = 1 + sim_below(f->sim, (1u << n) - 1);
+
+	if (!mgr_ready(mgr_of(f)) || f->rotten != 0)
+		return;
+	if (sim_below(f->sim, 3) == 0)
+		servers = (1u << n) - 1;
+	for (unsigned i = 0; i < n; i++)
+		if ((servers >> i & 1) != 0)
+			server_dies(f, i, sim_below(f->sim, 2) == 0,
+				    sim_below(f->sim, sim_below(f->sim, 2) == 0 ? 50 : 6000) *
+					    NS_PER_MS);
+	model_loosen(f->sim->model);
+}
+
 static void do_rot(struct faults *f)
 {
 	for (unsigned i = 0; i < f->sim->g.servers; i++)
@@ -423,7 +445,7 @@ static void do_full(struct faults *f)
 	sim_at(f->sim, &f->unfull, sim_below(f->sim, 2000) * NS_PER_MS);
 }
 
-static void (*const faults[KINDS])(struct faults *f) = {
+static void (*const faults[LOSE_META])(struct faults *f) = {
 	[RESET] = do_reset,
 	[PARTITION] = do_partition,
 	[FREEZE] = do_freeze,
@@ -434,16 +456,18 @@ static void (*const faults[KINDS])(struct faults *f) = {
 	[MGR_STOP] = do_mgr_stop,
 	[MGR_REPLACE] = do_mgr_replace,
 	[ALL_POWER] = do_all_power,
+	[RACK] = do_rack,
 	[FULL] = do_full,
 	[ROT] = do_rot,
 	[SCRUB] = do_scrub,
+	[MOVE] = do_move,
 	[SLOW] = do_slow,
 };
 
 static void on_next(struct event *e)
 {
 	struct faults *f = sim_now->faults;
-	unsigned kind = sim_below(f->sim, KINDS);
+	unsigned kind = sim_below(f->sim, LOSE_META);
 
 	if (!f->on)
 		return;
@@ -461,10 +485,31 @@ bool faults_allow_error(struct faults *f, uint16_t type, int error)
 {
 	if (error == ENOSPC && f->has[FULL] && type != NBD_CMD_READ)
 		return true;
+	if (error == EIO && type != NBD_CMD_READ && model_is_loose(f->sim->model))
+		return true;
 	return (error == ESHUTDOWN || error == EIO) && f->sim->now_ns < f->error_until_ns;
 }
 
-/* ---- the story ----------------------------------------------------------------------------- */
+bool faults_may_resize(const struct faults *f)
+{
+	return mgr_may_resize(f->sim->mgrs[f->mgr]);
+}
+
+void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool durable),
+		   void *arg)
+{
+	mgr_resize(mgr_of(f), size, done, arg);
+}
+
+/* ---- for story.c --------------------------------------------------------------------------- */
+
+void faults_end(struct faults *f)
+{
+	sim_cancel(f->sim, &f->replace);
+	on_thaw(NULL);
+	on_unfull(NULL);
+	on_fast(NULL);
+}
 
 struct faults *faults_new(struct sim *s)
 {
@@ -478,6 +523,8 @@ struct faults *faults_new(struct sim *s)
 	if (s->g.m == 0)
 		f->has[ROT] = false;
 	f->has[SCRUB] = sim_below(s, 12) == 0;
+	f->has[RACK] = sim_below(s, 8) == 0;
+	f->has[LOSE_META] = sim_below(s, 12) == 0;
 	if (f->has[ROT])
 		f->rotten = 1u << sim_below(s, s->g.servers);
 	f->next.fn = on_next;
@@ -488,6 +535,8 @@ struct faults *faults_new(struct sim *s)
 	f->replace.fn = on_replace;
 	f->unfull.fn = on_unfull;
 	f->fast.fn = on_fast;
+	f->mark_kill.fn = on_mark_kill;
+	f->abort_cut.fn = on_abort_cut;
 	for (unsigned i = 0; i < s->g.servers; i++)
 		f->server_back[i].fn = on_server_back;
 	return f;
@@ -496,185 +545,4 @@ struct faults *faults_new(struct sim *s)
 void faults_free(struct faults *f)
 {
 	free(f);
-}
-
-static bool all_serve(struct sim *s)
-{
-	for (unsigned i = 0; i < s->g.servers; i++)
-		if (!server_serves(s->servers[i]) && (s->faults->away >> i & 1) == 0)
-			return false;
-	return true;
-}
-
-static bool idle(struct sim *s)
-{
-	return load_idle(s->load);
-}
-
-static bool checked(struct sim *s)
-{
-	return load_checked(s->load);
-}
-
-static bool runs(struct sim *s)
-{
-	return mgr_ready(mgr_of(s->faults));
-}
-
-static bool never(struct sim *s)
-{
-	return false;
-}
-
-static void heal(struct faults *f)
-{
-	struct sim *s = f->sim;
-
-	sim_note(s, "all faults end", "faults", 0, 0);
-	f->on = false;
-	f->io_left = 0;
-	sim_cancel(s, &f->replace);
-	on_thaw(NULL);
-	on_unfull(NULL);
-	on_fast(NULL);
-	net_heal(s);
-	for (unsigned i = 0; i < s->g.servers; i++)
-		if ((f->away >> i & 1) == 0 && !proc_alive(server_proc(s->servers[i])))
-			server_start(s->servers[i]);
-	for (unsigned i = 0; i < SIM_MGRS; i++)
-		proc_thaw(mgr_proc(s->mgrs[i]));
-	if (!proc_alive(mgr_proc(mgr_of(f))))
-		mgr_begin(f);
-}
-
-/* An old owner that has been fenced is of no use any more. */
-static void bury_old(struct faults *f)
-{
-	struct mgr *old = f->sim->mgrs[!f->mgr];
-
-	if (proc_alive(mgr_proc(old)) && !f->mgr_thaw.queued)
-		mgr_kill(old);
-}
-
-/* Writes wait when too many shards of an extent are stale. */
-static bool may_wait(const struct sim *s)
-{
-	unsigned spare = s->g.m >= 2 ? s->g.m - 1 : s->g.m;
-
-	return meta_stale_most(s->meta) > spare;
-}
-
-static void look(struct faults *f, bool flush)
-{
-	struct sim *s = f->sim;
-
-	if (!sim_run(s, runs, SETTLE_NS))
-		sim_fail(s, "volmgr does not run, with everything whole");
-	load_check(s->load, flush);
-	if (!sim_run(s, checked, SETTLE_NS))
-		sim_fail(s, "with everything whole, not all can be read");
-	for (unsigned i = 0; i < s->g.servers; i++)
-		server_look(s->servers[i]);
-}
-
-static bool rebuilt(struct sim *s)
-{
-	return runs(s) && !mgr_rebuilds(mgr_of(s->faults));
-}
-
-static bool scrub_begins(struct sim *s)
-{
-	return mgr_scrub(mgr_of(s->faults));
-}
-
-static bool scrubbed(struct sim *s)
-{
-	return mgr_scrubbed(mgr_of(s->faults)) >= 0;
-}
-
-/* Everything is whole again: no shard stale, all parity as it must be. */
-static void look_at_parity(struct faults *f)
-{
-	struct sim *s = f->sim;
-	int wrong;
-
-	if (!sim_run(s, rebuilt, SETTLE_NS))
-		sim_fail(s, "with everything whole, shards stay stale");
-	if (s->g.unit < SCRUB_UNIT_MIN || sim_below(s, 6) != 0)
-		return;
-	if (!sim_run(s, scrub_begins, SETTLE_NS) || !sim_run(s, scrubbed, SETTLE_NS))
-		sim_fail(s, "with everything whole, a scrub does not get through");
-	wrong = mgr_scrubbed(mgr_of(f));
-	if (wrong != 0)
-		sim_fail(s, "a scrub finds %d rows or blocks that do not fit", wrong);
-}
-
-static void one_round(struct faults *f)
-{
-	struct sim *s = f->sim;
-	bool done;
-
-	f->on = true;
-	f->left = 1 + sim_below(s, 60);
-	f->heavy_left = 1 + sim_below(s, 6);
-	if (!f->next.queued)
-		sim_at(s, &f->next, 1 + sim_random(s) % f->period_ns);
-	load_run(s->load, 20 + sim_below(s, 60));
-	sim_run(s, idle, ROUND_NS);
-	load_pause(s->load);
-	heal(f);
-	done = sim_run(s, idle, SETTLE_NS);
-	if (!done && !may_wait(s))
-		sim_fail(s, "requests are not answered, with everything whole");
-	if (!done) {
-		client_drop(s->client);
-		sim_run(s, idle, NS_PER_S);
-	}
-	look(f, done);
-	look_at_parity(f);
-	bury_old(f);
-}
-
-/* Everything loses power, and up to m servers do not come back. What was flushed is there. */
-static void last_loss(struct faults *f)
-{
-	struct sim *s = f->sim;
-	uint32_t all = (1u << s->g.servers) - 1;
-
-	for (unsigned tries = 0; tries < 16; tries++) {
-		uint32_t more = f->away | 1u << sim_below(s, s->g.servers);
-
-		if ((unsigned)__builtin_popcount(more) <= s->g.m &&
-		    meta_lost_most(s->meta, (more | f->rotten) << 1) <= s->g.m)
-			f->away = more & all;
-	}
-	sim_note(s, "last loss", "faults", f->away, 0);
-	mgr_dies(f, 10 * NS_PER_MS);
-	for (unsigned i = 0; i < s->g.servers; i++)
-		server_dies(f, i, true, NS_PER_MS);
-	if (!sim_run(s, all_serve, 10 * NS_PER_S))
-		sim_fail(s, "servers do not come back");
-	sim_run(s, runs, 20 * NS_PER_S);
-	look(f, false);
-}
-
-void faults_story(struct faults *f)
-{
-	struct sim *s = f->sim;
-
-	for (unsigned i = 0; i < s->g.servers; i++)
-		server_start(s->servers[i]);
-	if (!sim_run(s, all_serve, 10 * NS_PER_S))
-		sim_fail(s, "servers do not start");
-	mgr_begin(f);
-	for (unsigned i = 0; i < s->g.servers; i++)
-		if ((f->rotten >> i & 1) != 0 && sim_below(s, 2) == 0)
-			server_lie(s->servers[i], 20 + sim_below(s, 200));
-	if (!sim_run(s, runs, 10 * NS_PER_S))
-		sim_fail(s, "volmgr does not start");
-	for (unsigned n = 1 + sim_below(s, 2); n > 0; n--)
-		one_round(f);
-	sim_run(s, never, sim_below(s, 2) == 0 ? 0 : 3 * NS_PER_S);
-	if (s->g.m > 0)
-		last_loss(f);
 }

@@ -8,15 +8,18 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "sim.h"
+
+#define LARGE_MIN (128u << 10)
 
 struct heap_chunk {
 	struct heap_chunk *prev, *next;
 	struct heap *heap; /* NULL: the world's */
 	void *base;	   /* what the allocator gave */
 	size_t len;
-	size_t pad;
+	bool mapped;
 };
 static_assert(sizeof(struct heap_chunk) % 16 == 0, "alignment of what follows");
 
@@ -26,6 +29,7 @@ void __real_free(void *p);
 void *__wrap_malloc(size_t len);
 void *__wrap_calloc(size_t n, size_t len);
 void *__wrap_realloc(void *p, size_t len);
+void *__wrap_reallocarray(void *p, size_t n, size_t len);
 void *__wrap_aligned_alloc(size_t align, size_t len);
 void __wrap_free(void *p);
 
@@ -46,6 +50,7 @@ static void *chunk_take(void *base, size_t skip, size_t len)
 
 	c->base = base;
 	c->len = len;
+	c->mapped = false;
 	c->heap = h;
 	c->prev = c->next = NULL;
 	if (h != NULL) {
@@ -65,13 +70,30 @@ void *__wrap_malloc(size_t len)
 	return base == NULL ? NULL : chunk_take(base, sizeof(struct heap_chunk), len);
 }
 
+/* Large tables of zeros, mostly never looked at, come from the kernel. */
 void *__wrap_calloc(size_t n, size_t len)
 {
-	void *p = __wrap_malloc(n * len);
+	void *p, *base;
 
-	if (p != NULL)
-		memset(p, 0, n * len);
+	if (n * len < LARGE_MIN) {
+		p = __wrap_malloc(n * len);
+		return p == NULL ? NULL : memset(p, 0, n * len);
+	}
+	base = mmap(NULL, sizeof(struct heap_chunk) + n * len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (base == MAP_FAILED)
+		return NULL;
+	p = chunk_take(base, sizeof(struct heap_chunk), n * len);
+	((struct heap_chunk *)p - 1)->mapped = true;
 	return p;
+}
+
+static void chunk_give(struct heap_chunk *c)
+{
+	if (c->mapped)
+		munmap(c->base, sizeof(*c) + c->len);
+	else
+		__real_free(c->base);
 }
 
 void *__wrap_aligned_alloc(size_t align, size_t len)
@@ -98,7 +120,7 @@ void __wrap_free(void *p)
 			c->next->prev = c->prev;
 		c->heap->bytes -= c->len;
 	}
-	__real_free(c->base);
+	chunk_give(c);
 }
 
 void *__wrap_realloc(void *p, size_t len)
@@ -120,6 +142,11 @@ void *__wrap_realloc(void *p, size_t len)
 	return q;
 }
 
+void *__wrap_reallocarray(void *p, size_t n, size_t len)
+{
+	return __wrap_realloc(p, n * len);
+}
+
 void heap_drop(struct heap *h)
 {
 	struct heap_chunk *c = h->first;
@@ -127,7 +154,7 @@ void heap_drop(struct heap *h)
 	while (c != NULL) {
 		struct heap_chunk *next = c->next;
 
-		__real_free(c->base);
+		chunk_give(c);
 		c = next;
 	}
 	h->first = NULL;

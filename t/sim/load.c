@@ -37,6 +37,7 @@ struct load {
 	unsigned depth;
 	unsigned think_us;
 	bool heavy;	 /* so much that logs are used up */
+	bool wide;	 /* whole extents are given back, and the volume shrinks for a moment */
 	uint64_t number; /* of writes */
 	uint64_t requests;
 	unsigned left; /* to be submitted */
@@ -60,6 +61,7 @@ struct load *load_new(struct sim *s)
 
 	l->sim = s;
 	l->heavy = sim_below(s, 25) == 0;
+	l->wide = sim_below(s, 5) == 0;
 	/* a rebuild must fit into a quarter of a short log */
 	l->nareas = l->heavy ? 1 : 1 + sim_below(s, AREAS);
 	for (unsigned i = 0; i < l->nareas; i++) {
@@ -109,6 +111,8 @@ static void check_answered(struct lreq *q, int error)
 	} else if (error != 0) {
 		l->again[l->nagain++] = (struct area){q->r.offset, q->r.len};
 	}
+	if (q->r.type == NBD_CMD_FLUSH && model_is_loose(l->sim->model))
+		return; /* it tells of the loss, once */
 	if (error > 0)
 		sim_fail(l->sim, "with all faults gone, %s at %llu fails with error %d",
 			 q->r.type == NBD_CMD_FLUSH ? "a flush" : "a read",
@@ -217,6 +221,47 @@ static void random_range(struct load *l, uint64_t *offset, uint32_t *len)
 	*len = n;
 }
 
+/* An extent, or all from one on. */
+static void wide_range(struct load *l, uint64_t *offset, uint32_t *len)
+{
+	struct sim *s = l->sim;
+	uint64_t extent = (uint64_t)s->g.k * WEFT_SHARD_BYTES;
+
+	*offset = sim_below(s, (uint32_t)(s->g.size / extent)) * extent;
+	*len = (uint32_t)(sim_below(s, 2) == 0 ? extent : s->g.size - *offset);
+}
+
+struct resize {
+	struct load *l;
+	unsigned handle;
+};
+
+static void resized(void *arg, bool durable)
+{
+	struct resize *r = arg;
+
+	if (durable)
+		model_acked(r->l->sim->model, r->handle, true);
+	free(r);
+}
+
+/* What was behind the smaller size is zeros then. */
+static void submit_resize(struct load *l)
+{
+	struct sim *s = l->sim;
+	uint64_t size = sim_below(s, (uint32_t)(s->g.size / SIM_BLOCK)) * (uint64_t)SIM_BLOCK;
+	uint32_t len = (uint32_t)(s->g.size - size);
+	struct resize *r;
+
+	if (!faults_may_resize(s->faults) || !model_room(s->model, size, len))
+		return;
+	r = world_alloc(sizeof(*r));
+	r->l = l;
+	r->handle = model_write(s->model, 0, size, len);
+	sim_note(s, "resizes", "client", size, 0);
+	faults_resize(s->faults, size, resized, r);
+}
+
 static void submit_random(struct load *l)
 {
 	static const uint16_t types[] = {
@@ -233,8 +278,13 @@ static void submit_random(struct load *l)
 		return;
 	}
 	random_range(l, &offset, &len);
-	if (changes(type) && !model_room(s->model, offset, len)) {
+	if (changes(type) && !model_room(s->model, offset, len))
 		type = NBD_CMD_READ;
+	if (l->wide && (type == NBD_CMD_TRIM || type == NBD_CMD_WRITE_ZEROES) &&
+	    sim_below(s, 4) == 0) {
+		wide_range(l, &offset, &len);
+		if (!model_room(s->model, offset, len))
+			return;
 	}
 	if (changes(type) && sim_chance(s, 60))
 		flags = NBD_CMD_FLAG_FUA;
@@ -259,6 +309,8 @@ static void load_next(struct event *e)
 	if (l->running >= l->depth)
 		return; /* an answer wakes it */
 	l->left--;
+	if (l->wide && sim_below(s, 50) == 0)
+		submit_resize(l);
 	proc_enter(client_proc(s->client));
 	submit_random(l);
 	proc_leave(client_proc(s->client));
@@ -275,6 +327,11 @@ void load_run(struct load *l, unsigned requests)
 	l->left = l->heavy ? 2 * requests : requests;
 	l->checking = false;
 	load_wake(l, 1000);
+}
+
+void load_narrow(struct load *l)
+{
+	l->wide = false;
 }
 
 void load_pause(struct load *l)

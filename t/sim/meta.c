@@ -93,6 +93,11 @@ static void put_take(struct put *p)
 	*at = p->next;
 }
 
+struct proc *meta_owner(const struct meta *m)
+{
+	return m->owner;
+}
+
 static void put_event(struct event *e)
 {
 	struct put *p = (struct put *)e;
@@ -110,6 +115,14 @@ static void put_event(struct event *e)
 		proc_leave(proc);
 	}
 	put_free(p);
+}
+
+static bool marks_more(const struct meta *m, const struct extent_record *r)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->map[i].extent == r->extent)
+			return (r->stale & ~m->map[i].stale) != 0;
+	return false;
 }
 
 void meta_put(struct meta *m, struct proc *proc, const struct extent_record *records, int n,
@@ -135,6 +148,9 @@ void meta_put(struct meta *m, struct proc *proc, const struct extent_record *rec
 	}
 	*at = p;
 	sim_at(m->sim, &p->event, delay);
+	for (int i = 0; i < n && !removing; i++)
+		if (marks_more(m, &records[i]))
+			faults_mark(m->sim->faults, proc);
 }
 
 void meta_died(struct meta *m, struct proc *proc)
@@ -158,6 +174,15 @@ void meta_died(struct meta *m, struct proc *proc)
 	}
 }
 
+/* All that was there is lost. */
+void meta_replace(struct meta *m, const struct extent_record *records, size_t n)
+{
+	assert(m->puts == NULL && n <= META_EXTENTS_MAX);
+	m->n = (unsigned)n;
+	if (n > 0)
+		memcpy(m->map, records, n * sizeof(*records));
+}
+
 void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_record *r),
 	       void *arg)
 {
@@ -165,19 +190,41 @@ void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_r
 		fn(arg, &m->map[i]);
 }
 
+/* Of each extent, the shards that are gone. */
+struct losses {
+	uint32_t servers;
+	uint32_t shards[META_EXTENTS_MAX];
+	unsigned count; /* shards of an extent */
+};
+
+static void losses_add(void *arg, const struct extent_record *r)
+{
+	struct losses *l = arg;
+	uint32_t lost = r->stale;
+
+	assert(r->extent < META_EXTENTS_MAX);
+	for (unsigned j = 0; j < l->count; j++)
+		if ((l->servers >> r->shard[j].server & 1) != 0)
+			lost |= 1u << j;
+	l->shards[r->extent] |= lost;
+}
+
+/* A shard is where the map says, where a change on its way says, and where volmgr thinks. */
 unsigned meta_lost_most(const struct meta *m, uint32_t servers)
 {
-	unsigned most = 0, shards = m->sim->g.k + m->sim->g.m;
+	struct losses l = {.servers = servers, .count = m->sim->g.k + m->sim->g.m};
+	unsigned most = 0;
 
-	for (unsigned i = 0; i < m->n; i++) {
-		uint32_t lost = m->map[i].stale;
-
-		for (unsigned j = 0; j < shards; j++)
-			if ((servers >> m->map[i].shard[j].server & 1) != 0)
-				lost |= 1u << j;
-		if ((unsigned)__builtin_popcount(lost) > most)
-			most = (unsigned)__builtin_popcount(lost);
-	}
+	meta_each(m, losses_add, &l);
+	for (const struct put *p = m->puts; p != NULL; p = p->next)
+		for (int i = 0; i < p->n && !p->removing; i++)
+			losses_add(&l, &p->records[i]);
+	for (unsigned i = 0; i < SIM_MGRS; i++)
+		if (mgr_proc(m->sim->mgrs[i]) == m->owner)
+			mgr_each_extent(m->sim->mgrs[i], losses_add, &l);
+	for (unsigned i = 0; i < META_EXTENTS_MAX; i++)
+		if ((unsigned)__builtin_popcount(l.shards[i]) > most)
+			most = (unsigned)__builtin_popcount(l.shards[i]);
 	return most;
 }
 

@@ -13,6 +13,7 @@
 #include "nbd/proto.h"
 #include "nbd/session.h"
 #include "sim.h"
+#include "stripe/carry.h"
 #include "stripe/rebuild.h"
 #include "stripe/volume.h"
 
@@ -25,6 +26,8 @@
 #define NEGOTIATE_MS   5000
 #define CALL_MS	       2000 /* a call that is not answered for so long ends the connection */
 #define LOOK_MS	       500
+#define MOVES_MAX      9 /* of a seed: a move can leave a slot behind */
+#define EXTENTS_MAX    16
 
 #define FRONT_FLAGS                                                                                \
 	(NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |                            \
@@ -49,6 +52,12 @@ struct mgr {
 	struct nbd_session_config config;
 	struct io_timer look;
 	bool ready, stopping;
+	unsigned moves; /* of this seed */
+	bool moving;	/* a shard is on its way */
+	int moved;	/* how the last one ended */
+	bool shrunk;
+	void (*resized)(void *arg, bool durable); /* not NULL: it is being resized */
+	void *resized_arg;
 	struct event ended; /* after an orderly stop */
 };
 
@@ -157,6 +166,8 @@ static void peer_submit(struct peer *p, struct nbd_call *call)
 	struct sim_peer *sp = (struct sim_peer *)p;
 
 	assert(p->up && sp->client != NULL);
+	if (call->type == WEFT_CMD_ABORT)
+		faults_abort(sp->mgr->proc.sim->faults, p->server);
 	nbd_client_submit(sp->client, call);
 }
 
@@ -307,6 +318,13 @@ struct mgr *mgr_new(struct sim *s, unsigned number)
 	return m;
 }
 
+void mgr_free(struct mgr *m)
+{
+	heap_drop(&m->proc.heap);
+	free(m->resized_arg);
+	free(m);
+}
+
 struct proc *mgr_proc(struct mgr *m)
 {
 	return &m->proc;
@@ -378,7 +396,8 @@ void mgr_start(struct mgr *m)
 	struct env *env = &m->proc.env.env;
 
 	proc_start(&m->proc);
-	m->ready = m->stopping = false;
+	m->ready = m->stopping = m->moving = false;
+	m->resized = NULL;
 	m->volume = NULL;
 	m->ended = (struct event){.fn = mgr_ended, .proc = &m->proc};
 	memset(m->peers, 0, sizeof(m->peers));
@@ -412,7 +431,10 @@ void mgr_kill(struct mgr *m)
 	sim_cancel(s, &m->ended);
 	proc_kill(&m->proc);
 	m->volume = NULL;
-	m->ready = false;
+	m->ready = m->moving = false;
+	free(m->resized_arg);
+	m->resized = NULL;
+	m->resized_arg = NULL;
 	meta_died(s->meta, &m->proc);
 	net_died(&m->proc, sim_below(s, 2) == 0);
 }
@@ -467,4 +489,141 @@ bool mgr_rebuilds(const struct mgr *m)
 
 	volume_rebuild_stat(m->volume, &stat);
 	return stat.shards > 0;
+}
+
+/* ---- moves --------------------------------------------------------------------------------- */
+
+struct extents {
+	struct extent_record r[EXTENTS_MAX];
+	unsigned n;
+};
+
+static bool extents_add(void *arg, const struct extent_record *r)
+{
+	struct extents *e = arg;
+
+	if (e->n < EXTENTS_MAX)
+		e->r[e->n++] = *r;
+	return e->n < EXTENTS_MAX;
+}
+
+void mgr_each_extent(const struct mgr *m, void (*fn)(void *arg, const struct extent_record *r),
+		     void *arg)
+{
+	struct extents e = {.n = 0};
+
+	if (proc_alive(&m->proc) && m->volume != NULL)
+		volume_each_extent(m->volume, extents_add, &e);
+	for (unsigned i = 0; i < e.n; i++)
+		fn(arg, &e.r[i]);
+}
+
+static void on_moved(void *arg, int err)
+{
+	struct mgr *m = arg;
+
+	sim_note(m->proc.sim, "moved", m->proc.name, (uint64_t)-err, 0);
+	m->moving = false;
+	m->moved = err;
+}
+
+/* A server that has no shard of the extent; 0: there is none. */
+static uint32_t server_beside(const struct mgr *m, const struct extent_record *r)
+{
+	const struct geometry *g = &m->proc.sim->g;
+	unsigned from = sim_below(m->proc.sim, g->servers);
+
+	for (unsigned i = 0; i < g->servers; i++) {
+		uint32_t server = 1 + (from + i) % g->servers;
+		bool used = false;
+
+		for (unsigned j = 0; j < g->k + g->m; j++)
+			used |= r->shard[j].server == server;
+		if (!used)
+			return server;
+	}
+	return 0;
+}
+
+bool mgr_move(struct mgr *m)
+{
+	struct extents e = {.n = 0};
+	struct sim *s = m->proc.sim;
+	const struct extent_record *r;
+	unsigned shard = sim_below(s, s->g.k + s->g.m);
+	uint32_t to;
+
+	if (!mgr_ready(m) || m->moving || m->moves >= MOVES_MAX)
+		return false;
+	volume_each_extent(m->volume, extents_add, &e);
+	if (e.n == 0)
+		return false;
+	r = &e.r[sim_below(s, e.n)];
+	to = server_beside(m, r);
+	if (to == 0)
+		return false;
+	m->moves++;
+	m->moving = true;
+	sim_note(s, "moves", m->proc.name, r->extent << 8 | shard, to);
+	proc_enter(&m->proc);
+	/* one whose server is not there is made anew, the others are copied */
+	if ((r->stale >> shard & 1) != 0 || !m->peers[r->shard[shard].server - 1].peer.up)
+		volume_move_shard(m->volume, r->extent, shard, to, on_moved, m);
+	else
+		volume_carry_shard(m->volume, r->extent, shard, to, on_moved, m);
+	proc_leave(&m->proc);
+	return true;
+}
+
+bool mgr_moves(const struct mgr *m)
+{
+	return m->moving;
+}
+
+struct volume *mgr_volume(const struct mgr *m)
+{
+	return m->volume;
+}
+
+bool mgr_moved(const struct mgr *m)
+{
+	return m->moved == 0;
+}
+
+/* ---- another size, for a moment ------------------------------------------------------------ */
+
+static void on_grown(void *arg, int err)
+{
+	struct mgr *m = arg;
+	void (*done)(void *arg, bool durable) = m->resized;
+
+	sim_note(m->proc.sim, "grown", m->proc.name, (uint64_t)-err, 0);
+	m->resized = NULL;
+	done(m->resized_arg, err == 0 && m->shrunk && meta_owner(m->proc.sim->meta) == &m->proc);
+	m->resized_arg = NULL;
+}
+
+static void on_shrunk(void *arg, int err)
+{
+	struct mgr *m = arg;
+
+	sim_note(m->proc.sim, "shrunk", m->proc.name, (uint64_t)-err, 0);
+	m->shrunk = err == 0;
+	volume_resize(m->volume, m->proc.sim->g.size, on_grown, m);
+}
+
+bool mgr_may_resize(const struct mgr *m)
+{
+	return mgr_ready(m) && m->resized == NULL;
+}
+
+void mgr_resize(struct mgr *m, uint64_t size, void (*done)(void *arg, bool durable), void *arg)
+{
+	assert(mgr_may_resize(m));
+	m->resized = done;
+	m->resized_arg = arg;
+	m->shrunk = false;
+	proc_enter(&m->proc);
+	volume_resize(m->volume, size, on_shrunk, m);
+	proc_leave(&m->proc);
 }

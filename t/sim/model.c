@@ -5,6 +5,10 @@
  * crash that may lose what was not flushed brings back every state that was possible since the last
  * acknowledged flush began.
  *
+ * When more servers than can be spared lose their memory and volmgr lives, it is the same, but that
+ * nobody knows when it has decided what is left: until a flush that was asked for after it
+ * succeeds, each of those states may be seen, and what is acknowledged meanwhile may be lost, too.
+ *
  * Writes that run at the same time may take effect in any order, and those that failed at any later
  * time: all these states are kept. load.c limits how many run in one block.
  */
@@ -15,9 +19,11 @@
 
 #include "sim.h"
 
-#define OPEN_MAX   4  /* undecided writes in one block */
-#define STATES_MAX 64 /* of one block */
-#define WRITES_MAX 256
+#define OPEN_MAX    4	 /* undecided writes in one block */
+#define STATES_MAX  4096 /* of one block, now or once */
+#define STATES_ROOM 8	 /* more writes are let in as long as it may be in so many states now */
+#define READS_LAST  4000 /* moments: no read takes longer */
+#define WRITES_MAX  256
 
 /* The bytes of a block: what was there before, and a write over it. Kept until the seed is over. */
 struct bytes {
@@ -34,9 +40,13 @@ struct state {
 	bool over;     /* and it cannot come back: a durable write is not in it */
 };
 
+struct states {
+	struct state *s;
+	unsigned n, room;
+};
+
 struct block {
-	struct state now[STATES_MAX], past[STATES_MAX];
-	unsigned nnow, npast;
+	struct states now, past;
 	struct bytes *all;
 	struct open {
 		unsigned handle; /* 0: free */
@@ -58,9 +68,12 @@ struct model {
 	uint64_t moment;
 	uint64_t floor;
 	uint32_t era; /* rises when volmgr has recovered */
+	bool loose;   /* since that moment: volmgr lives, and lost what was not flushed */
+	uint64_t loose_since;
 	unsigned serial;
 	struct block **blocks;
 	struct write writes[WRITES_MAX];
+	unsigned writes_end; /* the others were never used */
 	struct bytes zeros;
 };
 
@@ -84,6 +97,10 @@ void model_free(struct model *m)
 
 			free(b->all);
 			b->all = next;
+		}
+		if (b != NULL) {
+			free(b->now.s);
+			free(b->past.s);
 		}
 		free(b);
 	}
@@ -160,75 +177,121 @@ static const struct bytes *bytes_after(struct model *m, struct block *in, const 
 
 /* ---- states -------------------------------------------------------------------------------- */
 
-static struct block *block_at(struct model *m, uint64_t n)
+static void states_add(struct model *m, struct states *to, const struct state *st)
 {
-	assert(n < m->size / SIM_BLOCK);
-	if (m->blocks[n] == NULL) {
-		m->blocks[n] = world_alloc(sizeof(struct block));
-		m->blocks[n]->nnow = 1;
-		m->blocks[n]->now[0].bytes = &m->zeros;
+	if (to->n == to->room) {
+		if (to->room == STATES_MAX)
+			sim_fail(m->sim, "the model has too many states: limit the load");
+		to->room = to->room == 0 ? 8 : to->room * 2;
+		to->s = world_realloc(to->s, to->room * sizeof(to->s[0]));
 	}
-	return m->blocks[n];
+	to->s[to->n++] = *st;
 }
 
 static void add_now(struct model *m, struct block *b, const struct bytes *bytes, uint32_t in)
 {
-	for (unsigned i = 0; i < b->nnow; i++)
-		if (b->now[i].bytes == bytes && b->now[i].in == in)
+	for (unsigned i = 0; i < b->now.n; i++)
+		if (b->now.s[i].bytes == bytes && b->now.s[i].in == in)
 			return;
-	if (b->nnow == STATES_MAX)
-		sim_fail(m->sim, "the model has too many states: limit the load");
-	b->now[b->nnow++] = (struct state){.bytes = bytes, .in = in};
+	states_add(m, &b->now, &(struct state){.bytes = bytes, .in = in});
+}
+
+static bool covers(const struct write *w, uint64_t n)
+{
+	return w->serial != 0 && w->offset < (n + 1) * SIM_BLOCK &&
+	       n * SIM_BLOCK < w->offset + w->len;
+}
+
+/* A block that was never written; zeros that are on their way there may still come. */
+static struct block *block_new(struct model *m, uint64_t n)
+{
+	struct block *b = world_alloc(sizeof(*b));
+	unsigned o = 0;
+
+	m->blocks[n] = b;
+	add_now(m, b, &m->zeros, 0);
+	for (unsigned i = 0; i < m->writes_end; i++) {
+		if (!covers(&m->writes[i], n))
+			continue;
+		assert(o < OPEN_MAX);
+		b->open[o++] = (struct open){m->writes[i].serial, &m->writes[i]};
+	}
+	return b;
+}
+
+static struct block *block_at(struct model *m, uint64_t n)
+{
+	assert(n < m->size / SIM_BLOCK);
+	return m->blocks[n] != NULL ? m->blocks[n] : block_new(m, n);
+}
+
+static unsigned open_of(const struct block *b, unsigned handle)
+{
+	unsigned o = 0;
+
+	while (o < OPEN_MAX && b->open[o].handle != handle)
+		o++;
+	return o;
+}
+
+/* Undecided writes there. */
+static unsigned open_count(const struct model *m, uint64_t n)
+{
+	const struct block *b = m->blocks[n];
+	unsigned open = 0;
+
+	for (unsigned o = 0; b != NULL && o < OPEN_MAX; o++)
+		open += b->open[o].handle != 0;
+	for (unsigned i = 0; b == NULL && i < m->writes_end; i++)
+		open += covers(&m->writes[i], n);
+	return open;
 }
 
 /* With every write that may still take effect. */
 static void block_close(struct model *m, struct block *b, uint64_t n)
 {
-	for (unsigned i = 0; i < b->nnow; i++)
+	for (unsigned i = 0; i < b->now.n; i++)
 		for (unsigned o = 0; o < OPEN_MAX; o++)
-			if (b->open[o].handle != 0 && (b->now[i].in >> o & 1) == 0)
-				add_now(m, b, bytes_after(m, b, b->now[i].bytes, b->open[o].w, n),
-					b->now[i].in | 1u << o);
+			if (b->open[o].handle != 0 && (b->now.s[i].in >> o & 1) == 0)
+				add_now(m, b, bytes_after(m, b, b->now.s[i].bytes, b->open[o].w, n),
+					b->now.s[i].in | 1u << o);
 }
 
-static bool past_needed(const struct model *m, const struct block *b, const struct state *st)
+static bool past_needed(const struct model *m, const struct state *st)
 {
 	/* reads that run now began at most so long ago: load.c has few of them */
-	return st->last + 4000 >= m->moment || (!st->over && st->last >= m->floor);
+	return st->last + READS_LAST >= m->moment || (!st->over && st->last >= m->floor);
 }
 
 static void add_past(struct model *m, struct block *b, const struct state *st)
 {
+	struct states *past = &b->past;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < b->npast; i++)
-		if (b->past[i].bytes == st->bytes && b->past[i].in == st->in && !b->past[i].over) {
-			b->past[i].last = m->moment;
+	for (unsigned i = 0; i < past->n; i++)
+		if (past->s[i].bytes == st->bytes && past->s[i].in == st->in && !past->s[i].over) {
+			past->s[i].last = m->moment;
 			return;
 		}
-	if (b->npast == STATES_MAX) {
-		for (unsigned i = 0; i < b->npast; i++)
-			if (past_needed(m, b, &b->past[i]))
-				b->past[n++] = b->past[i];
-		b->npast = n;
+	if (past->n == past->room) {
+		for (unsigned i = 0; i < past->n; i++)
+			if (past_needed(m, &past->s[i]))
+				past->s[n++] = past->s[i];
+		past->n = n;
 	}
-	if (b->npast == STATES_MAX)
-		sim_fail(m->sim, "the model has too many past states: limit the load");
-	b->past[b->npast++] = (struct state){.bytes = st->bytes, .in = st->in, .last = m->moment};
+	states_add(m, past, &(struct state){.bytes = st->bytes, .in = st->in, .last = m->moment});
 }
 
 /* An undecided write is no longer: its place is free. */
 static void open_end(struct model *m, struct block *b, unsigned o)
 {
-	struct state old[STATES_MAX];
-	unsigned n = b->nnow;
+	unsigned n = b->now.n;
 
-	memcpy(old, b->now, n * sizeof(old[0]));
-	b->nnow = 0;
+	b->now.n = 0;
 	for (unsigned i = 0; i < n; i++)
-		add_now(m, b, old[i].bytes, old[i].in & ~(1u << o));
-	for (unsigned i = 0; i < b->npast; i++)
-		b->past[i].in &= ~(1u << o);
+		add_now(m, b, b->now.s[i].bytes, b->now.s[i].in & ~(1u << o));
+	for (unsigned i = 0; i < b->past.n; i++)
+		b->past.s[i].in &= ~(1u << o);
 	b->open[o].handle = 0;
 }
 
@@ -256,17 +319,15 @@ bool model_room(const struct model *m, uint64_t offset, uint32_t len)
 {
 	unsigned used = 0;
 
-	for (unsigned i = 0; i < WRITES_MAX; i++)
+	for (unsigned i = 0; i < m->writes_end; i++)
 		used += m->writes[i].serial != 0;
 	if (used + 4 > WRITES_MAX)
 		return false;
 	for (uint64_t n = first_block(offset); n <= last_block(offset, len); n++) {
 		const struct block *b = m->blocks[n];
-		unsigned open = 0;
+		unsigned open = open_count(m, n);
 
-		for (unsigned o = 0; b != NULL && o < OPEN_MAX; o++)
-			open += b->open[o].handle != 0;
-		if (open >= 3 || (b != NULL && b->nnow * (open + 1) > STATES_MAX / 8))
+		if (open >= OPEN_MAX - 1 || (b != NULL && b->now.n * (open + 1) > STATES_ROOM))
 			return false;
 	}
 	return true;
@@ -278,46 +339,45 @@ unsigned model_write(struct model *m, uint64_t w, uint64_t offset, uint32_t len)
 
 	assert(wr != NULL && len > 0);
 	m->moment++;
+	if (m->writes_end < wr - m->writes + 1)
+		m->writes_end = (unsigned)(wr - m->writes) + 1;
 	*wr = (struct write){
 		.serial = ++m->serial, .w = w, .offset = offset, .len = len, .era = m->era};
 	for (uint64_t n = first_block(offset); n <= last_block(offset, len); n++) {
-		struct block *b = block_at(m, n);
-		unsigned o = 0;
+		struct block *b = w == 0 ? m->blocks[n] : block_at(m, n);
 
-		while (b->open[o].handle != 0)
-			o++;
-		assert(o < OPEN_MAX);
-		b->open[o] = (struct open){wr->serial, wr};
+		if (b == NULL) /* zeros where nothing was ever written */
+			continue;
+		if (open_of(b, wr->serial) == OPEN_MAX) { /* else it is a new one */
+			unsigned o = open_of(b, 0);
+
+			assert(o < OPEN_MAX);
+			b->open[o] = (struct open){wr->serial, wr};
+		}
 		block_close(m, b, n);
 	}
 	return wr->serial;
 }
 
-static unsigned open_of(const struct block *b, unsigned handle)
-{
-	unsigned o = 0;
-
-	while (o < OPEN_MAX && b->open[o].handle != handle)
-		o++;
-	return o;
-}
-
 static void block_acked(struct model *m, uint64_t n, unsigned handle, bool durable)
 {
-	struct block *b = block_at(m, n);
-	unsigned o = open_of(b, handle), kept = 0;
+	struct block *b = m->blocks[n];
+	unsigned o = b == NULL ? OPEN_MAX : open_of(b, handle), kept = 0;
 
-	assert(o < OPEN_MAX);
-	for (unsigned i = 0; i < b->nnow; i++) {
-		if ((b->now[i].in >> o & 1) != 0)
-			b->now[kept++] = b->now[i];
+	if (o == OPEN_MAX) /* zeros where nothing was written then */
+		return;
+	for (unsigned i = 0; i < b->now.n && m->loose && !durable; i++)
+		b->now.s[i].in |= 1u << o; /* it may be undone */
+	for (unsigned i = 0; i < b->now.n; i++) {
+		if ((b->now.s[i].in >> o & 1) != 0)
+			b->now.s[kept++] = b->now.s[i];
 		else
-			add_past(m, b, &b->now[i]);
+			add_past(m, b, &b->now.s[i]);
 	}
-	b->nnow = kept;
+	b->now.n = kept;
 	assert(kept > 0);
-	for (unsigned i = 0; i < b->npast && durable; i++)
-		b->past[i].over |= (b->past[i].in >> o & 1) == 0;
+	for (unsigned i = 0; i < b->past.n && durable; i++)
+		b->past.s[i].over |= (b->past.s[i].in >> o & 1) == 0;
 	open_end(m, b, o);
 }
 
@@ -353,11 +413,37 @@ uint64_t model_floor(const struct model *m)
 void model_flushed(struct model *m, uint64_t since)
 {
 	m->moment++;
+	m->loose = m->loose && since <= m->loose_since;
 	if (since > m->floor)
 		m->floor = since;
 }
 
 /* ---- recovery ------------------------------------------------------------------------------ */
+
+/* What was not flushed may be lost. */
+static void block_loosen(struct model *m, struct block *b)
+{
+	for (unsigned i = 0; i < b->past.n; i++)
+		if (!b->past.s[i].over && b->past.s[i].last >= m->floor)
+			add_now(m, b, b->past.s[i].bytes, b->past.s[i].in);
+}
+
+void model_loosen(struct model *m)
+{
+	m->loose = true;
+	m->loose_since = ++m->moment;
+	sim_note(m->sim, "loose", "model", m->floor, m->moment);
+	for (uint64_t n = 0; n < m->size / SIM_BLOCK; n++)
+		if (m->blocks[n] != NULL) {
+			block_loosen(m, m->blocks[n]);
+			block_close(m, m->blocks[n], n);
+		}
+}
+
+bool model_is_loose(const struct model *m)
+{
+	return m->loose;
+}
 
 static void block_recovered(struct model *m, uint64_t n, bool loose)
 {
@@ -366,16 +452,17 @@ static void block_recovered(struct model *m, uint64_t n, bool loose)
 	for (unsigned o = 0; o < OPEN_MAX; o++)
 		if (b->open[o].handle != 0 && b->open[o].w->era < m->era)
 			open_end(m, b, o);
-	for (unsigned i = 0; i < b->npast && loose; i++)
-		if (!b->past[i].over && b->past[i].last >= m->floor)
-			add_now(m, b, b->past[i].bytes, 0);
+	if (loose)
+		block_loosen(m, b);
 	block_close(m, b, n);
-	b->npast = 0;
+	b->past.n = 0;
 }
 
 void model_recovered(struct model *m, bool loose)
 {
 	m->moment++;
+	loose |= m->loose;
+	m->loose = false;
 	sim_note(m->sim, loose ? "recovered, loose" : "recovered", "model", m->floor, m->moment);
 	for (uint64_t n = 0; n < m->size / SIM_BLOCK; n++)
 		if (m->blocks[n] != NULL)
@@ -399,14 +486,14 @@ static void wrong(struct model *m, uint64_t n, const uint8_t *data, uint32_t fro
 	const struct block *b = block_at(m, n);
 	uint64_t word;
 
-	for (unsigned i = 0; i < b->nnow + b->npast; i++) {
-		const struct state *st = i < b->nnow ? &b->now[i] : &b->past[i - b->nnow];
+	for (unsigned i = 0; i < b->now.n + b->past.n; i++) {
+		const struct state *st = i < b->now.n ? &b->now.s[i] : &b->past.s[i - b->now.n];
 		uint32_t at = from;
 
 		while (at < to && st->bytes->data[at] == data[at - from])
 			at++;
 		memcpy(&word, st->bytes->data + (at < to ? at / 8 * 8 : 0), 8);
-		sim_note(m->sim, i < b->nnow ? "may be" : "was once", "model", word >> 40, at);
+		sim_note(m->sim, i < b->now.n ? "may be" : "was once", "model", word >> 40, at);
 	}
 	memcpy(&word, data, to - from < 8 ? to - from : 8);
 	sim_fail(m->sim,
@@ -426,10 +513,10 @@ static void narrow(struct block *b, const uint8_t *data, uint32_t from, uint32_t
 	for (unsigned o = 0; o < OPEN_MAX; o++)
 		if (b->open[o].handle != 0)
 			return;
-	for (unsigned i = 0; i < b->nnow; i++)
-		if (same(b->now[i].bytes, data, from, to))
-			b->now[n++] = b->now[i];
-	b->nnow = n;
+	for (unsigned i = 0; i < b->now.n; i++)
+		if (same(b->now.s[i].bytes, data, from, to))
+			b->now.s[n++] = b->now.s[i];
+	b->now.n = n;
 }
 
 static void block_read(struct model *m, uint64_t since, uint64_t n, const uint8_t *data,
@@ -443,13 +530,13 @@ static void block_read(struct model *m, uint64_t since, uint64_t n, const uint8_
 			wrong(m, n, data, from, to, since);
 		return;
 	}
-	for (unsigned i = 0; i < b->nnow; i++)
-		now = now || same(b->now[i].bytes, data, from, to);
-	for (unsigned i = 0; i < b->npast; i++)
-		past = past || (b->past[i].last >= since && same(b->past[i].bytes, data, from, to));
+	for (unsigned i = 0; i < b->now.n && !now; i++)
+		now = same(b->now.s[i].bytes, data, from, to);
+	for (unsigned i = 0; i < b->past.n && !past; i++)
+		past = b->past.s[i].last >= since && same(b->past.s[i].bytes, data, from, to);
 	if (!now && !past)
 		wrong(m, n, data, from, to, since);
-	if (now && !past && b->nnow > 1)
+	if (now && !past && b->now.n > 1 && !m->loose)
 		narrow(b, data, from, to);
 }
 

@@ -100,18 +100,21 @@ static size_t take_output(struct end *e, bool *more)
 
 	if (e->buffer == NULL)
 		e->buffer = world_malloc(BUFFER_BYTES);
-	if (e->head > 0 && e->len > 0)
+	if (e->len == 0) {
+		e->head = 0;
+	} else if (e->head > BUFFER_BYTES / 2 || e->head + e->len == BUFFER_BYTES) {
 		memmove(e->buffer, e->buffer + e->head, e->len);
-	e->head = 0;
+		e->head = 0;
+	}
 	*more = false;
 	n = e->stream.ops->output(e->stream.engine, iov, STREAM_IOV_MAX);
 	for (int i = 0; i < n; i++) {
-		size_t len = iov[i].iov_len, room = BUFFER_BYTES - e->len;
+		size_t len = iov[i].iov_len, room = BUFFER_BYTES - e->head - e->len;
 
 		assert(len > 0);
 		if (len > room)
 			len = room;
-		memcpy(e->buffer + e->len, iov[i].iov_base, len);
+		memcpy(e->buffer + e->head + e->len, iov[i].iov_base, len);
 		e->len += len;
 		total += len;
 		if (len < iov[i].iov_len)

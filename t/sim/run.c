@@ -78,10 +78,8 @@ void sim_seed(uint64_t seed, uint64_t *hash, uint64_t *steps)
 	*hash = s->hash;
 	*steps = s->steps;
 	sim_now = NULL;
-	for (unsigned i = 0; i < SIM_MGRS; i++) {
-		heap_drop(&mgr_proc(s->mgrs[i])->heap);
-		free(s->mgrs[i]);
-	}
+	for (unsigned i = 0; i < SIM_MGRS; i++)
+		mgr_free(s->mgrs[i]);
 	faults_free(s->faults);
 	load_free(s->load);
 	client_free(s->client);

@@ -13,6 +13,7 @@
 #include "nbd/auth.h"
 #include "nbd/proto.h"
 #include "nbd/session.h"
+#include "nbdsrv/store/format.h"
 #include "sim-disk.h"
 
 #define POOL_BYTES (96u << 20)
@@ -133,10 +134,10 @@ void server_reset(struct server *sv, struct sim *s)
 	char name[16];
 
 	memcpy(name, sv->proc.name, sizeof(name));
-	if (proc_alive(&sv->proc))
+	sim_disk_reset(sv->disk, &blank.info, sim_random(s), sim_below(s, 3) == 0);
+	if (proc_alive(&sv->proc)) /* what was under way on the disk is in its memory */
 		heap_drop(&sv->proc.heap);
 	proc_init(s, &sv->proc, name);
-	sim_disk_reset(sv->disk, &blank.info, sim_random(s), sim_below(s, 3) == 0);
 	sv->serves = sv->full = sv->damaged = false;
 }
 
@@ -226,6 +227,14 @@ void server_stop(struct server *sv)
 	proc_enter(&sv->proc);
 	store_close(sv->store, sv_closed, sv);
 	proc_leave(&sv->proc);
+}
+
+const struct disk_label *server_labels(const struct server *sv, uint32_t *n)
+{
+	const uint8_t *map = sim_disk_map(sv->disk);
+
+	*n = (uint32_t)blank.info.slots;
+	return (const struct disk_label *)(map + STORE_VOLUMES_MAX * sizeof(struct disk_volume));
 }
 
 /* Of a disk that did what it should, all that is read fits its checksum. */

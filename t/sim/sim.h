@@ -28,6 +28,7 @@
 #define SIM_EVENTS_MAX	4096
 #define SIM_STEPS_MAX	2000000u /* of one seed: beyond that it goes round in circles */
 #define SIM_BLOCK	4096u
+#define SIM_SLOTS_MAX	20 /* of a store: the others are not used */
 
 /* ---- world.c: events, processes, what went wrong ------------------------------------------- */
 
@@ -172,12 +173,15 @@ bool server_serves(const struct server *sv);
 void server_look(struct server *sv); /* nothing wrong that no fault explains? */
 void server_set_full(struct server *sv, bool full);
 void server_set_slow(struct server *sv, bool slow);
+struct disk_label;
+const struct disk_label *server_labels(const struct server *sv, uint32_t *n);
 void server_rot(struct server *sv); /* a byte of its data */
 void server_lie(struct server *sv, unsigned per_mille);
 
 /* ---- mgr.c: what volmgr does around session and stripe engine ------------------------------ */
 
 struct mgr;
+struct extent_record;
 struct mgr *mgr_new(struct sim *s, unsigned number);
 struct proc *mgr_proc(struct mgr *m);
 void mgr_start(struct mgr *m); /* with the next epoch */
@@ -187,30 +191,53 @@ bool mgr_scrub(struct mgr *m); /* begins one; false: one runs */
 /* The last one has ended: how many rows were lost or unclear; -1: it runs, or it had to skip. */
 int mgr_scrubbed(struct mgr *m);
 bool mgr_rebuilds(const struct mgr *m); /* some shards are stale */
+/* Begins to move some shard to another server; false: not now, or enough were. */
+bool mgr_move(struct mgr *m);
+bool mgr_moves(const struct mgr *m); /* one is on its way */
+struct volume *mgr_volume(const struct mgr *m);
+bool mgr_moved(const struct mgr *m); /* the last one is where it was to be */
+void mgr_each_extent(const struct mgr *m, void (*fn)(void *arg, const struct extent_record *r),
+		     void *arg);
+/*
+ * The volume gets that size, and then its own again: what was behind is zeros. done frees arg, or
+ * mgr_kill() does. durable: else nobody knows.
+ */
+bool mgr_may_resize(const struct mgr *m);
+void mgr_resize(struct mgr *m, uint64_t size, void (*done)(void *arg, bool durable), void *arg);
 bool mgr_ready(const struct mgr *m);
 bool mgr_hears(const struct mgr *m, uint32_t server);
 bool mgr_stopping(const struct mgr *m);
+/* Its memory goes. */
+void mgr_free(struct mgr *m);
 void mgr_accept(struct proc *p, struct stream *stream);
 
 /* ---- meta.c: the durable map of extents ---------------------------------------------------- */
 
-struct extent_record;
 struct meta *meta_new(struct sim *s);
 void meta_free(struct meta *m);
 /* The owner from now on: puts of others are refused. */
 uint32_t meta_next_epoch(struct meta *m, struct proc *owner);
+struct proc *meta_owner(const struct meta *m);
 /* Extent records that have stale shards, and the most that one has. */
 unsigned meta_stale_most(const struct meta *m);
-/* Of how many extents a shard of one of these servers (bits) is gone: the most in one extent, stale
- * ones included. */
+/* How many shards are gone in one extent at most, when these servers (bits) are: stale ones
+ * count. */
 unsigned meta_lost_most(const struct meta *m, uint32_t servers);
 /* Shards to be durable; done() in p unless it dies before. */
 void meta_put(struct meta *m, struct proc *p, const struct extent_record *records, int n,
 	      bool removing, void (*done)(void *arg, int err), void *arg);
+void meta_replace(struct meta *m, const struct extent_record *records, size_t n);
 void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_record *r),
 	       void *arg);
 /* The process died: its puts that are under way happen or not. */
 void meta_died(struct meta *m, struct proc *p);
+
+/* ---- recover.c ----------------------------------------------------------------------------- */
+
+/* volmgr runs, nothing else happens: slots that nobody uses are given back. */
+void recover_tidy(struct sim *s);
+/* volmgr does not run, all servers serve: new metadata, from what they say. */
+void recover_metadata(struct sim *s);
 
 /* ---- client.c: an NBD client with several connections -------------------------------------- */
 
@@ -260,6 +287,9 @@ void model_read(struct model *m, uint64_t since, uint64_t offset, const uint8_t 
 /* volmgr is running again: what was under way before is decided; loose: what was not flushed may
  * be lost. */
 void model_recovered(struct model *m, bool loose);
+/* volmgr lives, but what was not flushed may be lost: until a flush that begins later succeeds. */
+void model_loosen(struct model *m);
+bool model_is_loose(const struct model *m);
 /* The last acknowledged flush began at this moment. */
 uint64_t model_floor(const struct model *m);
 
@@ -269,6 +299,7 @@ struct load;
 struct load *load_new(struct sim *s);
 void load_free(struct load *l);
 void load_run(struct load *l, unsigned requests); /* so many from now on */
+void load_narrow(struct load *l);		  /* no whole extents are given back any more */
 void load_pause(struct load *l);
 bool load_idle(const struct load *l); /* all submitted, all answered */
 /* Reads all that was ever written; load_checked() when it is through. */
@@ -289,8 +320,17 @@ void faults_server_ended(struct faults *f, struct server *sv);
 void faults_server_heard(struct faults *f, uint32_t server);
 /* It has stopped in order. */
 void faults_mgr_ended(struct faults *f, struct mgr *m);
-/* An I/O of this process: the moment of a power cut? */
-void faults_io(struct faults *f, struct proc *p);
+/* An I/O of this process begins: the moment of a power cut? */
+enum sim_io { SIM_ANY, SIM_SUPER, SIM_LOG, SIM_DATA, SIM_SYNC, SIM_IOS };
+void faults_io(struct faults *f, struct proc *p, enum sim_io kind);
+/* A record with more stale shards is on its way to the metadata: the moment for volmgr to die? */
+void faults_mark(struct faults *f, struct proc *p);
+/* This server is asked to undo a tx: the moment of a power cut, a little later? */
+void faults_abort(struct faults *f, uint32_t server);
+/* See mgr_resize(). */
+bool faults_may_resize(const struct faults *f);
+void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool durable),
+		   void *arg);
 /* A new extent must have all its shards from the beginning. */
 bool faults_place_whole(const struct faults *f);
 /* May a request fail with that error now? */

@@ -22,6 +22,7 @@
 #define FAKE_DISK_OPS_MAX 4096
 #define FAKE_SECTOR	  512u
 #define FAKE_PAGE	  4096u
+#define FAKE_DIFFER	  2u
 
 enum fake_disk_kind { FAKE_READ, FAKE_WRITE, FAKE_SYNC, FAKE_DISCARD };
 
@@ -64,7 +65,7 @@ struct fake_disk {
 	struct fake_ranges unsynced;
 	uint64_t stamp;	  /* counts snapshots */
 	uint64_t *stamps; /* of the platter's pages: an old snapshot must not undo a newer one */
-	uint8_t *touched; /* pages where memory and platter may differ */
+	uint8_t *touched; /* pages that were written, FAKE_DIFFER: since the last cut */
 	uint64_t count;	  /* operations submitted, "now" ones too */
 	uint64_t fail_at; /* this one fails with EIO; 0: none */
 	bool fail_all;	  /* and all after it */
@@ -111,7 +112,19 @@ static void fake_ranges_clear(struct fake_ranges *rs)
 static void fake_touch(struct fake_disk *d, uint64_t offset, uint64_t len)
 {
 	for (uint64_t p = offset / FAKE_PAGE; p <= (offset + len - 1) / FAKE_PAGE; p++)
-		d->touched[p] = 1;
+		d->touched[p] = 1 | FAKE_DIFFER;
+}
+
+/* The next page from p on that was touched; the number of pages: none was. */
+static uint64_t fake_touched_next(const struct fake_disk *d, uint64_t p)
+{
+	uint64_t end = d->disk.size / FAKE_PAGE, word;
+
+	while (p < end && d->touched[p] == 0) {
+		memcpy(&word, d->touched + p / 8 * 8, sizeof(word));
+		p = word == 0 ? p / 8 * 8 + 8 : p + 1;
+	}
+	return p;
 }
 
 /* The page of the map behind p. */
@@ -214,7 +227,7 @@ static void fake_sync(struct disk *disk, struct disk_op *op)
 	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p)) {
 		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) == 0)
 			continue;
-		d->touched[p / FAKE_PAGE] = 1;
+		d->touched[p / FAKE_PAGE] = 1 | FAKE_DIFFER;
 		fake_ranges_add(rs, p, FAKE_PAGE, fake_copy(d->memory + p, FAKE_PAGE));
 	}
 }
@@ -287,7 +300,7 @@ static void fake_spoil(struct fake_disk *d, uint64_t offset, uint64_t len)
 			continue;
 		memset(d->memory + p, 0xdd, FAKE_PAGE);
 		memset(d->platter + p, 0xdd, FAKE_PAGE);
-		d->touched[p / FAKE_PAGE] = 1;
+		d->touched[p / FAKE_PAGE] |= 1;
 	}
 	d->discards++;
 	d->discarded += len;
@@ -412,12 +425,15 @@ __attribute__((unused)) static void fake_disk_writeback(struct fake_disk *d)
 	fake_to_platter(d, p, d->memory + p, FAKE_PAGE);
 }
 
-/* mode 0: all is lost; 1: all is kept; 2: some of it; 3: torn between sectors */
+/* mode 0: all is lost; 1: all is kept; 2: some of it; 3: torn between sectors; 4: cut off */
+#define FAKE_CUTS 5
 static void fake_survive(struct fake_disk *d, unsigned mode, uint64_t offset, const uint8_t *data,
 			 uint64_t len)
 {
-	bool keep = mode == 1 || (mode == 2 && fake_disk_below(d, 2) == 0);
+	bool keep = mode == 1 || mode == 4 || (mode == 2 && fake_disk_below(d, 2) == 0);
 
+	if (mode == 4)
+		len = fake_disk_below(d, (uint32_t)(len / FAKE_SECTOR + 1)) * (uint64_t)FAKE_SECTOR;
 	for (uint64_t at = 0; at < len; at += FAKE_SECTOR) {
 		if (mode == 3)
 			keep = fake_disk_below(d, 2) == 0;
@@ -434,25 +450,39 @@ static void fake_survive_snapshot(struct fake_disk *d, unsigned mode, const stru
 			fake_survive(d, mode, r->offset + at, r->data + at, FAKE_PAGE);
 }
 
+/* A write under way: its pieces. */
+static void fake_survive_write(struct fake_disk *d, unsigned mode, const struct fake_disk_op *o)
+{
+	uint64_t at = o->offset, left = o->len;
+
+	if (mode == 4)
+		left = fake_disk_below(d, (uint32_t)(left / FAKE_SECTOR + 1)) *
+		       (uint64_t)FAKE_SECTOR;
+	for (int v = 0; v < o->niov && left > 0; v++) {
+		uint64_t len = o->iov[v].iov_len < left ? o->iov[v].iov_len : left;
+
+		fake_survive(d, mode == 4 ? 1 : mode, at, o->iov[v].iov_base, len);
+		at += len;
+		left -= len;
+	}
+}
+
 /* The power goes. What was not synced is lost, kept or torn; memory is the platter again. */
 __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 {
-	unsigned mode = fake_disk_below(d, 4);
+	unsigned mode = fake_disk_below(d, FAKE_CUTS);
 
 	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
 		if (memcmp(d->memory + p, d->platter + p, FAKE_PAGE) != 0)
-			fake_survive(d, fake_disk_below(d, 4), p, d->memory + p, FAKE_PAGE);
+			fake_survive(d, fake_disk_below(d, FAKE_CUTS), p, d->memory + p, FAKE_PAGE);
 	for (size_t i = 0; i < d->unsynced.n; i++)
 		fake_survive(d, mode, d->unsynced.r[i].offset, d->memory + d->unsynced.r[i].offset,
 			     d->unsynced.r[i].len);
 	for (unsigned i = 0; i < d->nops; i++) {
 		struct fake_disk_op *o = &d->ops[i];
-		uint64_t at = o->offset;
 
-		for (int v = 0; o->kind == FAKE_WRITE && v < o->niov; v++) {
-			fake_survive(d, mode, at, o->iov[v].iov_base, o->iov[v].iov_len);
-			at += o->iov[v].iov_len;
-		}
+		if (o->kind == FAKE_WRITE)
+			fake_survive_write(d, mode, o);
 		if (o->kind == FAKE_DISCARD && fake_disk_below(d, 2) == 0)
 			fake_spoil(d, o->offset, o->len);
 		for (size_t r = 0; r < o->covers.n; r++)
@@ -461,9 +491,13 @@ __attribute__((unused)) static void fake_disk_cut(struct fake_disk *d)
 	}
 	d->nops = 0;
 	fake_ranges_clear(&d->unsynced);
-	for (uint64_t p = 0; p < d->disk.size; p += FAKE_PAGE)
-		if (d->touched[p / FAKE_PAGE])
-			memcpy(d->memory + p, d->platter + p, FAKE_PAGE);
+	for (uint64_t n = fake_touched_next(d, 0); n < d->disk.size / FAKE_PAGE;
+	     n = fake_touched_next(d, n + 1)) {
+		if ((d->touched[n] & FAKE_DIFFER) == 0)
+			continue;
+		memcpy(d->memory + n * FAKE_PAGE, d->platter + n * FAKE_PAGE, FAKE_PAGE);
+		d->touched[n] = 1;
+	}
 	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
 		memcpy(d->memory + p, d->platter + p, FAKE_PAGE);
 }
@@ -495,14 +529,14 @@ __attribute__((unused)) static void fake_disk_rewind(struct fake_disk *d, const 
 {
 	assert(d->nops == 0);
 	fake_ranges_clear(&d->unsynced);
-	for (uint64_t p = 0; p < d->disk.size / FAKE_PAGE; p++) {
-		if (d->touched[p])
-			fake_page_back(d, image, p * FAKE_PAGE);
+	for (uint64_t p = fake_touched_next(d, 0); p < d->disk.size / FAKE_PAGE;
+	     p = fake_touched_next(d, p + 1)) {
+		fake_page_back(d, image, p * FAKE_PAGE);
 		d->touched[p] = 0;
+		d->stamps[p] = 0;
 	}
 	for (uint64_t p = d->map_offset; p < d->map_offset + d->map_len; p = fake_map_next(d, p))
 		fake_page_back(d, image, p);
-	memset(d->stamps, 0, d->disk.size / FAKE_PAGE * sizeof(*d->stamps));
 	d->random = seed;
 	d->now = now;
 	d->disk.align = now ? 1 : 4096;

@@ -1,0 +1,65 @@
+/* The inside of faults.c (what goes wrong) and story.c (when). */
+#ifndef WEFT_SIM_FAULTS_H
+#define WEFT_SIM_FAULTS_H
+
+#include "sim.h"
+
+#define SCRUB_UNIT_MIN (64u << 10) /* smaller ones make a scrub of an extent long, */
+#define MOVE_UNIT_MIN  (16u << 10) /* and a move */
+
+enum kind {
+	RESET,	     /* a connection breaks */
+	SCRUB,	     /* no fault: a scrub starts */
+	MOVE,	     /* no fault: a shard goes to another server */
+	ROT,	     /* data of the rotten server changes */
+	SLOW,	     /* a disk is slow for a while */
+	PARTITION,   /* volmgr and a server, or the client, do not hear each other */
+	FREEZE,	     /* a server does not answer for a while */
+	SERVER_KILL, /* a flaky server is killed, or loses power */
+	SERVER_STOP, /* a server is restarted in order */
+	IO_CUT,	     /* the same, at some I/O of it */
+	MGR_KILL,
+	MGR_STOP,    /* volmgr is restarted in order */
+	MGR_REPLACE, /* it hangs, another takes over, it wakes up again */
+	ALL_POWER,   /* volmgr and some servers, or all, lose power together */
+	RACK,	     /* any number of servers lose their memory, volmgr lives */
+	FULL,	     /* a server has no space left for a while */
+	LOSE_META,   /* after a round: volmgr's metadata is lost */
+	KINDS
+};
+
+struct faults {
+	struct sim *sim;
+	bool has[KINDS];
+	bool on;
+	uint64_t period_ns;
+	unsigned left, heavy_left;	     /* faults of this round; of those the kills */
+	uint64_t unwell_ns[SIM_SERVERS_MAX]; /* not heard of until then, or shortly before */
+	uint32_t rotten;		     /* a server whose disk must not be believed */
+	uint32_t away;			     /* servers that stay away for good */
+	unsigned io_left;		     /* I/Os until the cut; 0: none */
+	enum sim_io io_kind;		     /* of these; SIM_ANY: all count */
+	struct proc *io_proc;		     /* whose */
+	bool loose;			     /* what was not flushed may be lost */
+	uint64_t lost_moment;		     /* when a server lost its memory */
+	uint64_t error_until_ns;	     /* requests may fail so long */
+	unsigned mgr;			     /* the one that is to run */
+	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast, mark_kill,
+		abort_cut;
+	struct proc *abort_proc; /* whom abort_cut is for */
+	struct event server_back[SIM_SERVERS_MAX];
+};
+
+static inline struct mgr *mgr_of(struct faults *f)
+{
+	return f->sim->mgrs[f->mgr];
+}
+
+/* faults.c */
+void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns);
+void mgr_dies(struct faults *f, uint64_t back_ns);
+void mgr_begin(struct faults *f);
+/* What lasts for a while ends: freezes, full and slow disks. */
+void faults_end(struct faults *f);
+
+#endif
