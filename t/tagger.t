@@ -125,6 +125,10 @@ my ($phrase) = grep { $_->{source} eq "phrase" && $_->{tag} ne "oil" } @{ $tagge
 is($tagger->ask("DELETE", "/tags", { tag => $phrase->{tag} })->{files} > 0, 1, "a tag is deleted");
 $tagger->wait_for("the end of a tag", sub { !@{ $tagger->found("tag:\"$phrase->{tag}\"") } });
 
+is($tagger->call('POST', '/file/tags', { path => '' }, '{"add":["all of it"]}')->{code}, 200, 'the root can have tags, too');
+is_deeply([ sort { $a cmp $b } map { $_->{code} } map { $tagger->call('POST', '/file/tags', { path => 'cars/copy.txt' }, $_) }
+	'{"add":[5]}', '{"add":"x"}', '[]' ], [ 400, 400, 400 ], 'what is no list of tags is refused');
+
 # ---- content
 $got = $tagger->call('GET', '/content', { path => 'cars/engine.txt' });
 is($got->{body}, slurp("$dir/cars/engine.txt"), 'content');

@@ -53,6 +53,16 @@ int place_of(const struct index *ix, uint32_t file, struct place *p)
 	return place_fill(ix, p, index_name(ix, file));
 }
 
+int place_any(const struct index *ix, uint32_t file, struct place *p)
+{
+	if (file != INDEX_ROOT)
+		return place_of(ix, file, p);
+	*p = (struct place){.file = file, .path = strdup("")};
+	p->name = p->path;
+	memcpy(p->ident, index_node(ix, file)->ident, sizeof(p->ident));
+	return p->path != NULL ? 0 : -ENOMEM;
+}
+
 void place_free(struct place *p)
 {
 	free(p->path);

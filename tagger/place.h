@@ -23,7 +23,10 @@ struct place {
 /* ---- the loop; place_free() ends both. 0 or -errno */
 /* Where a new file may be: -EINVAL, -ENOENT when there is no such folder, ... */
 int place_new(const struct index *ix, const char *path, struct place *p);
+/* The root has no place: -EINVAL. */
 int place_of(const struct index *ix, uint32_t file, struct place *p);
+/* The root, too: to look at, not to move or delete. */
+int place_any(const struct index *ix, uint32_t file, struct place *p);
 void place_free(struct place *p);
 /* Is the file that was meant still in the index? */
 bool place_is_known(const struct index *ix, const struct place *p);

@@ -361,35 +361,55 @@ void scan_derive(struct scan *s, uint32_t file)
 			(void)scan_list_push(&s->derive, c);
 }
 
-int scan_hand(struct scan *s, uint32_t file, const char *hand, size_t len)
+int scan_hand_write(struct tree *t, const struct place *p, enum extract_kind kind, const char *hand,
+		    size_t len)
 {
-	struct node *n = index_node(s->ix, file);
-	bool shorter;
-	struct index_record rec;
-	int err, fd = -1;
+	struct tree_entry e;
+	int fd, err;
 
-	err = index_get(s->ix, file, &rec);
+	if (kind == EXTRACT_KIND_LINK || kind == EXTRACT_KIND_SPECIAL)
+		return 0;
+	fd = scan_open_path(t, p->path, kind == EXTRACT_KIND_FOLDER);
+	if (fd < 0)
+		return fd;
+	err = tree_look(t, fd, "", &e);
+	if (err == 0 && memcmp(e.seen.ident, p->ident, sizeof(p->ident)) != 0)
+		err = -ENOENT;
+	if (err == 0 && len > 0 && fsetxattr(fd, SCAN_XATTR, hand, len, 0) < 0)
+		err = -errno;
+	else if (err == 0 && len == 0 && fremovexattr(fd, SCAN_XATTR) < 0 && errno != ENODATA)
+		err = -errno;
+	close(fd);
+	/* where there are no attributes, the index alone keeps it */
+	return err == -ENOTSUP ? 0 : err;
+}
+
+int scan_hand_note(struct scan *s, uint32_t file, const char *hand, size_t len)
+{
+	struct index_record rec;
+	int err = index_get(s->ix, file, &rec);
+	bool shorter;
+
 	if (err != 0)
 		return err;
-	if (n->kind != EXTRACT_KIND_LINK && n->kind != EXTRACT_KIND_SPECIAL)
-		fd = index_path(s->ix, file, s->path, sizeof(s->path)) >= 0
-			     ? scan_open_path(s->tree, s->path, n->kind == EXTRACT_KIND_FOLDER)
-			     : -ENAMETOOLONG;
-	if (fd >= 0) {
-		err = len > 0 ? fsetxattr(fd, SCAN_XATTR, hand, len, 0)
-			      : fremovexattr(fd, SCAN_XATTR);
-		err = err < 0 && errno != ENODATA ? -errno : 0;
-		close(fd);
-	}
-	/* where there are no attributes, the index alone keeps it */
-	if (err == 0 || err == -ENOTSUP) {
-		shorter = rec.r.hand.len > 0 && memchr(rec.r.hand.at, '-', rec.r.hand.len) != NULL;
-		rec.r.hand = (struct record_text){hand, len};
-		derive_record(s->ix, &rec.r);
-		err = index_put(s->ix, file, &rec.r);
-		if (shorter)
-			scan_again(s, file);
-	}
+	shorter = rec.r.hand.len > 0 && memchr(rec.r.hand.at, '-', rec.r.hand.len) != NULL;
+	rec.r.hand = (struct record_text){hand, len};
+	derive_record(s->ix, &rec.r);
+	err = index_put(s->ix, file, &rec.r);
+	if (shorter)
+		scan_again(s, file);
 	index_record_free(&rec);
 	return err == 0 ? index_commit(s->ix) : err;
+}
+
+int scan_hand(struct scan *s, uint32_t file, const char *hand, size_t len)
+{
+	enum extract_kind kind = index_node(s->ix, file)->kind;
+	struct place p = {0};
+	int err = place_any(s->ix, file, &p);
+
+	if (err == 0)
+		err = scan_hand_write(s->tree, &p, kind, hand, len);
+	place_free(&p);
+	return err == 0 ? scan_hand_note(s, file, hand, len) : err;
 }

@@ -12,6 +12,7 @@
 #include "control.h"
 #include "tagger/aside.h"
 #include "tagger/index.h"
+#include "tagger/place.h"
 #include "tagger/pool.h"
 #include "tagger/tree.h"
 
@@ -55,7 +56,10 @@ void scan_overflow(struct scan *s);
 void scan_place(struct scan *s, uint32_t folder, const char *name);
 /* Read this file again, whatever is known of it. */
 void scan_again(struct scan *s, uint32_t file);
-/* What a user says of a file, in its attribute and in the index. 0 or -errno. */
+/* What a user says of a file, in its attribute (any thread), in the index, in both. 0 or -errno. */
+int scan_hand_write(struct tree *t, const struct place *p, enum extract_kind kind, const char *hand,
+		    size_t len);
+int scan_hand_note(struct scan *s, uint32_t file, const char *hand, size_t len);
 int scan_hand(struct scan *s, uint32_t file, const char *hand, size_t len);
 /* Walks and everything under way has ended. */
 bool scan_is_idle(const struct scan *s);

@@ -86,6 +86,8 @@ void api_tags_list(struct tagger *t, struct http_request *r);
 /* ---- api-graph.c */
 void api_neighbours(struct tagger *t, struct http_request *r);
 void api_graph(struct tagger *t, struct http_request *r);
+
+/* ---- api-hand.c */
 void api_file_tags(struct tagger *t, struct http_request *r);
 
 /* ---- api-content.c */
