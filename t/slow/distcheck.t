@@ -13,7 +13,7 @@ need('make');
 my $dir = build_dir();
 skip_all("$dir is not a build") if !-e "$dir/Makefile";
 unlink(glob("$dir/weft-*.tar.xz"));
-my $got = run({ timeout => 800, dir => $dir }, 'make', '-j' . pool_jobs(), 'distcheck', 'RUN_TESTS=$(UNIT_TESTS)',
+my $got = run({ timeout => 1500, dir => $dir }, 'make', '-j' . pool_jobs(), 'distcheck', 'RUN_TESTS=$(UNIT_TESTS)',
 	'PROVE_FLAGS=-j' . pool_jobs());
 is($got->{status}, 0, 'make distcheck') or do {
 	my @lines = split(/\n/, "$got->{out}\n$got->{err}");

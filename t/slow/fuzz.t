@@ -13,7 +13,7 @@ use Weft::Pool;
 need(qw(clang make));
 my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 9;
 my $dir = build_dir() . '/slow-fuzz';
-my $got = run({ timeout => 600, env => { WEFT_TARGETS => 'fuzzers' } }, src_dir() . '/t/build', $dir, 'CC=clang',
+my $got = run({ timeout => 1200, env => { WEFT_TARGETS => 'fuzzers' } }, src_dir() . '/t/build', $dir, 'CC=clang',
 	'--enable-developer', '--enable-fuzzers', '--without-npm');
 is($got->{status}, 0, 'fuzzers build') or diag($got->{err});
 my @fuzzers = grep { -f && -x _ && !/\./ } glob("$dir/t/fuzz/*");

@@ -8,7 +8,7 @@ use Test::More;
 use Weft;
 
 my $dir = build_dir() . '/slow-no-bpf';
-my $got = run({ timeout => 600 }, src_dir() . '/t/build', $dir, '--enable-developer', '--disable-bpf',
+my $got = run({ timeout => 1200 }, src_dir() . '/t/build', $dir, '--enable-developer', '--disable-bpf',
 	'--without-npm');
 is($got->{status}, 0, '--disable-bpf builds') or diag($got->{err});
 unlike(slurp("$dir/config.h"), qr/^#define HAVE_BPF/m, 'without eBPF');

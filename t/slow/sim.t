@@ -14,7 +14,7 @@ my $run = build_dir() . '/t/sim/run';
 plan(skip_all => 't/sim/run is not built') if !-x $run;
 chomp(my $cpus = `nproc`);
 
-my $all = run({ timeout => 600 }, $run, '--seeds', SEEDS, '--from', 100_000, '--jobs', $cpus);
+my $all = run({ timeout => 1200 }, $run, '--seeds', SEEDS, '--from', 100_000, '--jobs', $cpus);
 is($all->{status}, 0, SEEDS . ' seeds pass') or diag($all->{err}, $all->{out});
 note($all->{out});
 like($all->{out}, qr/^\d+ seeds passed, 0 failed/m, 'it says so');
