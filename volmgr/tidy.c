@@ -23,6 +23,7 @@
 #include "banned.h"
 
 #define TIDY_TICK_MS	 500
+#define TIDY_SLOTS_MIN	 16u
 #define TIDY_SLOTS_MAX	 4096u	  /* in one order */
 #define TIDY_TRIES_MAX	 20	  /* of an order: the server may have to be fenced first */
 #define NOTE_SERVERS_MAX 16u	  /* servers that keep the notes: the first ones */
@@ -40,7 +41,7 @@ struct tidy_job {
 	struct volume_note notes[2];
 	unsigned nnotes;
 	struct volume_slot *slots;
-	unsigned nslots, freed, tries;
+	unsigned nslots, room, freed, tries;
 	/* of a deleted volume */
 	struct peer *peer;
 	struct nbd_call call;
@@ -261,7 +262,6 @@ static struct tidy_job *job_new(struct vol *v, uint64_t volume, uint32_t server)
 	j->vol = v;
 	j->volume = volume;
 	j->server = server;
-	j->slots = mem_must(TIDY_SLOTS_MAX * sizeof(*j->slots));
 	return j;
 }
 
@@ -275,6 +275,17 @@ static void job_add(struct tidy_job *j)
 	tidy.jobs = j;
 }
 
+/* There is a job for each volume, and most have no slots at all. */
+static void job_grow(struct tidy_job *j)
+{
+	if (j->nslots < j->room)
+		return;
+	j->room = j->room == 0 ? TIDY_SLOTS_MIN : j->room * 2;
+	j->slots = reallocarray(j->slots, j->room, sizeof(*j->slots));
+	if (j->slots == NULL)
+		abort(); /* as mem_must() */
+}
+
 /* Into the job, or, when it is full, into another one. */
 static void job_slot(struct tidy_job **j, const struct survey_label *l)
 {
@@ -285,6 +296,7 @@ static void job_slot(struct tidy_job **j, const struct survey_label *l)
 		(*j)->epoch = full->epoch;
 		job_add(full);
 	}
+	job_grow(*j);
 	(*j)->slots[(*j)->nslots++] =
 		(struct volume_slot){l->extent, l->generation, l->slot, l->slot_gen};
 }
