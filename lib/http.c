@@ -97,25 +97,6 @@ const char *http_request_header(const struct http_request *r, const char *name)
 			     : NULL;
 }
 
-int http_request_cookie(const struct http_request *r, const char *name, char *out, size_t max)
-{
-	const char *p = http_request_header(r, "Cookie");
-	size_t n = strlen(name);
-
-	while (p != NULL && *p != '\0') {
-		size_t len = strcspn(p, ";");
-
-		if (len > n && strncmp(p, name, n) == 0 && p[n] == '=' && len - n - 1 < max) {
-			memcpy(out, p + n + 1, len - n - 1);
-			out[len - n - 1] = '\0';
-			return 0;
-		}
-		p += len;
-		p += strspn(p, "; ");
-	}
-	return -ENOENT;
-}
-
 static void http_peer_text(struct evhttp_request *ev, char *out)
 {
 	char *address = NULL;
