@@ -8,6 +8,7 @@
 
 #include "stripe-world.h"
 #include "stripe/carry.h"
+#include "stripe/rebuild.h"
 #include "tap.h"
 
 #define UNDER_WAY 1
@@ -136,10 +137,29 @@ static void lost_meanwhile(void)
 	is_int(end(w), 0, "all is zeros");
 }
 
+/* What was written before an extent was given back is nothing that the new one misses. */
+static void written_before(void)
+{
+	struct world *w = begin(&g21);
+	struct rebuild_stat stat;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 512 << 10);
+	world_do(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size);
+	w->place_next = 0;
+	world_do(w, NBD_CMD_WRITE, 0, 0, 4096); /* shards 0 and 2 */
+	fake_server_break(server_of(w, 1), true);
+	fake_server_return(server_of(w, 1));
+	world_settle(w, 500);
+	volume_rebuild_stat(w->v, &stat);
+	is_int(stat.shards + stat.rebuilt, 0, "an extent that was placed again misses nothing");
+	is_int(end(w), 0, "of what was there before");
+}
+
 int main(void)
 {
 	placed_again();
 	below_min();
 	lost_meanwhile();
+	written_before();
 	return done_testing();
 }

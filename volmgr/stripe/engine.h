@@ -689,6 +689,9 @@ void flush_start(struct volume *v);
 /* Room for what flush_note_tx() will note. False: out of memory. */
 bool flush_room(struct volume *v);
 void flush_note_tx(struct volume *v, struct tx *tx);
+/* The extent is given back: what was written there cannot be lost any more. One that is placed
+ * again may have the same generation. */
+void flush_forget(struct volume *v, uint64_t extent);
 void flush_note_server(struct server *s, uint64_t bytes);
 /* Does this extent have writes that no flush has covered? */
 bool flush_lacks(const struct volume *v, const struct extent *x);

@@ -73,6 +73,16 @@ void flush_note_tx(struct volume *v, struct tx *tx)
 		flush_want(v);
 }
 
+void flush_forget(struct volume *v, uint64_t extent)
+{
+	for (size_t n = 0; n < v->ring_count; n++) {
+		struct unflushed *u = &v->ring[(v->ring_head + n) % UNFLUSHED_TX_MAX];
+
+		if (u->extent == extent)
+			u->participants = 0;
+	}
+}
+
 void flush_want(struct volume *v)
 {
 	v->flush.wanted = true;

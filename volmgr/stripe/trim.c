@@ -60,6 +60,7 @@ static void drop_done(void *arg, int err)
 		for (unsigned i = 0; i < v->shards; i++)
 			slot_discard(v, x->place[i].server, x->place[i].slot, x->place[i].slot_gen);
 		drop_marks(v, x);
+		flush_forget(v, x->number);
 		extent_forget(v, x);
 	}
 	volume_wake(v); /* ops that wait for the extent */
