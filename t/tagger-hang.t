@@ -69,7 +69,8 @@ ok(!-e "$dir/quick/new", 'the change was not made meanwhile');
 # ---- a client goes while its file hangs
 kill('KILL', $pid{left});
 waitpid(delete $pid{left}, 0);
-is($tagger->get('/status')->{aside}{running}, 4, 'a client goes away, its thread cannot yet');
+$tagger->wait_for('four that hang still', sub { $tagger->get('/status')->{aside}{running} == 4 });
+pass('a client goes away, its thread cannot yet');
 
 # ---- it goes on
 kill('KILL', $hang_pid);
