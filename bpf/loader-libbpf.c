@@ -311,11 +311,10 @@ int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key)
 
 int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = BPF_NOEXIST);
 	int fd = bpf_map__fd(b->skel->maps.reads), err;
 	uint32_t done = n;
 
-	if (bpf_map_update_batch(fd, cookies, reads, &done, &opts) == 0 && done == n)
+	if (bpf_map_update_batch(fd, cookies, reads, &done, NULL) == 0 && done == n)
 		return 0;
 	err = errno != 0 ? -errno : -EIO;
 	for (uint32_t i = 0; i < done && i < n; i++)

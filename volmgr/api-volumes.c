@@ -34,7 +34,7 @@ static json_t *volume_json(struct cluster *c, void *item)
 	struct volume_settings s = v->settings;
 	struct volume_stat st;
 	struct rebuild_stat rebuild;
-	uint64_t size, used;
+	uint64_t size, used, steered;
 	struct watch_counts routed;
 	unsigned clients;
 
@@ -44,6 +44,7 @@ static json_t *volume_json(struct cluster *c, void *item)
 	size = v->size;
 	clients = v->clients;
 	routed = v->routed;
+	steered = v->steered;
 	pthread_mutex_unlock(&v->cluster->lock);
 	used = st.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents that were written to */
 	if (used > size)
@@ -65,8 +66,9 @@ static json_t *volume_json(struct cluster *c, void *item)
 		json_object_set_new(o, "rebuild", api_rebuild_json(&rebuild));
 	if (o != NULL)
 		json_object_set_new(o, "routed",
-				    json_pack("{s:I, s:I}", "reads", (json_int_t)routed.count,
-					      "bytes", (json_int_t)routed.bytes));
+				    json_pack("{s:I, s:I, s:I}", "reads", (json_int_t)routed.count,
+					      "bytes", (json_int_t)routed.bytes, "steered",
+					      (json_int_t)steered));
 	if (o != NULL && v->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
 	return o;

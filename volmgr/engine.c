@@ -329,6 +329,7 @@ static void engine_collect_run(struct task *t)
 		volume_take_counts(v->engine, engine_add_counts, w->cluster);
 		v->io_seen = v->io;
 		v->routed = routed;
+		v->steered = v->route != NULL ? v->route->steered : 0;
 		pthread_mutex_unlock(&w->cluster->lock);
 	}
 	pthread_mutex_lock(&w->cluster->lock);

@@ -217,6 +217,8 @@ bool route_steer(struct route_client *rc, struct vol *v, struct nbd_req *req)
 		return false;
 	}
 	nbd_req_steer(req, p.n);
+	rc->alone_seq = rc->shared->seq - 1; /* others may be sending again */
+	v->route->steered++;
 	for (unsigned i = 0; i < p.n; i++) {
 		parts[i]->whole = req;
 		parts[i]->key = p.part[i].key;

@@ -56,6 +56,7 @@ struct wroute {
 struct vroute {
 	uint32_t slot; /* in the map of volumes */
 	uint32_t first, extents;
+	uint64_t steered;	       /* reads */
 	uint32_t servers[ROUTE_GATES]; /* numbers, by gate */
 	unsigned nservers;
 };

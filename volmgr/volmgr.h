@@ -130,6 +130,7 @@ struct vol {
 	unsigned non;
 	struct io_stat io_seen;	    /* likewise */
 	struct watch_counts routed; /* likewise: reads that went past us */
+	uint64_t steered;	    /* likewise: reads through us whose bytes went past us */
 	char why[WHY_MAX];	    /* VOL_FAILED: what went wrong */
 	/* the worker's */
 	struct volume *engine;
