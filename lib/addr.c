@@ -19,8 +19,8 @@
 
 #include "banned.h"
 
-#define TRY_MS	20  /* an address that is taken is tried again so often ... */
-#define TRIES	100 /* ... and 2 s long */
+#define TRY_MS 20 /* an address that is taken is tried again so often ... */
+unsigned addr_listen_wait_ms = 10000;
 
 #define BACKLOG 128
 
@@ -250,7 +250,7 @@ int addr_listen(struct addr *a, const char **why)
 	const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
 	int fd = listen_once(a, why);
 
-	for (int i = 0; fd == -EADDRINUSE && i < TRIES; i++) {
+	for (unsigned ms = 0; fd == -EADDRINUSE && ms < addr_listen_wait_ms; ms += TRY_MS) {
 		nanosleep(&pause, NULL);
 		fd = listen_once(a, why);
 	}

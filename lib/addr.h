@@ -28,10 +28,13 @@ bool addr_is_local(const struct addr *a);
 /* Of TCP; 0: a Unix socket. */
 unsigned addr_port(const struct addr *a);
 /* A bound, listening, close-on-exec socket, or -errno with a sentence. A stale Unix socket file is
- * replaced when nobody answers on it, and one that is taken is waited for for 2 s: the kernel keeps
- * the sockets of a killed process until its ring has come to rest. a is updated to what was bound.
+ * replaced when nobody answers on it, and one that is taken is waited for: the kernel keeps the
+ * sockets of a killed process until its ring has come to rest, which may take as long as what it
+ * had begun to write to a busy disk. a is updated to what was bound.
  */
 int addr_listen(struct addr *a, const char **why);
+/* How long; tests shorten it. */
+extern unsigned addr_listen_wait_ms;
 /* Socket activation (sd_listen_fds(3)): how many sockets were passed, from fd 3 on. */
 int addr_inherited(void);
 
