@@ -203,21 +203,33 @@ sub format_stores
 {
 	my ($self) = @_;
 	run_ok(program('volctl'), 'cluster', 'init', '--secret', $self->secret) if !-e $self->secret;
-	for my $name ($self->server_names) {
-		make_path($self->_file($name));
-		run_ok(program('nbdsrv'), '--store', $self->_file($name), '--format', '--size',
-			$self->{store_size}, '--secret', $self->secret);
-	}
+	$self->format_store($_) for $self->server_names;
+	return;
+}
+
+# An empty one; what was there is gone.
+sub format_store
+{
+	my ($self, $name) = @_;
+	remove_tree($self->_file($name));
+	make_path($self->_file($name));
+	run_ok(program('nbdsrv'), '--store', $self->_file($name), '--format', '--size',
+		$self->{store_size}, '--secret', $self->secret);
 	return;
 }
 
 sub add_servers
 {
 	my ($self) = @_;
-	for my $name ($self->server_names) {
-		$self->volctl('server', 'add', $self->{address}{$name}, '--name', $name, '--host',
-			$self->{host}{$name} // "host-$name");
-	}
+	$self->add_server($_) for $self->server_names;
+	return;
+}
+
+sub add_server
+{
+	my ($self, $name) = @_;
+	$self->volctl('server', 'add', $self->{address}{$name}, '--name', $name, '--host',
+		$self->{host}{$name} // "host-$name");
 	return;
 }
 
