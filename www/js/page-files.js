@@ -73,6 +73,31 @@ function crumbs(path) {
 		words.map((w, i) => [' / ', el('a', { href: `#/files?in=${encodeURIComponent(words.slice(0, i + 1).join('/'))}` }, w)]));
 }
 
+// Tags to choose from: those that most files have, or that have in them what is typed. chosen: a Set.
+function tagPicker(chosen, changed) {
+	const list = el('ul.chips'), find = el('input', { type: 'search', placeholder: t('findTag'), 'aria-label': t('findTag'), oninput: debounce(() => load(), 150) });
+	let found = null;
+	const toggle = (tag) => {
+		if (!chosen.delete(tag))
+			chosen.add(tag);
+		draw();
+		changed();
+	};
+	const draw = () => {
+		const rest = (found ?? []).filter((x) => !chosen.has(x.tag));
+		replace(list, [...chosen].map((tag) => el('li', el('button.small.primary', { 'aria-pressed': 'true', onclick: () => toggle(tag) }, icon('close'), tag))),
+			rest.map((x) => el('li', el('button.small', { 'aria-pressed': 'false', onclick: () => toggle(x.tag) }, x.tag, el('small', count(x.files))))),
+			found && rest.length + chosen.size === 0 && el('li.hint', t('noTags')));
+		summary.textContent = chosen.size ? t('pickedTags', chosen.size) : t('pickTags');
+	};
+	const load = async () => {
+		found = (await taggerGet('tags', { q: find.value.trim(), limit: 30 }).catch(() => ({ tags: [] }))).tags;
+		draw();
+	};
+	const summary = el('summary', t('pickTags'));
+	return el('details.tagpick', { ontoggle: (event) => event.target.open && found === null && load() }, summary, find, list);
+}
+
 // ---- changes ----------------------------------------------------------------------------
 
 function rename(f, done) {
@@ -148,11 +173,11 @@ function removeLater(files, hide, back, done) {
 // ---- the page -------------------------------------------------------------------------------
 
 export default async function files({ main, search, watch }) {
-	const state = { folder: search.get('in') ?? '', q: search.get('q') ?? '', kind: '', date: '', size: '', sort: 'best', offset: 0, grid: localStorage.getItem('weft-files') === 'grid' };
+	const state = { folder: search.get('in') ?? '', q: search.get('q') ?? '', kind: '', date: '', size: '', sort: 'best', offset: 0, tags: new Set(), grid: localStorage.getItem('weft-files') === 'grid' };
 	const marked = new Map(), hidden = new Set();
 	const place = el('div'), bar = el('div.toolbar.marks', { hidden: true }), title = el('h1', t('files'));
 	let list = { files: [], total: 0 };
-	const words = () => [state.q.trim(), state.kind && `kind:${state.kind}`, state.date && `date:>${state.date}`, state.size && `size:>${state.size}`].filter(Boolean).join(' ');
+	const words = () => [state.q.trim(), ...[...state.tags].map((x) => `tag:"${x}"`), state.kind && `kind:${state.kind}`, state.date && `date:>${state.date}`, state.size && `size:>${state.size}`].filter(Boolean).join(' ');
 	const load = async () => {
 		const q = words();
 		list = q ? await taggerGet('search', { q: state.folder ? `${q} in:"${state.folder}"` : q, sort: state.sort, offset: state.offset, limit: LIMIT })
@@ -237,7 +262,7 @@ export default async function files({ main, search, watch }) {
 			select('date', [['', t('anyDate')], [iso(7), t('lastWeek')], [iso(31), t('lastMonth')], [`${year}-01-01`, t('thisYear')]], '', (e) => changed({ date: e.target.value }), t('changed')),
 			select('size', [['', t('anySize')], ['1M', '> 1 MiB'], ['100M', '> 100 MiB'], ['1G', '> 1 GiB']], '', (e) => changed({ size: e.target.value }), t('size')),
 			select('sort', ['best', 'name', 'newest', 'oldest', 'largest', 'smallest'].map((s) => [s, t(`sort_${s}`)]), 'best', (e) => changed({ sort: e.target.value }), t('sortBy')), view),
-		crumbs(state.folder), bar, uploads, place);
+		tagPicker(state.tags, () => changed({})), crumbs(state.folder), bar, uploads, place);
 	if (state.folder)
 		title.textContent = nameOf(state.folder);
 	const over = (event) => {

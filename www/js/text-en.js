@@ -126,6 +126,7 @@ export default {
 	emptyFolder: 'Nothing in here', emptyFolderText: 'Drop files or folders here, or use Upload.', emptyFolderRead: 'Somebody has to put something here.', searchHint: 'Try fewer words. tag:, name:, kind:, size: and date: narrow a search; - leaves out.',
 	markOne: (x) => `Mark ${x}`, markedN: (x) => `${x} marked`, deletedN: (x) => n(x, '1 deleted', '# deleted'), tagged: (x) => n(x, '1 file changed', '# files changed'),
 	moveTitle: (x) => n(x, 'Move one file', 'Move # files'), moveHint: 'The folder, as photos/2024; empty for the top.', tagTitle: (x) => n(x, 'Tags of one file', 'Tags of # files'), addTags: 'Add', removeTags: 'Take away', tagsHint: 'With commas between them.',
+	pickTags: 'Filter by tags', pickedTags: (x) => n(x, 'Filtered by one tag', 'Filtered by # tags'), findTag: 'Find a tag', noTags: 'There are no tags.',
 	uploaded: 'uploaded', paused: 'paused', pause: 'Pause', resume: 'Go on', uploadsLeft: (x) => n(x, 'One upload', '# uploads'), uploadsDone: 'Everything is uploaded',
 	scrub: 'Look through the film', onlyBeginning: 'Only the beginning is shown.', noPreview: 'There is no preview of this kind of file.', alike: 'Alike', sharesTag: (x) => `also ${x}`, tagFrom: (s, f) => `found in its ${s}; ${f} files have it`,
 

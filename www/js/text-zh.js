@@ -124,6 +124,7 @@ export default {
 	emptyFolder: '这里是空的', emptyFolderText: '将文件或文件夹拖到这里,或点击上传。', emptyFolderRead: '还没有人放入内容。', searchHint: '请减少词语。tag:、name:、kind:、size: 和 date: 可缩小范围;- 表示排除。',
 	markOne: (x) => `选择 ${x}`, markedN: (x) => `已选 ${x} 项`, deletedN: (x) => `已删除 ${x} 项`, tagged: (x) => `已修改 ${x} 个文件`,
 	moveTitle: (x) => `移动 ${x} 项`, moveHint: '文件夹,例如 photos/2024;留空表示最上层。', tagTitle: (x) => `${x} 个文件的标签`, addTags: '添加', removeTags: '移除', tagsHint: '用逗号分隔。',
+	pickTags: '按标签筛选', pickedTags: (x) => `按 ${x} 个标签筛选`, findTag: '查找标签', noTags: '没有标签。',
 	uploaded: '已上传', paused: '已暂停', pause: '暂停', resume: '继续', uploadsLeft: (x) => `${x} 个上传`, uploadsDone: '全部已上传',
 	scrub: '浏览影片', onlyBeginning: '只显示开头部分。', noPreview: '此类文件没有预览。', alike: '相似的文件', sharesTag: (x) => `同样有 ${x}`, tagFrom: (s, f) => `来自 ${s};${f} 个文件有此标签`,
 
