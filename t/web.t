@@ -21,14 +21,35 @@ if (!-e "$modules/node_modules/.package-lock.json" || -M "$modules/package-lock.
 }
 
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock" ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
+$ENV{WEFT_RUN_DIR} = "$dir/run"; # for volmgr, which looks there for what volctl has attached
+my $volctl = program('volctl') . " --socket $dir/c/volmgr.sock";
+my @commands = ('--attach-command', "$volctl volume attach %v", '--detach-command', "$volctl volume detach %v",
+	map { ("--$_-command", "$dir/power $_ %h") } qw(stop start));
+# volctl asks where the records are; commands get no environment of ours
+s{^\Q$volctl}{/usr/bin/env WEFT_RUN_DIR=$dir/run $volctl} for @commands;
+# a host has one server here
+spew("$dir/power", "#!/bin/sh\nWEFT_BUILD='" . build_dir() . "' WEFT_SRC='" . src_dir() . "' exec '" . src_dir() . "/t/cluster' \"\$1\" --dir '$dir/c' \"\${2#host-}\"\n");
+chmod(0755, "$dir/power") or die $!;
+my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock", @commands ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
 # the page's test stops and starts volmgr by another process, whose number only the file has
 at_end(sub { Weft::Cluster->load("$dir/c")->down });
 $cluster->up;
+# while the servers are still there
+at_end(sub {
+	run({ timeout => 20 }, 'umount', '-l', "$dir/files");
+	run({ timeout => 30 }, program('volctl'), '--socket', "$dir/c/volmgr.sock", 'volume', 'detach', $_, '--force') for qw(files demo);
+});
 spew("$dir/in", 'x' x (24 << 20));
 run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
-# files to look at; a folder is as good as a mounted volume for that
 mkdir("$dir/files");
+# files to look at, on a volume; where no device can be made, in a folder
+my $devices = $> == 0 && tool('mkfs.ext4') && (-e '/sys/module/nbd' || (tool('nbdfuse') && -w '/dev/fuse' && -e '/dev/loop-control'));
+if ($devices) {
+	$cluster->volctl('volume', 'create', 'files', '--size', '128M', '--ec', '4+2');
+	my ($device) = $cluster->volctl('volume', 'attach', 'files') =~ m{(/dev/\w+)} or BAIL_OUT('no device');
+	run_ok('mkfs.ext4', '-q', $device);
+	run_ok('mount', $device, "$dir/files");
+}
 mkdir("$dir/files/notes");
 spew("$dir/files/notes/harbour-$_.md", "# The harbour $_\n\nA *lighthouse* and some boats, number **$_**.\n\n- one\n- two\n") for 1 .. 3;
 spew("$dir/files/evil.html", "<script>parent.postMessage('ran', '*'); document.title = 'ran'</script>lighthouse");
@@ -46,7 +67,7 @@ chmod(0755, "$dir/volmgr") or die $!;
 $ENV{WEFT_WEB_MODULES} = $modules;
 $ENV{WEFT_BUILD} = build_dir();
 $ENV{HOME} = $dir;
-my $got = run({ timeout => 500 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', "$dir/volmgr");
+my $got = run({ timeout => 500 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', $devices ? 'devices' : 'none', "$dir/volmgr");
 print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
 my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
 while (my ($result, $name) = splice(@results, 0, 2)) {

@@ -1,9 +1,9 @@
 // The page in a real browser, against a real cluster: every place and what can be done there. Prints TAP.
-//	node t/web/test.js URL INVITATION tagger|none CLUSTER-COMMAND... (which is called with stop|start to go offline)
+//	node t/web/test.js URL INVITATION tagger|none devices|none CLUSTER-COMMAND... (which is called with stop|start to go offline)
 import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage, overflow } from './page.js';
 
-const [base, invitation, tagger, ...cluster] = process.argv.slice(2);
+const [base, invitation, tagger, devices, ...cluster] = process.argv.slice(2);
 const PLACES = ['overview', 'volumes', 'volumes/new', 'volumes/demo', 'servers', 'servers/server-1', 'events', 'people', 'settings', 'about'];
 let count = 0;
 
@@ -118,6 +118,43 @@ await section('servers', async () => {
 	await page.keyboard.press('Escape');
 });
 
+// Until what was done to servers is over.
+async function settled() {
+	await page.waitForFunction(async () => {
+		const answer = await fetch('api/v1/status');
+		return (await answer.json()).state === 'ok';
+	}, null, { polling: 500, timeout: 60000 });
+}
+
+await section('power', async () => {
+	const choose = async (action) => {
+		await go('servers');
+		await page.getByRole('button', { name: 'Power of host-server-1' }).click();
+		await page.selectOption('dialog select[name=action]', action);
+	};
+	await choose('stop');
+	ok(await page.locator('dialog').getByText('All volumes go on.').waitFor().then(() => true), 'before a host is stopped, it is said what would be missed');
+	await page.locator('dialog button[type=submit]').click();
+	ok(await seen('The command for host-server-1 has ended well.'), 'its servers are stopped');
+	ok(await page.locator('.disk.bad, .disk.warn').first().waitFor().then(() => true), 'and are seen to be away');
+	await choose('start');
+	ok(await page.locator('dialog .notice').first().isHidden(), 'starting warns of nothing');
+	await page.locator('dialog button[type=submit]').click();
+	await page.locator('dialog').waitFor({ state: 'detached' });
+	await settled();
+	ok(true, 'they are started again');
+});
+
+if (devices === 'devices') {
+	await section('attaching', async () => {
+		await go('volumes/demo');
+		await button('Attach here').click();
+		ok(await seen(/It is attached on the machine of volmgr as \/dev\//), 'a volume becomes a device of this machine');
+		await button('Detach').click();
+		ok(await button('Attach here').waitFor().then(() => true), 'and is taken away again');
+	});
+}
+
 await section('people', async () => {
 	await go('people');
 	await button('Invite').click();
@@ -196,6 +233,11 @@ if (tagger === 'tagger') {
 		await page.keyboard.press('ArrowDown');
 		await page.keyboard.press('Enter');
 		ok(await counted('.filelist tbody tr', 1), 'a suggestion is taken by keys, and finds it');
+		await go('files');
+		await page.getByText('Filter by tags').click();
+		await page.locator('.tagpick input').fill('seaside');
+		await page.locator('.tagpick').getByRole('button', { name: /^seaside/ }).click();
+		ok(await seen('Filtered by one tag') && await page.waitForFunction(() => document.querySelectorAll('.filelist tbody tr').length === 1).then(() => true), 'a tag that is picked filters the files');
 		await go('files?in=');
 		await page.setInputFiles('input[type=file]', { name: 'large.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(700 << 10, 7) });
 		ok(await page.getByRole('checkbox', { name: 'Mark large.bin' }).waitFor().then(() => true), 'a file is uploaded, in pieces');
