@@ -7,11 +7,6 @@
 
 #include "banned.h"
 
-bool guard_addr_from(const struct sockaddr_storage *sa, struct guard_addr *out)
-{
-	return false;
-}
-
 struct guard *guard_open(const char *iface, const struct guard_port *ports, unsigned nports,
 			 const char **why)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "bpf/guard.h"
 #include "moving.h"
 #include "stats.h"
 #include "banned.h"
@@ -22,7 +23,12 @@ static uint64_t server_stale_shards(const struct cluster *c, const struct server
 
 static json_t *server_guard_json(const struct weft_stat *st)
 {
-	static const char *const hows[] = {"off", "xdp", "xdp, generic", "tc"};
+	static const char *const hows[] = {
+		[GUARD_OFF] = "off",
+		[GUARD_XDP] = "xdp",
+		[GUARD_XDP_GENERIC] = "xdp, generic",
+		[GUARD_TC] = "tc",
+	};
 	size_t how = st->guard < sizeof(hows) / sizeof(hows[0]) ? st->guard : 0;
 
 	return json_pack("{s:s, s:b, s:I, s:I, s:I}", "how", hows[how], "closed",

@@ -13,13 +13,13 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bpf/guard.h"
 #include "log.h"
 #include "nbd/proto.h"
 #include "route.h"
@@ -64,7 +64,7 @@ struct wpeer {
 	struct nbd_call members_call;
 	struct iovec members_iov;
 	bool telling;
-	uint8_t (*members)[16]; /* what its guard was told last on this connection */
+	struct guard_addr *members; /* what its guard was told last on this connection */
 	unsigned nmembers;
 	struct io_stat io;  /* calls since the last engine_collect() */
 	struct wpeer *next; /* the worker's retired ones, which engines may still point at */
@@ -545,28 +545,11 @@ void peer_probe_run(struct task *t)
 
 /* ---- members ------------------------------------------------------------------------------- */
 
-static bool member_from(const struct addr *a, uint8_t out[16])
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&a->sa;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
-
-	memset(out, 0, 16);
-	if (a->sa.ss_family == AF_INET) {
-		out[10] = out[11] = 0xff;
-		memcpy(&out[12], &in->sin_addr, 4);
-		return true;
-	}
-	if (a->sa.ss_family != AF_INET6)
-		return false;
-	memcpy(out, &in6->sin6_addr, 16);
-	return true;
-}
-
 /* The one behind the n of the list. */
-static bool member_is_in(uint8_t (*list)[16], unsigned n)
+static bool member_is_in(const struct guard_addr *list, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (memcmp(list[i], list[n], sizeof(*list)) == 0)
+		if (memcmp(&list[i], &list[n], sizeof(*list)) == 0)
 			return true;
 	return false;
 }
@@ -586,11 +569,11 @@ static void members_told(struct nbd_call *call, int error)
 static void members_tell(struct wpeer *wp)
 {
 	struct worker *w = wp->worker;
-	uint8_t(*list)[16] = calloc(WEFT_MEMBERS_MAX, sizeof(*list));
+	struct guard_addr *list = calloc(WEFT_MEMBERS_MAX, sizeof(*list));
 	unsigned n = 0;
 
 	for (uint32_t i = 0; list != NULL && i < w->npeers && n < WEFT_MEMBERS_MAX; i++)
-		if (w->peers[i] != NULL && member_from(&w->peers[i]->addr, list[n]) &&
+		if (w->peers[i] != NULL && guard_addr_from(&w->peers[i]->addr.sa, &list[n]) &&
 		    !member_is_in(list, n))
 			n++;
 	if (list == NULL || wp->telling ||
