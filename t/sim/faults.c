@@ -218,10 +218,11 @@ static void do_server_stop(struct faults *f)
 		return;
 	f->lost_moment = model_moment(f->sim->model);
 	server_stop(sv);
-	if (sim_below(f->sim, 2) == 0 && f->io_left == 0) { /* and the power goes meanwhile */
+	if (sim_below(f->sim, 4) != 0 && f->io_left == 0) { /* and the power goes meanwhile */
 		f->io_proc = server_proc(sv);
-		f->io_kind = sim_below(f->sim, 2) == 0 ? SIM_ANY : SIM_SUPER;
-		f->io_left = 1 + sim_below(f->sim, f->io_kind == SIM_ANY ? 12 : 3);
+		f->io_kind = sim_below(f->sim, 3) == 0 ? SIM_ANY : SIM_SUPER;
+		f->io_left = f->io_kind == SIM_ANY ? 1 + sim_below(f->sim, 12)
+						   : 1 + sim_below(f->sim, 5) / 3;
 	}
 }
 
@@ -471,7 +472,7 @@ static void on_next(struct event *e)
 
 	if (!f->on)
 		return;
-	if (kind >= SERVER_KILL && sim_below(f->sim, 8) != 0)
+	if (kind >= SERVER_KILL && sim_below(f->sim, 4) != 0)
 		kind = RESET;
 	if (f->has[kind] && f->left > 0 && (kind < SERVER_KILL || f->heavy_left > 0)) {
 		f->left--;
