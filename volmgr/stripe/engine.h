@@ -454,6 +454,7 @@ struct volume {
 	int stop_err;
 	bool never_ran;		  /* stopped before its start was over */
 	bool opened;		  /* the start was over once */
+	bool stop_lost;		  /* see reopen.c: it stops, and the next start has to judge */
 	bool reopening;		  /* see reopen.c: no tx starts, nothing is decoded */
 	uint64_t known_from;	  /* of our own txs, those below were judged by the last start */
 	bool resolved;		  /* COMMITs of the start are on their way, or done */

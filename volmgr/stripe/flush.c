@@ -301,7 +301,7 @@ void flush_start(struct volume *v)
 	f->count = v->ring_count;
 	f->bytes = v->stat.unflushed_bytes;
 	f->watermark = tx_decided(v);
-	f->error = 0;
+	f->error = v->stop_lost ? EIO : 0;
 	f->pending = 1;
 	for (unsigned i = 0; i < v->nservers; i++) {
 		struct server *s = v->servers[i];
@@ -409,7 +409,7 @@ static void commit_done(struct nbd_call *call, int error)
 
 void commit_run(struct volume *v)
 {
-	if (v->marks > 0 || v->state == VOLUME_FENCED || v->reopening)
+	if (v->marks > 0 || v->state == VOLUME_FENCED || v->reopening || v->stop_lost)
 		return;
 	v->uncommitted = 0;
 	for (unsigned i = 0; i < v->nservers; i++) {

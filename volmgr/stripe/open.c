@@ -630,6 +630,10 @@ void volume_check_stop(struct volume *v)
 		stop_flush(v);
 		break;
 	case 2:
+		if (v->stop_err != 0) { /* not all is durable: nothing may be committed */
+			stop_done(v);
+			return;
+		}
 		v->stop_step = 3;
 		v->commit_to = tx_decided(v);
 		commit_run(v);

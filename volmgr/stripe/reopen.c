@@ -4,7 +4,8 @@
  * writes from, and marking the shards stale would give up what was flushed too. So they are undone,
  * by the same rule as when volmgr had died with the servers: what runs ends, all servers are listed
  * anew, each tx is rolled forward or back (open.c). Writes that nobody had been told of are done
- * again after it; the next flush fails once, as after any loss.
+ * again after it; the next flush fails once, as after any loss. A volume that is being stopped
+ * makes nothing durable any more and sends no COMMIT: the next start does the rest.
  */
 #include "config.h"
 
@@ -17,8 +18,24 @@
 
 #define REOPEN_POLL_MS 5
 
+static void stop_anyway(struct volume *v)
+{
+	if (v->stop_lost)
+		return;
+	log_error("volume %s: more servers than it can do without lost what was not flushed, while "
+		  "it "
+		  "stops: the next start undoes what all do not have",
+		  v->name);
+	v->stop_lost = true;
+	v->stop_err = -EIO;
+	flush_break(v);
+	volume_wake(v);
+}
+
 void reopen_want(struct volume *v)
 {
+	if (v->state == VOLUME_STOPPING)
+		stop_anyway(v);
 	if (v->reopening || v->state != VOLUME_RUNNING)
 		return;
 	log_error("volume %s: more servers than it can do without lost what was not flushed: what "

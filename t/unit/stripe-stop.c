@@ -1,0 +1,72 @@
+/*
+ * A volume is stopped while more servers than it can do without have lost what was not flushed:
+ * what is left may not be committed, the next start undoes it.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "stripe-world.h"
+#include "tap.h"
+
+#define UNDER_WAY 1
+
+static const struct world_geometry g21 = {2, 1, 64 << 10, 3, 8 << 20};
+
+static void on_stopped(void *arg, int err)
+{
+	*(int *)arg = err;
+}
+
+static struct fake_server *server_of(struct world *w, unsigned shard)
+{
+	return &w->cluster.servers[w->map[0].shard[shard].server - 1];
+}
+
+/* Blocks of which nobody knows now whether they are old or new. */
+static void forget(struct world *w, uint64_t at, uint64_t len)
+{
+	memset(w->known + at, 0, len);
+}
+
+static void stop_after_loss(uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	int err = UNDER_WAY;
+
+	world_init(w, &g21, seed);
+	world_open(w);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	for (uint64_t at = 0; at < 512 << 10; at += 12 << 10)
+		world_do(w, NBD_CMD_WRITE, 0, at, 4096);
+	fake_server_break(server_of(w, 0), true);
+	fake_server_break(server_of(w, 2), true);
+	volume_stop(w->v, on_stopped, &err);
+	world_settle(w, 20);
+	is_int(err, UNDER_WAY, "a volume that stops waits for its servers");
+	fake_server_return(server_of(w, 0));
+	fake_server_return(server_of(w, 2));
+	for (unsigned ms = 0; ms < 10000 && err == UNDER_WAY; ms += 10)
+		world_settle(w, 10);
+	is_int(err, -EIO, "they have lost too much: it stops, and says so");
+	volume_free(w->v);
+	w->v = NULL;
+	forget(w, 0, 512 << 10);
+	world_open(w);
+	world_settle(w, 5000);
+	world_check_all(w);
+	is_int(w->mismatches, 0, "all else is as it was");
+	is_int(world_check_parity(w), 0, "and all shards fit each other");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
+int main(void)
+{
+	for (uint64_t seed = 1; seed < 6; seed++)
+		stop_after_loss(seed);
+	return done_testing();
+}
