@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -298,6 +299,34 @@ static bool try_error(struct test *t)
 	       bpf_route_take(t->b, be64toh(cookie), &read) == -ENOENT && t->conn->inflight == 0;
 }
 
+/* A part of a READ that volmgr steers: asked on R, put into C as a chunk that is not the last. */
+static bool try_steered(struct test *t)
+{
+	struct route_read read = {.cookie = 5,
+				  .offset = 3ULL << 16,
+				  .server = KEY,
+				  .len = 4096,
+				  .conn = t->id,
+				  .steered = 1};
+	uint64_t cookie = (uint64_t)t->id << 32 | ROUTE_STEERED;
+	struct nbd_request_wire w;
+	struct nbd_chunk_data got;
+
+	t->conn->structured = 1;
+	t->conn->inflight++;
+	request_make(&w, htobe64(cookie), 0, 4096);
+	if (bpf_route_put(t->b, &cookie, &read, 1) != 0 || !put(t->r, &w, sizeof(w)) ||
+	    !get(t->s, &w, sizeof(w)))
+		return false;
+	reply_make(t->out, w.cookie, 0, 4096, 3);
+	memset(t->out + offsetof(struct nbd_chunk, flags), 0, 2);
+	if (!put(t->s, t->out, DATA_HEAD + 4096) || !get(t->c, t->in, DATA_HEAD + 4096))
+		return false;
+	memcpy(&got, t->in, sizeof(got));
+	return got.head.cookie == 5 && got.head.flags == 0 && be64toh(got.offset) == 3ULL << 16 &&
+	       same(t->in + DATA_HEAD, 4096, 3) && t->conn->inflight == 0;
+}
+
 static void *volmgr_sends(void *arg)
 {
 	struct test *t = arg;
@@ -367,6 +396,8 @@ static const char *try_all(struct test *t)
 		return "its own trial failed: other requests did not come through";
 	if (!try_error(t))
 		return "its own trial failed: an error did not reach volmgr";
+	if (!try_steered(t))
+		return "its own trial failed: a part of a read did not come as it should";
 	if (!try_both(t))
 		return "its own trial failed: answers of two senders were mixed";
 	if (!try_end(t))

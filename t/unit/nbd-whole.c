@@ -2,6 +2,7 @@
  * reply that could not be sent, the place where the last request ended. */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -58,16 +59,18 @@ static void sent(size_t n)
 }
 
 /* A READ that is answered, but not yet sent. */
-static void ask(uint64_t offset, uint32_t len)
+static void ask_by(uint16_t flags, uint64_t offset, uint32_t len)
 {
-	struct nbd_request_wire w = {htobe32(NBD_REQUEST_MAGIC),
-				     0,
-				     htobe16(NBD_CMD_READ),
-				     htobe64(++p.cookie),
-				     htobe64(offset),
-				     htobe32(len)};
+	struct nbd_request_wire w = {
+		htobe32(NBD_REQUEST_MAGIC), htobe16(flags),  htobe16(NBD_CMD_READ),
+		htobe64(++p.cookie),	    htobe64(offset), htobe32(len)};
 
 	peer_say(&p, &w, sizeof(w));
+}
+
+static void ask(uint64_t offset, uint32_t len)
+{
+	ask_by(0, offset, len);
 }
 
 static void begin(bool structured, bool single)
@@ -191,6 +194,81 @@ static void test_single(void)
 	peer_end(&p);
 }
 
+static void test_note(void)
+{
+	static uint8_t copy[8192];
+
+	begin(true, true);
+	ask_by(NBD_CMD_FLAG_FUA, 4096, 4096);
+	is_int(next_send(copy), 28 + 4096, "a reply whose sending is to be told");
+	is_int(nbd_get16(copy + 4), 0, "is not the last chunk");
+	sent(28 + 4096);
+	is_int(next_send(copy), 20, "another follows by itself");
+	ok(nbd_get16(copy + 4) == NBD_REPLY_FLAG_DONE &&
+		   nbd_get16(copy + 6) == NBD_REPLY_TYPE_NONE && nbd_get64(copy + 8) == p.cookie,
+	   "the end, of nothing");
+	sent(20);
+	is_int(next_send(NULL), 0, "and that is all");
+	ask_by(NBD_CMD_FLAG_FUA, 0, 4096);
+	ok(p.st.stream.ops->send_failed(p.st.stream.engine, -EPIPE) == 0 && next_send(copy) < 100 &&
+		   nbd_get16(copy + 6) == NBD_REPLY_TYPE_ERROR,
+	   "one that cannot be sent is an error");
+	sent(next_send(NULL));
+	is_int(next_send(NULL), 0, "and is not told to be sent");
+	peer_end(&p);
+}
+
+/* A READ whose bytes others send. */
+static struct nbd_req *steer(uint64_t offset, uint32_t len, unsigned parts)
+{
+	struct nbd_req *req;
+
+	p.back.hold = true;
+	ask(offset, len);
+	req = p.back.held[--p.back.nheld];
+	p.back.hold = false;
+	nbd_req_steer(req, parts);
+	return req;
+}
+
+static void test_parts(void)
+{
+	static uint8_t copy[8192];
+	uint32_t boundary = 0;
+	struct nbd_req *req;
+
+	begin(true, false);
+	nbd_session_route(p.back.session, &boundary);
+	req = steer(8192, 12288, 3);
+	nbd_req_part_sent(req);
+	is_int(next_send(NULL), 0, "a part that others sent: nothing is left to send");
+	nbd_req_part_read(req, 12288, 4096);
+	is_int(next_send(copy), 28 + 4096, "one that is read here is sent");
+	ok(nbd_get16(copy + 4) == 0 && nbd_get64(copy + 8) == p.cookie &&
+		   nbd_get64(copy + 20) == 12288 &&
+		   memcmp(copy + 28, p.back.disk + 12288, 4096) == 0,
+	   "as a chunk that is not the last");
+	nbd_req_part_sent(req);
+	is_int(next_send(copy), 28 + 4096 + 20, "after all parts comes the end");
+	ok(nbd_get16(copy + 28 + 4096 + 4) == NBD_REPLY_FLAG_DONE &&
+		   nbd_get64(copy + 28 + 4096 + 8) == p.cookie,
+	   "behind them");
+	sent(28 + 4096 + 20);
+	req = steer(0, 8192, 2);
+	p.back.fail = EIO;
+	nbd_req_part_read(req, 0, 4096);
+	p.back.fail = 0;
+	nbd_req_part_sent(req);
+	ok(next_send(copy) > 20 && nbd_get16(copy + 4) == 0 &&
+		   nbd_get16(copy + 6) == NBD_REPLY_TYPE_ERROR,
+	   "a part that cannot be read is an error in its place");
+	req = steer(0, 8192, 2);
+	nbd_req_part_sent(req);
+	peer_end(&p);
+	nbd_req_part_read(req, 0, 4096);
+	ok(1, "parts that are over after the connection do no harm");
+}
+
 int main(void)
 {
 	alarm(60);
@@ -199,5 +277,7 @@ int main(void)
 	test_boundary();
 	test_given();
 	test_single();
+	test_note();
+	test_parts();
 	return done_testing();
 }
