@@ -238,6 +238,9 @@ if (tagger === 'tagger') {
 		await page.locator('.tagpick input').fill('seaside');
 		await page.locator('.tagpick').getByRole('button', { name: /^seaside/ }).click();
 		ok(await seen('Filtered by one tag') && await page.waitForFunction(() => document.querySelectorAll('.filelist tbody tr').length === 1).then(() => true), 'a tag that is picked filters the files');
+		await page.evaluate(axeSource);
+		const readable = await page.evaluate(() => window.axe.run(document.querySelector('.tagpick'), { resultTypes: ['violations'] }));
+		ok(readable.violations.every((v) => !['serious', 'critical'].includes(v.impact)), 'and can be read', ...readable.violations.map((v) => v.id));
 		await go('files?in=');
 		await page.setInputFiles('input[type=file]', { name: 'large.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(700 << 10, 7) });
 		ok(await page.getByRole('checkbox', { name: 'Mark large.bin' }).waitFor().then(() => true), 'a file is uploaded, in pieces');

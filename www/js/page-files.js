@@ -85,7 +85,7 @@ function tagPicker(chosen, changed) {
 	};
 	const draw = () => {
 		const rest = (found ?? []).filter((x) => !chosen.has(x.tag));
-		replace(list, [...chosen].map((tag) => el('li', el('button.small.primary', { 'aria-pressed': 'true', onclick: () => toggle(tag) }, icon('close'), tag))),
+		replace(list, [...chosen].map((tag) => el('li', el('button.small', { 'aria-pressed': 'true', onclick: () => toggle(tag) }, icon('close'), tag))),
 			rest.map((x) => el('li', el('button.small', { 'aria-pressed': 'false', onclick: () => toggle(x.tag) }, x.tag, el('small', count(x.files))))),
 			found && rest.length + chosen.size === 0 && el('li.hint', t('noTags')));
 		summary.textContent = chosen.size ? t('pickedTags', chosen.size) : t('pickTags');

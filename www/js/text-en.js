@@ -85,7 +85,7 @@ export default {
 	space: 'Space', flushes: 'Flushes', ioErrors: 'Disk errors', log: 'Log', store: 'Store',
 	removeServerTitle: (x) => `Remove ${x}?`, removeServerText: 'It is taken out of the cluster. Its files stay on its disk.',
 	removeServerHolds: (x) => n(x, 'It holds 1 shard: volmgr will refuse.', 'It holds # shards: volmgr will refuse while volumes need them.'), serverRemoved: (x) => `${x} is removed.`,
-	power: 'Power', powerOf: (x) => `Power of ${x}`, powerText: (a, b) => `${a} of its ${b} servers are up.`, powerAction: 'What to do', power_stop: 'Stop its servers', power_start: 'Start its servers', power_off: 'Shut the host down', power_wake: 'Wake the host', powerDo: 'Do it', powerDone: (x) => `The command for ${x} has ended well.`,
+	power: 'Power', powerOf: (x) => `Power of ${x}`, powerText: (a, b) => `Servers that are up: ${a} of ${b}.`, powerAction: 'What to do', power_stop: 'Stop its servers', power_start: 'Start its servers', power_off: 'Shut the host down', power_wake: 'Wake the host', powerDo: 'Do it', powerDone: (x) => `The command for ${x} has ended well.`,
 	powerNone: 'volmgr has no commands for this: give it some in weft.conf, as weft-web(7) shows.', powerUnavailable: (x) => n(x, 'Without it, parts of one volume cannot be read until it is back.', 'Without it, parts of # volumes cannot be read until it is back.'), powerWaiting: (x) => n(x, 'Without it, writes to one volume wait until it is back.', 'Without it, writes to # volumes wait until it is back.'),
 	powerLess: (x) => n(x, 'All volumes go on. One of them survives the loss of fewer servers until it is back.', 'All volumes go on. # of them survive the loss of fewer servers until it is back.'), powerSafe: 'No volume needs it.', powerAnyway: 'Do it all the same',
 
