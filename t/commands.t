@@ -22,7 +22,7 @@ END
 chmod(0755, "$dir/tool") or die $!;
 my @commands = map { ("--$_->[0]-command", "$dir/tool $_->[0] $_->[1] ;x") }
     [ attach => '%v' ], [ detach => '%v' ], [ stop => '%h' ], [ off => '%h' ];
-my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 4, ec => '2+1', size => '64M', volume => 'vol', args => { volmgr => \@commands });
+my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 4, ec => '2+1', size => '64M', volume => 'vol', args => { volmgr => [ '--server-timeout', 60000, @commands ] });
 # server-1 and server-2 on one host
 $cluster->{host} = { 'server-1' => 'left', 'server-2' => 'left', 'server-3' => 'right', 'server-4' => 'far' };
 $cluster->up;

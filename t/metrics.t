@@ -12,7 +12,7 @@ use Weft::HTTP;
 
 need(qw(nbdsrv volmgr volctl nbdcopy));
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 3, ec => '2+1', size => '64M', volume => 'vol', args => { volmgr => [ '--tagger', "$dir/tagger.sock" ] });
+my $cluster = Weft::Cluster->new(dir => "$dir/c", servers => 3, ec => '2+1', size => '64M', volume => 'vol', args => { volmgr => [ '--tagger', "$dir/tagger.sock", '--server-timeout', 60000 ] });
 $cluster->up;
 at_end(sub { $cluster->kill });
 my $tagger;

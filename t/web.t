@@ -30,7 +30,7 @@ s{^\Q$volctl}{/usr/bin/env WEFT_RUN_DIR=$dir/run $volctl} for @commands;
 # a host has one server here
 spew("$dir/power", "#!/bin/sh\nWEFT_BUILD='" . build_dir() . "' WEFT_SRC='" . src_dir() . "' exec '" . src_dir() . "/t/cluster' \"\$1\" --dir '$dir/c' \"\${2#host-}\"\n");
 chmod(0755, "$dir/power") or die $!;
-my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock", @commands ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock", '--server-timeout', 60000, @commands ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
 # the page's test stops and starts volmgr by another process, whose number only the file has
 at_end(sub { Weft::Cluster->load("$dir/c")->down });
 $cluster->up;
