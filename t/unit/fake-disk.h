@@ -384,6 +384,7 @@ static struct disk_op *fake_disk_finish(struct fake_disk *d, int64_t *res)
 	struct fake_disk_op o;
 	unsigned i;
 
+	*res = 0;
 	if (d->nops == 0)
 		return NULL;
 	i = d->ordered ? 0 : fake_disk_below(d, d->nops);
