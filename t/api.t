@@ -35,7 +35,8 @@ sub start_volmgr
 {
 	return daemon_start(name => 'volmgr', log => "$dir/volmgr.log", argv => [ program('volmgr'),
 		'--dir', "$dir/meta", '--secret', $secret, '--listen', 'tcp:127.0.0.1:0', '--socket',
-		"$dir/sock", '--http', 'tcp:127.0.0.1:0', '--www', build_dir() . '/www/page' ]);
+		"$dir/sock", '--http', 'tcp:127.0.0.1:0', '--www', build_dir() . '/www/page',
+		'--server-timeout', 60000 ]);
 }
 
 # One request on the Unix socket: (status, what it says).

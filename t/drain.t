@@ -14,7 +14,7 @@ need(qw(nbdsrv volmgr volctl nbdcopy));
 my $dir = temp_dir();
 my $size = 64 << 20;
 my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 9, size => $size, unit => '64K',
-	store_size => '1G', args => { volmgr => [qw(--replace-after 2)] });
+	store_size => '1G', args => { volmgr => [qw(--replace-after 2 --server-timeout 60000)] });
 at_end(sub { $cluster->kill });
 $cluster->format_stores;
 $cluster->start;

@@ -16,7 +16,8 @@ use Weft::Cluster;
 need(qw(nbdsrv volmgr volctl nbdcopy qemu-io));
 my $dir = temp_dir();
 my $mib = 1 << 20;
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '50M', volume => 'one', servers => 7);
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '50M', volume => 'one', servers => 7,
+	args => { volmgr => [qw(--server-timeout 60000)] });
 at_end(sub { $cluster->kill });
 $cluster->up;
 $cluster->create_volume('two', ec => '2+1', size => '16M', unit => '16K');

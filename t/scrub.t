@@ -16,7 +16,7 @@ my $dir = temp_dir();
 my $size = 48 << 20;
 my $unit = 65536;
 my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => $size, unit => '64K',
-	args => { volmgr => [qw(--scrub-interval 0)] });
+	args => { volmgr => [qw(--scrub-interval 0 --server-timeout 60000)] });
 at_end(sub { $cluster->kill });
 $cluster->up;
 my $volume = $cluster->{volume};

@@ -16,7 +16,7 @@ use constant { BLOCK => 4096, UNIT => 65536, UNITS => 64, SIZE => 64 << 20 };
 need(qw(nbdsrv volmgr volctl));
 my $dir = temp_dir();
 my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => SIZE,
-	args => { volmgr => [ '--bpf', 'auto' ] });
+	args => { volmgr => [ '--bpf', 'auto', '--server-timeout', 60000 ] });
 at_end(sub { $cluster->kill });
 $cluster->up;
 my $routes = $cluster->get('/status')->{ebpf}{state} eq 'on';
