@@ -329,7 +329,7 @@ int bpf_route_take(struct bpf_route *b, uint64_t cookie, struct route_read *read
 	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(b->skel->maps.reads), &cookie, read) != 0)
 		return -errno;
 	c = &b->conns[read->conn % ROUTE_CONNS];
-	if (c->id == read->conn)
+	if (__atomic_load_n(&c->id, __ATOMIC_SEQ_CST) == read->conn)
 		__atomic_sub_fetch(&c->inflight, 1, __ATOMIC_SEQ_CST);
 	return 0;
 }

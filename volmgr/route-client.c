@@ -60,7 +60,7 @@ void route_client_open(struct route_client *rc, struct worker *w, struct vol *v,
 	nbd_session_place(s, &place);
 	m = &bpf_route_conns(c->bpf)[id % ROUTE_CONNS];
 	pthread_mutex_lock(&c->lock);
-	if (m->id == 0 && !c->stopping) {
+	if (__atomic_load_n(&m->id, __ATOMIC_SEQ_CST) == 0 && !c->stopping) {
 		*m = (struct route_conn){
 			.volume = v->route->slot,
 			.structured = place.structured,
