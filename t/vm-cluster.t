@@ -83,6 +83,7 @@ write_on() {
 		n=$((n + 1))
 		dd if=/dev/urandom of=/mnt/part bs=16k count=4 conv=fsync && echo $n >/mnt/number &&
 			sync /mnt/number && echo $n >/tmp/noted || { echo "write $n failed"; return 1; }
+		usleep 50000
 	done
 }
 writer_starts() {
@@ -193,7 +194,7 @@ my @loaded = grep { -e } map { glob("/usr/lib/*-linux-gnu/$_") } qw(libisal.so.2
     libXorcode.so.1 libnullcode.so.1);
 my $status = eval {
 	Weft::VM::vm_run(
-		script => $SCRIPT, timeout => 600, cpus => 2, memory => '1536M', files => \@loaded,
+		script => $SCRIPT, timeout => 840, cpus => 2, memory => '1536M', files => \@loaded,
 		programs => [ (map { program($_) } qw(nbdsrv volmgr volctl)), build_dir() . '/t/unit/guard.t' ],
 		on_line => sub {
 			my ($line) = @_;
