@@ -34,7 +34,7 @@ struct http_request {
 	enum http_method method;
 	bool head; /* HEAD: pieces that are written are not sent, and never drained */
 	char path[HTTP_PATH_MAX]; /* decoded, starts with a slash, no query */
-	const void *body; /* until http_reply(), also when the client has gone */
+	const void *body;	  /* until http_reply(), also when the client has gone */
 	size_t body_len;
 	/* the caller's, to note who asks and what for; empty at first */
 	char who[HTTP_WHO_MAX];

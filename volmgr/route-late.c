@@ -43,7 +43,8 @@ static void look_at(void *arg, uint64_t cookie, const struct route_read *read)
 	uint64_t age = late->now_ns > read->start_ns ? late->now_ns - read->start_ns : 0;
 	uint64_t usual;
 
-	if (__atomic_load_n(&c->id, __ATOMIC_SEQ_CST) != read->conn) { /* its client is gone: any worker may clear it away */
+	if (__atomic_load_n(&c->id, __ATOMIC_SEQ_CST) !=
+	    read->conn) { /* its client is gone: any worker may clear it away */
 		if (age > ROUTE_LATE_MS * NS_PER_MS)
 			route_take(wr, cookie);
 		return;
