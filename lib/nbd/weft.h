@@ -273,7 +273,12 @@ struct weft_stat {
 	uint64_t guard_closed; /* 1: members are known, others are dropped */
 	uint64_t guard_members;
 	uint64_t guard_dropped, guard_passed; /* packets */
-	uint64_t reserved[2];
+	/*
+	 * Where the store's log ends, and as far as it would survive a power cut: blocks, counted
+	 * from the making of the store. A store whose log ends before what it once told as durable
+	 * has been put back to an earlier state. 0: it does not tell.
+	 */
+	uint64_t log_head, log_durable;
 } __attribute__((packed));
 static_assert(sizeof(struct weft_stat) == 176, "wire");
 

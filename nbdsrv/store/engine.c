@@ -251,6 +251,8 @@ void store_stat(struct store *s, struct weft_stat *st)
 	st->slots_used = s->slots_used;
 	st->log_bytes = s->info.log_bytes;
 	st->log_used_bytes = wal_used(s) * LOG_BLOCK;
+	st->log_head = s->wal.head;
+	st->log_durable = s->wal.durable_head;
 	if (s->stat_more != NULL)
 		s->stat_more(s->real_free_ctx, st);
 }

@@ -183,6 +183,8 @@ struct wal {
 	struct nbd_req *wait, *wait_last;     /* answers that wait; user[0]: for which record */
 	bool writing, syncing;
 	uint64_t sync_rec, sync_data; /* what the running sync will cover */
+	uint64_t sync_head;
+	uint64_t durable_head; /* the log is durable up to here; 0: nothing was synced yet */
 	struct disk_op op, sync_op;
 	struct buf *header;
 	struct rec *batch_recs, *batch_last; /* in the running write */

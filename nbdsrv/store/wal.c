@@ -339,6 +339,7 @@ static void sync_done(struct disk_op *op, int64_t res)
 	}
 	w->durable_rec = w->sync_rec;
 	w->data_synced = w->sync_data;
+	w->durable_head = w->sync_head;
 	while (w->written != NULL && w->written->seq <= w->durable_rec) {
 		struct rec *r = w->written;
 
@@ -361,6 +362,7 @@ static void start_sync(struct store *s)
 	w->syncing = true;
 	w->sync_rec = w->written_rec;
 	w->sync_data = w->data_seq;
+	w->sync_head = w->head; /* nothing is being written now */
 	w->sync_op.done = sync_done;
 	s->disk->ops->sync(s->disk, &w->sync_op);
 }

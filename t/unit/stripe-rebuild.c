@@ -284,6 +284,89 @@ static void one_full(void)
 	is_int(end(w), 0, "until there is room");
 }
 
+/* What a store was at some moment. */
+struct backup {
+	struct fake_slot slots[FAKE_SLOTS];
+	uint32_t next_gen;
+	uint64_t committed;
+};
+
+static void backup_take(struct backup *b, const struct fake_server *s)
+{
+	memcpy(b->slots, s->slots, sizeof(b->slots));
+	b->next_gen = s->next_gen;
+	b->committed = s->committed_durable;
+	for (unsigned i = 0; i < FAKE_SLOTS; i++) {
+		if (b->slots[i].data == NULL)
+			continue;
+		b->slots[i].data = malloc(WEFT_SHARD_BYTES);
+		memcpy(b->slots[i].data, s->slots[i].data, WEFT_SHARD_BYTES);
+	}
+}
+
+/* It is off, without anything prepared. */
+static void backup_put_back(struct backup *b, struct fake_server *s)
+{
+	for (unsigned i = 0; i < FAKE_SLOTS; i++)
+		free(s->slots[i].data);
+	memcpy(s->slots, b->slots, sizeof(b->slots));
+	s->next_gen = b->next_gen;
+	s->committed = s->committed_durable = b->committed;
+	s->peer.older++;
+}
+
+/* n stores come back as they were before all of it was written anew. */
+static void older_stores(const struct world_geometry *g, unsigned n, bool restart)
+{
+	struct world *w = begin(g, 11 + n);
+	struct backup *b = calloc(n, sizeof(*b));
+	unsigned before;
+
+	fill(w);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 4 << 20);
+	world_settle(w, 3000); /* all is committed */
+	for (unsigned i = 0; i < n; i++) {
+		fake_server_log(&w->cluster.servers[i]);
+		backup_take(&b[i], &w->cluster.servers[i]);
+	}
+	fill(w);
+	world_settle(w, 3000);
+	if (restart)
+		world_close(w);
+	for (unsigned i = 0; i < n; i++) {
+		fake_server_log(&w->cluster.servers[i]);
+		fake_server_break(&w->cluster.servers[i], true);
+		backup_put_back(&b[i], &w->cluster.servers[i]);
+	}
+	for (unsigned i = 0; i < n; i++)
+		fake_server_return(&w->cluster.servers[i]);
+	if (restart)
+		world_open(w);
+	if (n <= g->m) {
+		ok(rebuilt(w) != UINT32_MAX, "what an older store has is made anew");
+		world_check_all(w);
+		is_int(w->mismatches, 0, "and what clients read is not old");
+		for (unsigned i = 0; i < g->m; i++) /* others: it must be read */
+			fake_server_break(&w->cluster.servers[n + i], true);
+		world_check_all(w);
+		is_int(w->mismatches, 0, "not from there either");
+		is_int(end(w), 0, "everything is whole in the end");
+	} else {
+		world_settle(w, 2000);
+		before = w->answered;
+		for (uint64_t at = 0; at + (1 << 20) <= w->size; at += 1 << 20)
+			world_submit(w, NBD_CMD_READ, 0, at, 1 << 20);
+		world_settle(w, 5000);
+		ok(w->mismatches == 0 && w->errors == 0,
+		   "with too many older stores nothing old is read");
+		ok(world_inflight(w) > 0 || w->answered > before, "what needs them waits");
+		world_kill(w);
+		world_free(w);
+		free(w);
+	}
+	free(b);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -298,6 +381,11 @@ int main(int argc, char **argv)
 	thin(&g12);
 	in_runs();
 	undecodable();
+	older_stores(&g42, 1, false);
+	older_stores(&g42, 2, false);
+	older_stores(&g42, 2, true);
+	older_stores(&g12, 1, true);
+	older_stores(&g42, 4, false);
 	double_failure();
 	for (uint64_t n = 0; n < 6; n++)
 		doubt(seed * 100 + n);

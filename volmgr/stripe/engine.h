@@ -311,6 +311,8 @@ struct server {
 	uint64_t rebuilt;	/* shards that nobody was told of */
 	struct volume_server_counts counts;
 	uint8_t boot[WEFT_UUID_BYTES];
+	uint32_t older;	 /* as peer.older, when nothing there was trusted the last time */
+	bool older_told; /* it is left out: see distrust.c */
 	struct nbd_call sync_call, flush_call, commit_call;
 	struct iovec sync_iov;
 	struct weft_fence_reply fence_reply;
@@ -527,6 +529,8 @@ void label_fill(const struct volume *v, const struct extent *x, unsigned shard, 
 		struct weft_label *label);
 void placings_advance(struct volume *v);
 uint32_t extent_generation(struct volume *v);
+/* A slot was lost sight of: no label like its own is asked for. */
+void slot_lost(struct volume *v);
 /* Give a slot back; nobody waits for it but stop. */
 void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen);
 
@@ -546,6 +550,9 @@ void server_cmd(struct volume *v, struct nbd_call *call, uint16_t type);
 void servers_free(struct volume *v);
 /* What it listed was looked at. */
 void server_forget_list(struct server *s);
+/* distrust.c. False: its store is older than it had been, and it cannot be done without. */
+bool server_trust(struct server *s);
+void servers_trust(struct volume *v);
 /* k of these shards, or 0 when there are fewer. */
 uint32_t server_choose(const struct extent *x, uint32_t from, unsigned k);
 /* Everything that waits for a server looks again. */

@@ -25,6 +25,7 @@ struct peer {
 	uint32_t server;	       /* number in the cluster, from 1, never used again */
 	bool up;		       /* connected, authenticated, the store is the right one */
 	uint8_t boot[WEFT_UUID_BYTES]; /* of the run of nbdsrv that we are connected to */
+	uint32_t older; /* how often its store was found to be older than it had been */
 };
 
 #endif

@@ -49,7 +49,7 @@ uint32_t extent_generation(struct volume *v)
 	return generation > v->generation_min ? generation : v->generation_min;
 }
 
-static void lost_slot(struct volume *v)
+void slot_lost(struct volume *v)
 {
 	v->orphans++;
 	if (extent_generation(v) == v->generation_min)
@@ -72,7 +72,7 @@ static void discard_done(struct nbd_call *call, int error)
 	if (error == -ENOTCONN)
 		server_broke(d->server);
 	if (error != 0) {
-		lost_slot(v);
+		slot_lost(v);
 		log_warn("volume %s: server %u: slot at %llu was not given back: %s", v->name,
 			 d->server->number, (unsigned long long)call->offset,
 			 strerror(error < 0 ? -error : error));
@@ -91,7 +91,7 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 		return;
 	d = server_ok(s) ? malloc(sizeof(*d)) : NULL;
 	if (d == NULL) {
-		lost_slot(v);
+		slot_lost(v);
 		log_warn("volume %s: server %u is not there: slot %u is not given back", v->name,
 			 s->number, slot);
 		return;
@@ -161,7 +161,7 @@ static void placing_undo(struct placing *p)
 			slot_discard(p->v, c->server, be32toh(c->reply.slot),
 				     be32toh(c->reply.slot_gen));
 		else if (c->error == -ENOTCONN)
-			lost_slot(p->v);
+			slot_lost(p->v);
 	}
 }
 

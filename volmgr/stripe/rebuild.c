@@ -524,7 +524,8 @@ unsigned volume_rebuild_servers(struct volume *v, struct rebuild_server *list, u
 
 	for (unsigned i = 0; i < n; i++) {
 		list[i] = (struct rebuild_server){.server = v->servers[i]->number,
-						  .rebuilt = v->servers[i]->rebuilt};
+						  .rebuilt = v->servers[i]->rebuilt,
+						  .older = v->servers[i]->older_told};
 		v->servers[i]->rebuilt = 0;
 	}
 	if (v->rebuild.stat.shards == 0)

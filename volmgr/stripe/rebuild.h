@@ -74,6 +74,7 @@ unsigned volume_waits_for(const struct volume *v, uint32_t *servers, unsigned ma
 struct rebuild_server {
 	uint32_t server;
 	uint64_t stale, rebuilt;
+	bool older; /* it came back with an older store, and waits for others to be good */
 };
 /* Returns how many were filled, at most max. */
 unsigned volume_rebuild_servers(struct volume *v, struct rebuild_server *list, unsigned max);

@@ -364,6 +364,8 @@ void server_sync(struct server *s)
 	s->peer = v->config.ops->peer(v->config.ctx, s->number);
 	if (s->peer == NULL || !s->peer->up)
 		return;
+	if (!server_trust(s))
+		return;
 	if (s->fenced && !s->left_out && memcmp(s->boot, s->peer->boot, sizeof(s->boot)) == 0) {
 		server_up(s);
 		return;

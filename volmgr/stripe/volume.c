@@ -338,6 +338,7 @@ static void volume_task(struct io_task *t)
 		v->look = false;
 		txs_settle(v);
 		flush_look(v);
+		servers_trust(v);
 	}
 	if (v->placings_changed) {
 		v->placings_changed = false;
