@@ -62,6 +62,8 @@ static json_t *server_json(struct cluster *c, void *item)
 						    (json_int_t)stale, "rebuilt_shards",
 						    (json_int_t)rebuilt, "rebuilt_bytes",
 						    (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
+	if (o != NULL && s->older)
+		json_object_set_new(o, "older", json_true());
 	api_server_duty(o, s);
 	if (o != NULL && s->watch != NULL)
 		json_object_set_new(o, "rates", api_rates_json(&s->watch->rates));
@@ -70,7 +72,7 @@ static json_t *server_json(struct cluster *c, void *item)
 	json_object_update_new(
 		o,
 		json_pack("{s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-			  "s:I}}",
+			  "s:I, s:I, s:I}}",
 			  "size", (json_int_t)st->size_bytes, "free", (json_int_t)st->free_bytes,
 			  "slots", (json_int_t)st->slots, "slots_used", (json_int_t)st->slots_used,
 			  "stat", "reads", (json_int_t)st->reads, "writes", (json_int_t)st->writes,
@@ -79,7 +81,8 @@ static json_t *server_json(struct cluster *c, void *item)
 			  "crc_errors", (json_int_t)st->crc_errors, "io_errors",
 			  (json_int_t)st->io_errors, "prepared", (json_int_t)st->prepared,
 			  "log_bytes", (json_int_t)st->log_bytes, "log_used_bytes",
-			  (json_int_t)st->log_used_bytes));
+			  (json_int_t)st->log_used_bytes, "log_durable",
+			  (json_int_t)st->log_durable, "log_head", (json_int_t)st->log_head));
 	json_object_set_new(o, "guard", server_guard_json(st));
 	return o;
 }

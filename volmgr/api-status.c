@@ -200,6 +200,25 @@ static void status_lost(struct cluster *c, struct status *st)
 	}
 }
 
+/* A store was put back from a backup, and not everything on it is made anew yet. */
+static void status_older(struct cluster *c, struct status *st)
+{
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+
+		if (!s->older || strcmp(st->state, "failed") == 0)
+			continue;
+		st->state = s->state == SERVER_UP ? "rebuilding" : "degraded";
+		snprintf(st->message, sizeof(st->message),
+			 "Server %s came back with an older store than it had, from a backup or a "
+			 "copy: nothing on it is trusted, its shards are made anew.",
+			 s->name);
+		snprintf(st->hint, sizeof(st->hint),
+			 "What no other server has enough of waits until others are back: volctl "
+			 "server list");
+	}
+}
+
 /* Writes wait for servers: which? */
 static void status_waits(struct cluster *c, struct status *st)
 {
@@ -284,6 +303,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_damage(c, st);
 	status_lost(c, st);
 	status_rebuild(c, st);
+	status_older(c, st);
 	status_waits(c, st);
 	status_moves(st);
 	status_space(st);

@@ -316,6 +316,9 @@ static void engine_collect_run(struct task *t)
 {
 	struct worker *w = t->worker;
 
+	pthread_mutex_lock(&w->cluster->lock);
+	peers_ages(w);
+	pthread_mutex_unlock(&w->cluster->lock);
 	for (unsigned i = 0; i < w->nvols; i++) {
 		struct vol *v = w->vols[i];
 		struct watch_counts routed;

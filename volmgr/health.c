@@ -27,6 +27,7 @@ static void health_answered(struct task *t)
 		s->stat = stats->answers[i].stat;
 		s->stat_known = true;
 		s->stat_ns = clock_ns();
+		age_heard(c, s, &s->stat);
 		pthread_mutex_lock(&c->lock);
 		s->free_bytes = s->stat.free_bytes;
 		s->usable = server_is_member(s) && s->stat.slots_used < s->stat.slots;

@@ -340,10 +340,8 @@ static void worker_has_quit(struct task *t)
 		stop_finished();
 }
 
-static void stop_workers(void *arg, unsigned failed)
+static void stop_workers(void)
 {
-	if (failed > 0)
-		exit_status = 1;
 	for (unsigned i = 0; i < cluster.nworkers; i++) {
 		struct task *t = mem_must(sizeof(*t));
 
@@ -351,6 +349,26 @@ static void stop_workers(void *arg, unsigned failed)
 		t->done = worker_has_quit;
 		worker_task(cluster.workers[i], t);
 	}
+}
+
+/* The last word of the servers' logs is to be remembered, too. */
+static void stop_heard(struct task *t)
+{
+	ages_heard(&cluster, (struct peer_stats *)t);
+	ages_end(&cluster);
+	free(t);
+	stop_workers();
+}
+
+static void volumes_stopped(void *arg, unsigned failed)
+{
+	struct peer_stats *stats = mem_must(sizeof(*stats));
+
+	if (failed > 0)
+		exit_status = 1;
+	stats->task.run = peer_stats_run;
+	stats->task.done = stop_heard;
+	worker_task(cluster.workers[0], &stats->task);
 }
 
 static void stop_late(void *arg)
@@ -366,7 +384,7 @@ static void stop_late(void *arg)
 static void listeners_closed(struct task *t)
 {
 	free(t);
-	volumes_stop_all(&cluster, stop_workers, NULL);
+	volumes_stop_all(&cluster, volumes_stopped, NULL);
 }
 
 static void close_listeners_run(struct task *t)

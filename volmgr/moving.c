@@ -28,6 +28,7 @@
 #define FAILED_MS	1000  /* then a move that failed may be tried again */
 #define BALANCE_WAIT_MS 60000 /* when servers are uneven and nothing can be done */
 #define COPIES_MAX	6     /* good shards on their way; each costs clients something */
+#define AGES_MS		1000  /* older stores that are made anew are looked for so often */
 #define RATE_MS		1000  /* the rate is taken so often */
 #define RATE_PART	8     /* and counts so much less than those before */
 
@@ -42,6 +43,7 @@ static struct {
 	uint64_t look_ns, balance_ns; /* not before */
 	bool dirty;		      /* something changed */
 	uint64_t rate_ns, rate_moved; /* when the rate was taken, and moved then */
+	uint64_t ages_ns;
 	struct moving_job jobs[MOVING_JOBS_MAX];
 	struct moving_state state;
 } mv;
@@ -460,6 +462,10 @@ static void tick(void *arg)
 	take_rate(now);
 	give_out(c);
 	let_go(c);
+	if (now >= mv.ages_ns + AGES_MS * NS_PER_MS) {
+		mv.ages_ns = now;
+		ages_look(c);
+	}
 }
 
 void moving_start(struct cluster *c, uint64_t replace_after_s, bool balance)

@@ -38,6 +38,7 @@ struct wpeer {
 	char name[NAME_MAX_BYTES + 1];
 	struct addr addr;
 	uint8_t store[WEFT_UUID_BYTES]; /* must be this one; of a probe: what was found */
+	struct store_age *age;		/* NULL: of a probe */
 	bool report;			/* the control thread wants to know */
 	bool removed;			/* go away as soon as nothing is under way */
 	bool connecting;		/* uring_connect() is under way */
@@ -53,9 +54,9 @@ struct wpeer {
 	struct nbd_call stat_call;
 	struct weft_stat stat_wire;
 	struct iovec stat_iov;
-	struct nbd_call name_call; /* asks where it takes routed reads */
-	struct weft_stat name_wire;
-	struct iovec name_iov;
+	struct nbd_call first_call; /* asks how old it is, and where it takes routed reads */
+	struct weft_stat first_wire;
+	struct iovec first_iov;
 	struct peer_stats *stats; /* not NULL: stat_call is under way for it */
 	struct nbd_call ping_call;
 	struct weft_stat ping_wire;
@@ -257,13 +258,47 @@ static void wpeer_ask(struct wpeer *wp, void (*done)(struct nbd_call *call, int 
 	call_stat(wp, &wp->stat_call, &wp->stat_wire, &wp->stat_iov, done);
 }
 
-static void name_answered(struct nbd_call *call, int error)
+static void wpeer_older_arrived(struct control_message *m)
 {
-	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, name_call));
+	struct wpeer_event *e = (struct wpeer_event *)m;
 
-	if (error == 0 && !wp->removed)
-		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr,
-				 stat_from_wire(&wp->name_wire).route_name, wp->peer.boot);
+	age_found(e->cluster, e->number);
+	free(e);
+}
+
+static void wpeer_judge_age(struct wpeer *wp, const struct weft_stat *st)
+{
+	struct cluster *c = wp->worker->cluster;
+	struct wpeer_event *e;
+	bool found;
+
+	wp->peer.older = age_judge(c, wp->age, wp->peer.boot, st, &found);
+	if (!found)
+		return;
+	e = mem_must(sizeof(*e));
+	e->msg.fn = wpeer_older_arrived;
+	e->cluster = c;
+	e->number = wp->peer.server;
+	control_post(c->control, &e->msg);
+}
+
+/* Before any volume hears of it: is its store the one that we knew? */
+static void first_answered(struct nbd_call *call, int error)
+{
+	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, first_call));
+	struct weft_stat st;
+
+	if (error != 0 || wp->removed || wp->cut[0] != '\0')
+		return; /* closed() says why */
+	st = stat_from_wire(&wp->first_wire);
+	wp->worker->env->ops->timer_cancel(wp->worker->env, &wp->timer);
+	wp->backoff_ms = BACKOFF_MIN_MS;
+	wpeer_judge_age(wp, &st);
+	wpeer_report(wp, SERVER_UP, "");
+	wpeer_tell_volumes(wp, true);
+	if (wp->worker->route != NULL && addr_is_local(&wp->addr))
+		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr, st.route_name,
+				 wp->peer.boot);
 }
 
 static void wpeer_ready(void *ctx, struct nbd_client *c)
@@ -277,7 +312,6 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 		wpeer_ask(wp, probe_answered);
 		return;
 	}
-	wp->worker->env->ops->timer_cancel(wp->worker->env, &wp->timer);
 	if (memcmp(said->store, wp->store, WEFT_UUID_BYTES) != 0) {
 		char text[UUID_TEXT_MAX];
 
@@ -286,12 +320,8 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 		wpeer_cut(wp, "another store answers: %s", uuid_format(said->store, text));
 		return;
 	}
-	wp->backoff_ms = BACKOFF_MIN_MS;
 	memcpy(wp->peer.boot, said->boot, WEFT_UUID_BYTES);
-	wpeer_report(wp, SERVER_UP, "");
-	wpeer_tell_volumes(wp, true);
-	if (wp->worker->route != NULL && addr_is_local(&wp->addr))
-		call_stat(wp, &wp->name_call, &wp->name_wire, &wp->name_iov, name_answered);
+	call_stat(wp, &wp->first_call, &wp->first_wire, &wp->first_iov, first_answered);
 }
 
 /* Before the calls that wait fail: the engines shall not choose this server for their next try. */
@@ -493,6 +523,7 @@ void peer_add_run(struct task *t)
 	wp->peer.server = add->number;
 	snprintf(wp->name, sizeof(wp->name), "%s", add->name);
 	memcpy(wp->store, add->store, WEFT_UUID_BYTES);
+	wp->age = add->age;
 	wp->report = add->report;
 	w->peers[add->number - 1] = wp;
 	wpeer_connect(wp);
@@ -643,6 +674,16 @@ void peers_take_counts(struct worker *w)
 			continue;
 		io_stat_sum(&s->io, &wp->io);
 		memset(&wp->io, 0, sizeof(wp->io));
+	}
+}
+
+void peers_ages(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->npeers; i++) {
+		const struct wpeer *wp = w->peers[i];
+
+		if (wp != NULL && (!wp->peer.up || wp->peer.older != wp->age->older))
+			wp->age->behind = true;
 	}
 }
 

@@ -87,11 +87,12 @@ char *record_server(const struct server *s)
 {
 	char store[UUID_TEXT_MAX];
 
-	return record_dump(json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "number",
+	return record_dump(json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:b}", "number",
 				     (json_int_t)s->number, "name", s->name, "host", s->host,
 				     "address", s->address, "store", uuid_format(s->store, store),
 				     "duty", duties[s->duty], "into", (json_int_t)s->into,
-				     "leaving", s->leaving));
+				     "leaving", s->leaving, "log", (json_int_t)s->log_durable,
+				     "older", s->older));
 }
 
 static int record_name(char *out, const char *name)
@@ -115,22 +116,25 @@ static int record_duty(struct server *s, const char *duty)
 int record_server_parse(const void *value, size_t len, struct server *s)
 {
 	const char *name, *host, *address, *store, *duty = duties[DUTY_STAY];
-	json_int_t number, into = 0;
-	int leaving = 0;
+	json_int_t number, into = 0, durable = 0;
+	int leaving = 0, older = 0;
 	json_t *o = json_loadb(value, len, 0, NULL);
 	int err = -EUCLEAN;
 
 	if (o != NULL &&
-	    json_unpack(o, "{s:I, s:s, s:s, s:s, s:s, s?s, s?I, s?b}", "number", &number, "name",
-			&name, "host", &host, "address", &address, "store", &store, "duty", &duty,
-			"into", &into, "leaving", &leaving) == 0 &&
-	    record_duty(s, duty) == 0 && into >= 0 && into <= SERVER_NUMBER_MAX && number >= 1 &&
-	    number <= SERVER_NUMBER_MAX && record_name(s->name, name) == 0 &&
+	    json_unpack(o, "{s:I, s:s, s:s, s:s, s:s, s?s, s?I, s?b, s?I, s?b}", "number", &number,
+			"name", &name, "host", &host, "address", &address, "store", &store, "duty",
+			&duty, "into", &into, "leaving", &leaving, "log", &durable, "older",
+			&older) == 0 &&
+	    durable >= 0 && record_duty(s, duty) == 0 && into >= 0 && into <= SERVER_NUMBER_MAX &&
+	    number >= 1 && number <= SERVER_NUMBER_MAX && record_name(s->name, name) == 0 &&
 	    record_name(s->host, host) == 0 && strlen(address) < sizeof(s->address) &&
 	    uuid_parse(store, s->store)) {
 		s->number = (uint32_t)number;
 		s->into = (uint32_t)into;
 		s->leaving = leaving != 0;
+		s->log_durable = (uint64_t)durable;
+		s->older = older != 0;
 		snprintf(s->address, sizeof(s->address), "%s", address);
 		err = 0;
 	}

@@ -88,6 +88,7 @@ void servers_count(struct cluster *c, unsigned *total, unsigned *up)
 static void servers_insert(struct cluster *c, struct server *s)
 {
 	s->host_id = s->number;
+	s->age = age_new(c, s->log_durable, s->older);
 	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < c->nservers; i++)
 		if (strcmp(c->servers[i]->host, s->host) == 0) {
@@ -116,6 +117,7 @@ static void server_connect(struct server *s, struct worker *w)
 	snprintf(add->name, sizeof(add->name), "%s", s->name);
 	add->addr = s->addr;
 	memcpy(add->store, s->store, WEFT_UUID_BYTES);
+	add->age = s->age;
 	add->report = w->index == 0;
 	add->task.run = peer_add_run;
 	add->task.done = peer_add_done;
@@ -212,6 +214,8 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 	    (s->state != SERVER_CONNECTING || state != SERVER_UP))
 		events_note(c, "", state == SERVER_UP ? "server.up" : "server.down", s->name, "%s",
 			    why);
+	if (s->state == SERVER_UP && state != SERVER_UP)
+		age_keep(c, s);
 	s->state = state;
 	snprintf(s->why, sizeof(s->why), "%s", why);
 	moving_look();

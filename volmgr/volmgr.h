@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "age.h"
 #include "buf.h"
 #include "control.h"
 #include "ec.h"
@@ -198,6 +199,11 @@ struct server {
 	bool counted;	   /* shards is known */
 	uint64_t shards;   /* that the extent maps have there, as of the last look */
 	uint64_t shards_0; /* when it began to leave, or was away for too long */
+	struct store_age *age;
+	bool older;	      /* its store was older than it had been; not all is made anew */
+	uint64_t older_ns;    /* when that was found; 0: before we started */
+	uint64_t log_durable; /* of its age, as the metadata has it */
+	uint64_t log_kept_ns;
 };
 
 /* ---- a data thread ------------------------------------------------------------------------- */
@@ -255,6 +261,7 @@ struct cluster {
 	pthread_mutex_t lock;
 	struct server *servers[SERVERS_MAX];
 	unsigned nservers;
+	struct store_age *ages;
 	struct vol *vols[VOLUMES_MAX];
 	unsigned nvols;
 	unsigned connections;
@@ -309,6 +316,7 @@ struct peer_add {
 	char name[NAME_MAX_BYTES + 1];
 	struct addr addr;
 	uint8_t store[WEFT_UUID_BYTES];
+	struct store_age *age;
 	bool report; /* tell the control thread about its state */
 };
 void peer_add_run(struct task *t);
@@ -340,6 +348,8 @@ struct peer_stats {
 	} answers[SERVERS_MAX];
 };
 void peer_stats_run(struct task *t);
+/* Under the lock: which stores' peers here do not know how old they are. */
+void peers_ages(struct worker *w);
 /* Add what they counted to the servers, under the lock. */
 void peers_take_counts(struct worker *w);
 /* Close everything, for the end. */

@@ -3,7 +3,7 @@ import { el } from './dom.js';
 import { ago, moment } from './format.js';
 import { said, t } from './i18n.js';
 
-const TONES = { 'server.down': 'bad', 'login.failed': 'warn', 'volume.deleted': 'warn', 'server.removed': 'warn', 'server.up': 'good' };
+const TONES = { 'server.down': 'bad', 'server.older': 'bad', 'login.failed': 'warn', 'volume.deleted': 'warn', 'server.removed': 'warn', 'server.up': 'good' };
 const PLACES = { volume: 'volumes', server: 'servers' };
 
 export function eventText(e) {
