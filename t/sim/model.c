@@ -47,6 +47,7 @@ struct states {
 
 struct block {
 	struct states now, past;
+	uint64_t unsure; /* reads that began before that do not tell which state it is in */
 	struct bytes *all;
 	struct open {
 		unsigned handle; /* 0: free */
@@ -368,6 +369,8 @@ static void block_acked(struct model *m, uint64_t n, unsigned handle, bool durab
 		return;
 	for (unsigned i = 0; i < b->now.n && m->loose && !durable; i++)
 		b->now.s[i].in |= 1u << o; /* it may be undone */
+	if (m->loose)
+		b->unsure = m->moment;
 	for (unsigned i = 0; i < b->now.n; i++) {
 		if ((b->now.s[i].in >> o & 1) != 0)
 			b->now.s[kept++] = b->now.s[i];
@@ -536,7 +539,7 @@ static void block_read(struct model *m, uint64_t since, uint64_t n, const uint8_
 		past = b->past.s[i].last >= since && same(b->past.s[i].bytes, data, from, to);
 	if (!now && !past)
 		wrong(m, n, data, from, to, since);
-	if (now && !past && b->now.n > 1 && !m->loose)
+	if (now && !past && b->now.n > 1 && !m->loose && since > b->unsure)
 		narrow(b, data, from, to);
 }
 
