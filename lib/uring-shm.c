@@ -32,6 +32,7 @@
 #define TAKE_TURN_MAX  (2 * SHM_RING_BYTES) /* bytes before others get their turn */
 #define PUT_ROUNDS_MAX 8		    /* the same for sending, in calls of output() */
 #define WAKE_BYTES     64 /* wake-ups before they are read; a socket's buffer holds hundreds */
+#define WAKE_READS_MAX 64 /* of so many bytes; nobody who keeps to the rules sends more */
 
 enum shm_state {
 	SHM_OPEN,
@@ -117,16 +118,17 @@ static void socket_listen(struct uring_shm *s)
 /* Read the wake-ups that gathered, and see whether the other end is still there. */
 static void socket_drain(struct uring_shm *s)
 {
-	ssize_t n;
+	ssize_t n = 1;
 
 	s->slept = 0;
-	do
+	/* to the last byte: the end is behind it, and is not told again */
+	for (int i = 0; i < WAKE_READS_MAX && n > 0; i++)
 		n = recv(s->fd, s->bytes, sizeof(s->bytes), MSG_DONTWAIT);
-	while (n == (ssize_t)sizeof(s->bytes) || (n < 0 && errno == EINTR));
-	if (n > 0 || (n < 0 && errno == EAGAIN))
+	if (n < 0 && errno == EAGAIN)
 		return;
 	s->ended = true;
-	s->ended_err = n < 0 ? -errno : 0;
+	s->ended_err = n < 0 ? -errno : n > 0 ? -EPROTO : 0;
+	uring_kick(s->u, &s->kick);
 }
 
 /* Memory of ordinary pages that nobody can take away under us. */
@@ -416,6 +418,7 @@ bool uring_shm_sleep(struct uring *u)
 			sleep = false;
 		if (++s->slept == WAKE_BYTES / 2) /* one for each direction */
 			socket_drain(s);
+		sleep = sleep && !s->ended;
 	}
 	return sleep;
 }

@@ -402,6 +402,29 @@ static void test_gone_early(void)
 	ok(run() && e.closed == 1, "a peer that goes before it got memory");
 }
 
+/* The end is behind wake-ups that nobody has read yet. */
+static void test_gone_after_waking(void)
+{
+	struct env *env = uring_env(loop);
+	struct io_timer soon = {.fire = tick};
+	struct shm_pair *p;
+	struct echo e;
+	int fds[2];
+
+	pair(fds);
+	echo_start(&e, loop, fds[0]);
+	p = receive_pair(fds[1]);
+	env->ops->timer_set(env, &soon, env->ops->now_ns(env) + NS_PER_MS);
+	ok(run() && e.closed == 0, "a connection waits");
+	e.stop = loop;
+	ok(write(fds[1], "abc", 3) == 3, "a peer wakes us");
+	close(fds[1]);
+	env->ops->timer_set(env, &soon, env->ops->now_ns(env) + 20 * NS_PER_S);
+	ok(run() && e.closed == 1 && e.err == 0, "and that it goes then is seen");
+	env->ops->timer_cancel(env, &soon);
+	munmap(p, sizeof(*p));
+}
+
 static void everything(unsigned spin_us)
 {
 	struct uring_options opt = {.entries = 64, .spin_us = spin_us};
@@ -423,6 +446,7 @@ static void everything(unsigned spin_us)
 	test_bad_position();
 	test_takes_nothing();
 	test_gone_early();
+	test_gone_after_waking();
 	uring_destroy(loop);
 }
 
