@@ -193,21 +193,22 @@ static void m_at_once(bool fail, bool load)
 
 	for (int step = 1; step < (load ? 20 : 2); step++) {
 		struct world *w = begin(&g, 40 + (uint64_t)step);
-		struct shard_place *at;
+		struct fake_server *gone[2];
 		int error;
 
 		volume_set_min(w->v, 0, fail);
 		world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 4 << 20);
-		at = w->map[0].shard;
+		for (unsigned i = 0; i < 2; i++)
+			gone[i] = &w->cluster.servers[w->map[0].shard[i * 4].server - 1];
 		world_do(w, NBD_CMD_WRITE, 0, 4096, 8 << 20);
 		for (unsigned i = 0; i < 2; i++) {
-			w->cluster.servers[at[i * 4].server - 1].break_after = load ? step : 0;
-			w->cluster.servers[at[i * 4].server - 1].break_crash = true;
+			gone[i]->break_after = load ? step : 0;
+			gone[i]->break_crash = true;
 		}
 		for (int i = 0; i < (load ? 10 : 0); i++)
 			load_round(w);
 		for (unsigned i = 0; i < 2; i++)
-			fake_server_break(&w->cluster.servers[at[i * 4].server - 1], true);
+			fake_server_break(gone[i], true);
 		world_settle(w, 1500);
 		waited += world_inflight(w);
 		ms_for(w, NBD_CMD_FLUSH, 0, 0, &error);
