@@ -437,6 +437,7 @@ static void everything(unsigned spin_us)
 	test_echo(100000, 17, "small pieces come back");
 	test_echo(8 << 20, 1 << 20, "large pieces come back");
 	test_two_loops(0, 20000, 1, "single bytes come back from another thread that sleeps");
+	test_two_loops(5, 64 << 20, 7000, "so do pieces that are not awaited for long");
 	test_two_loops(50, 8 << 20, 70000, "large pieces come back from one that spins");
 	test_close_while_busy();
 	test_last_words();
