@@ -21,9 +21,9 @@ export async function openPage(browser, options = {}) {
 	page.setDefaultTimeout(60000); // for machines that are slow and busy
 	page.on('pageerror', (error) => page.faults.push(`error: ${error.message}`));
 	page.on('console', (message) => {
-		const text = message.text();
+		const text = message.text(), { url, lineNumber } = message.location();
 		if (message.type() === 'error' && !/status of 4|ERR_CONNECTION|ERR_INCOMPLETE|ERR_NETWORK|ERR_INTERNET|Blocked script execution/.test(text))
-			page.faults.push(`console: ${text}`);
+			page.faults.push(`console: ${text} (at ${url}:${lineNumber}, while on ${page.url()})`);
 	});
 	return page;
 }

@@ -162,7 +162,7 @@ await section('people', async () => {
 	await page.locator('dialog button[type=submit]').click();
 	const link = await page.locator('dialog code').textContent();
 	ok(link.startsWith(`${base}/#/join/`), 'an invitation is a link');
-	await page.locator('dialog button[type=submit]').click();
+	await page.locator('dialog:has(code) button[type=submit]').click();
 	const other = await openPage(browser, { locale: 'zh-CN' });
 	await other.goto(link);
 	await other.fill('input[name=name]', 'rob');
@@ -190,7 +190,7 @@ await section('people', async () => {
 	const token = await page.locator('dialog code').textContent();
 	const metrics = await fetch(`${base}/metrics`, { headers: { Authorization: `Bearer ${token}` } });
 	ok(metrics.ok && /weft_server_up/.test(await metrics.text()), 'a token reads the metrics');
-	await page.locator('dialog button[type=submit]').click();
+	await page.locator('dialog:has(code) button[type=submit]').click();
 	await button('Change password').click();
 	await page.fill('dialog input[name=old]', 'alice is long');
 	await page.fill('dialog input[name=fresh]', 'alice is longer');
@@ -227,7 +227,16 @@ if (tagger === 'tagger') {
 		await page.locator('dialog form.inline button').click();
 		ok(await page.locator('.tags a:has-text("seaside")').waitFor().then(() => true), 'a tag is added');
 		await page.getByRole('button', { name: 'Close', exact: true }).click();
+		await page.route('**/api/v1/tagger/folder*', async (route) => {
+			await page.waitForFunction(() => document.activeElement?.name === 'q');
+			await route.continue();
+		});
+		await go('overview');
 		await go('files');
+		await page.locator('input[name=q]').focus();
+		await page.locator('.filelist tbody tr').first().waitFor();
+		ok(await page.evaluate(() => new Promise((done) => setTimeout(() => done(document.activeElement.name === 'q'), 0))), 'who is faster than the page stays where they are');
+		await page.unroute('**/api/v1/tagger/folder*');
 		await page.locator('input[name=q]').pressSequentially('seas');
 		await page.locator('.suggest li').first().waitFor();
 		await page.keyboard.press('ArrowDown');
@@ -316,6 +325,18 @@ await section('every place', async () => {
 		ok(other.faults.length === 0, `no faults (${name})`, ...other.faults);
 		await other.context().close();
 	}
+});
+
+await section('refreshing', async () => {
+	await go('servers');
+	const width = await page.evaluate(async () => {
+		const { el, morph } = await import('./js/dom.js');
+		const bar = (part) => el('div', el('i', { style: { width: part } }));
+		const old = bar('10%');
+		morph(old, bar('70%'));
+		return old.firstChild.style.width;
+	});
+	ok(width === '70%', 'a bar moves when it is refreshed where it stands');
 });
 
 await section('keyboard', async () => {

@@ -106,9 +106,14 @@ export function morph(from, to) {
 	for (const { name } of [...from.attributes])
 		if (!to.hasAttribute(name))
 			from.removeAttribute(name);
-	for (const { name, value } of to.attributes)
-		if (from.getAttribute(name) !== value)
+	for (const { name, value } of to.attributes) {
+		if (from.getAttribute(name) === value)
+			continue;
+		if (name === 'style') // as an attribute the page's policy refuses it
+			from.style.cssText = to.style.cssText;
+		else
 			from.setAttribute(name, value);
+	}
 	const old = [...from.childNodes], fresh = [...to.childNodes];
 	fresh.forEach((child, i) => (old[i] ? morph(old[i], child) : from.append(child)));
 	old.slice(fresh.length).forEach((child) => child.remove());

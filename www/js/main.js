@@ -210,7 +210,11 @@ whenLoggedOut(() => {
 
 addEventListener('hashchange', () => {
 	document.querySelectorAll('dialog[open]').forEach((d) => d.close());
-	show().then(() => document.getElementById('main')?.focus({ preventScroll: true }));
+	show().then(() => {
+		const main = document.getElementById('main');
+		if (!main?.contains(document.activeElement)) // who was faster than the page goes on where they are
+			main?.focus({ preventScroll: true });
+	});
 	scrollTo(0, 0);
 });
 
