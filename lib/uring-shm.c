@@ -412,7 +412,7 @@ bool uring_shm_sleep(struct uring *u)
 	for (struct uring_shm *s = u->shms; s != NULL; s = s->next) {
 		if (s->pair == NULL || s->state == SHM_BROKEN)
 			continue;
-		/* before it is said that we sleep: a wake-up that is read after that wakes nobody */
+		/* before we say that we sleep: a wake-up that is read after that wakes nobody */
 		if (++s->slept == WAKE_BYTES / 2) /* one for each direction */
 			socket_drain(s);
 		if (!s->paused && s->state == SHM_OPEN && shm_reader_sleeps(&s->in))
