@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "batch.h"
 #include "io.h"
 #include "uring.h"
 
@@ -46,12 +47,14 @@ struct uring_disk_io;
 struct uring {
 	struct env env; /* first: an env is its uring */
 	struct io_uring ring;
-	bool enabled;		  /* the owning thread has begun to run the loop */
-	bool stop;		  /* leave uring_run() */
-	uint64_t now_ns;	  /* clock of this turn; 0: not read yet */
-	uint64_t spin_ns;	  /* see uring_options.spin_us */
-	uint64_t spin_again_ns;	  /* no spinning before: others wanted the processor */
-	uint64_t spin_pause_ns;	  /* how long, the next time */
+	bool enabled;		/* the owning thread has begun to run the loop */
+	bool stop;		/* leave uring_run() */
+	uint64_t now_ns;	/* clock of this turn; 0: not read yet */
+	uint64_t spin_ns;	/* see uring_options.spin_us */
+	uint64_t spin_again_ns; /* no spinning before: others wanted the processor */
+	uint64_t spin_pause_ns; /* how long, the next time */
+	bool batch_wanted;	/* see uring_options.batch */
+	struct batch batch;
 	struct io_timer **timers; /* binary heap by at_ns, URING_TIMERS_MAX long */
 	unsigned ntimers;
 	struct io_task *tasks; /* deferred, in order */

@@ -326,6 +326,8 @@ static int wait_for_events(struct uring *u)
 	struct io_uring_cqe *cqe;
 	uint64_t now;
 
+	if (u->batch.fd >= 0)
+		batch_look(&u->batch, clock_ns());
 	if (!uring_shm_sleep(u))
 		return submit(u);
 	if (u->ntimers == 0)
@@ -379,6 +381,8 @@ int uring_run(struct uring *u)
 		u->enabled = true;
 		io_uring_register_ring_fd(&u->ring); /* saves a look-up; works without */
 		event_arm(u);
+		if (u->batch_wanted)
+			batch_start(&u->batch);
 	}
 	while (!u->stop && err == 0) {
 		bool busy;
@@ -459,6 +463,8 @@ int uring_create(const struct uring_options *opt, struct uring **out)
 	u->finished_tail = &u->finished;
 	u->event_op.done = event_done;
 	u->spin_ns = (uint64_t)opt->spin_us * 1000;
+	u->batch_wanted = opt->batch;
+	u->batch.fd = -1;
 	u->spin_pause_ns = SPIN_PAUSE_MIN_NS;
 	u->timers = calloc(URING_TIMERS_MAX, sizeof(struct io_timer *));
 	if (u->timers == NULL)
@@ -489,6 +495,7 @@ void uring_destroy(struct uring *u)
 		return;
 	io_uring_queue_exit(&u->ring);
 	close(u->event_fd);
+	batch_end(&u->batch);
 	uring_files_free(u);
 	uring_disk_ios_free(u);
 	free(u->timers);

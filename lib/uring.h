@@ -25,6 +25,7 @@ struct uring_options {
 	unsigned entries;      /* submission queue; 0: a fitting default */
 	unsigned spin_us;      /* poll this long for completions before sleeping, when there was
 				* work a moment ago; 0: never */
+	bool batch;	       /* its thread is to interrupt nobody, see batch.h */
 	struct buf_pool *pool; /* its arena is registered for disk I/O; may be NULL */
 };
 

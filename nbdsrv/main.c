@@ -116,7 +116,7 @@ uint64_t nbdsrv_route_name(const struct nbdsrv *n)
 
 static int loop_create(struct nbdsrv *n)
 {
-	struct uring_options uopt = {.spin_us = n->opt.spin_us};
+	struct uring_options uopt = {.spin_us = n->opt.spin_us, .batch = true};
 	int err;
 
 	n->pool = buf_pool_create(NBDSRV_POOL_BYTES,
