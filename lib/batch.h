@@ -15,11 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BATCH_LOOK_NS	   50000000u	/* from one look to the next, at least */
-#define BATCH_WAIT_MAX_NS  400000u	/* before a turn on the processor, in the mean */
-#define BATCH_TURNS_MIN	   8u		/* a mean of fewer says nothing */
-#define BATCH_PAUSE_NS	   1000000000u	/* ordinary for so long, at first; then twice as long */
-#define BATCH_PAUSE_MAX_NS 32000000000u /* and so on up to this */
+#define BATCH_LOOK_NS	   50000000u   /* from one look to the next, at least */
+#define BATCH_WAIT_MAX_NS  1000000u    /* before a turn on the processor, in the mean */
+#define BATCH_TURNS_MIN	   8u	       /* a mean of fewer says nothing */
+#define BATCH_PAUSE_NS	   1000000000u /* ordinary for so long, at first; then twice as long */
+#define BATCH_PAUSE_MAX_NS 4000000000u /* and so on up to this */
 
 struct batch {
 	int fd;	 /* of the kernel's account of this thread; -1: there is none */
