@@ -122,9 +122,9 @@ static void socket_drain(struct uring_shm *s)
 
 	s->slept = 0;
 	/* to the last byte: the end is behind it, and is not told again */
-	for (int i = 0; i < WAKE_READS_MAX && n > 0; i++)
+	for (int i = 0; i < WAKE_READS_MAX && (n > 0 || (n < 0 && errno == EINTR)); i++)
 		n = recv(s->fd, s->bytes, sizeof(s->bytes), MSG_DONTWAIT);
-	if (n < 0 && errno == EAGAIN)
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	s->ended = true;
 	s->ended_err = n < 0 ? -errno : n > 0 ? -EPROTO : 0;
