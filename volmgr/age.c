@@ -49,7 +49,7 @@ uint32_t age_judge(struct cluster *c, struct store_age *age, const uint8_t *boot
 /* changed: something else of it has, too. */
 static void keep(struct cluster *c, struct server *s, bool changed)
 {
-	uint64_t durable;
+	uint64_t durable, before = s->log_durable;
 	int err;
 
 	pthread_mutex_lock(&c->lock);
@@ -60,9 +60,10 @@ static void keep(struct cluster *c, struct server *s, bool changed)
 		return;
 	s->log_durable = durable;
 	err = server_put(c, s);
-	if (err != 0)
-		log_error("server %s: the metadata could not be written: %s", s->name,
-			  strerror(-err));
+	if (err == 0)
+		return;
+	s->log_durable = before; /* so that it is tried again */
+	log_error("server %s: the metadata could not be written: %s", s->name, strerror(-err));
 }
 
 void age_keep(struct cluster *c, struct server *s)
