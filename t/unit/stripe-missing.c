@@ -322,6 +322,35 @@ static void slow_server(const struct world_geometry *g, bool breaks)
 	end(w, "a slow server");
 }
 
+/* An answer that is on its way to the client stays as it is, whatever the slow server sends. */
+static void slow_server_late(const struct world_geometry *g)
+{
+	struct world *w = begin(g, 8);
+	struct fake_server *s;
+	struct world_req *r;
+	bool as_it_was = true;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 4 << 20);
+	s = &w->cluster.servers[w->map[0].shard[0].server - 1];
+	s->hung = true;
+	r = world_submit(w, NBD_CMD_READ, 0, 0, 1 << 20);
+	r->keep = true;
+	world_settle(w, 100);
+	ok(r->done && r->kept != NULL, "a read was answered without a slow server");
+	if (r->kept != NULL) {
+		memset(r->kept->data, 0xee, 1 << 20);
+		s->hung = false;
+		world_settle(w, 100);
+		for (uint32_t i = 0; i < 1 << 20; i++)
+			as_it_was &= r->kept->data[i] == 0xee;
+		buf_put(r->kept);
+	}
+	r->kept = NULL;
+	r->keep = false;
+	ok(as_it_was, "what that one sends late is not written into the answer");
+	end(w, "a late answer");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -375,6 +404,8 @@ int main(int argc, char **argv)
 	slow_server(&g42, false);
 	slow_server(&g42, true);
 	slow_server(&g12, false);
+	slow_server_late(&g42);
+	slow_server_late(&g12);
 	below_min();
 	m_at_once(false, false);
 	m_at_once(true, false);

@@ -72,7 +72,10 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 			}
 		}
 		at += segs[i].len;
-		buf_put(segs[i].buf);
+		if (r->keep && i == 0)
+			r->kept = segs[i].buf;
+		else
+			buf_put(segs[i].buf);
 	}
 	if (at != req->len)
 		r->w->mismatches++;

@@ -24,6 +24,8 @@ struct world_req {
 	uint8_t *want; /* READ: the model when it was submitted */
 	uint8_t *sure; /* which of them are known */
 	uint8_t *got;  /* READ, when set: where its bytes go */
+	bool keep; /* READ: the first buffer of its answer is kept, as by a client that is slow */
+	struct buf *kept;
 };
 
 struct world_put {

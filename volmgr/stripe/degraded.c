@@ -65,6 +65,8 @@ static void dread_end(struct dread *d, int error)
 		buf_put(d->scratch);
 		tx_scratch_freed(v);
 	}
+	if (error == 0)
+		read_landed(op, d->dst, d->len);
 	slab_put(&v->dreads, d);
 	op_waiting(op, false);
 	if (error != 0)

@@ -59,10 +59,11 @@ struct op {
 	uint16_t type;
 	bool zero; /* WRITE_ZEROES or TRIM */
 	bool fua;
-	bool splitting;	 /* op_continue() is at it */
-	bool queued;	 /* in volume.retry: something wakes it */
-	bool waiting;	 /* counted in volume_stat.waiting */
-	struct buf *buf; /* READ: the answer */
+	bool splitting;	  /* op_continue() is at it */
+	bool queued;	  /* in volume.retry: something wakes it */
+	bool waiting;	  /* counted in volume_stat.waiting */
+	struct buf *buf;  /* READ: the answer */
+	struct buf *late; /* hedged: what it was read into, where late answers still go */
 	struct nbd_seg segs[OP_SEGS_MAX];
 	int nsegs;
 };
@@ -562,7 +563,10 @@ void volume_unstall(struct volume *v);
 void read_start(struct op *op);
 void read_continue(struct op *op);
 /* Compute what it asked for, whatever its server does. */
-void read_hedge(struct read_call *r);
+/* False: no memory for that now. */
+bool read_hedge(struct read_call *r);
+/* These bytes of a READ's buffer, the first it had or the present one, are there. */
+void read_landed(struct op *op, const uint8_t *at, uint32_t len);
 
 /* hedge.c */
 void hedge_sent(struct read_call *r);

@@ -3,8 +3,9 @@
  * a multiple of its usual time the bytes are computed instead, and while it owes such an answer,
  * other reads do without it at once.
  *
- * The late answer still goes to the memory of the request, which stays until then. Its bytes are
- * from a moment between the request and its answer, as any.
+ * The late answer still goes where the request wanted it, and may go there in pieces while the
+ * client's answer is on its way. So that one is made elsewhere: a block of which one part is from
+ * before a write and the other from after it would be no block that ever was.
  */
 #include "config.h"
 
@@ -129,8 +130,8 @@ void hedge_fire(struct io_timer *t)
 
 		for (; r != NULL && now - r->start_ns >= limit; r = next) {
 			next = r->next;
-			if (!r->hedged && hedge_can(v, r->x, r->shard))
-				read_hedge(r);
+			if (!r->hedged && hedge_can(v, r->x, r->shard) && !read_hedge(r))
+				break;
 		}
 		more |= s->reads != NULL;
 	}

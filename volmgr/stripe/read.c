@@ -13,6 +13,12 @@
 
 #include "banned.h"
 
+/* Where a byte of the first buffer is in the one that is answered with. */
+static uint8_t *read_place(const struct op *op, uint8_t *at)
+{
+	return op->late == NULL ? at : op->buf->data + (at - op->late->data);
+}
+
 /* A READ failed, or its server is not there: each unit's piece is decoded on its own. */
 static void read_otherwise(struct op *op, struct extent *x, unsigned shard, uint32_t at,
 			   const struct iovec *iov, int niov, uint32_t bad, uint32_t avoid)
@@ -20,7 +26,7 @@ static void read_otherwise(struct op *op, struct extent *x, unsigned shard, uint
 	for (int i = 0; i < niov; i++) {
 		uint32_t len = (uint32_t)iov[i].iov_len;
 
-		dread_queue(op, x, shard, at, len, iov[i].iov_base, bad, avoid);
+		dread_queue(op, x, shard, at, len, read_place(op, iov[i].iov_base), bad, avoid);
 		at += len;
 	}
 }
@@ -41,18 +47,48 @@ static void read_late(struct read_call *r, int error)
 		volume_wake(v);
 }
 
-void read_hedge(struct read_call *r)
+/* Answer from another buffer than the one that late answers go to. */
+static bool read_part_from_late(struct op *op)
+{
+	uint32_t len = (uint32_t)(op->end - op->offset);
+	struct buf *buf;
+
+	if (op->late != NULL)
+		return true;
+	buf = buf_get(op->v->config.pool, len);
+	if (buf == NULL)
+		return false;
+	memcpy(buf->data, op->buf->data, len); /* what is not there yet will land */
+	for (int i = 0; i < op->nsegs; i++)
+		if (op->segs[i].buf != NULL)
+			op->segs[i].buf = buf;
+	op->late = op->buf;
+	op->buf = buf;
+	return true;
+}
+
+void read_landed(struct op *op, const uint8_t *at, uint32_t len)
+{
+	const struct buf *late = op->late;
+
+	if (late != NULL && at >= late->data && at < late->data + late->cap)
+		memcpy(op->buf->data + (at - late->data), at, len);
+}
+
+bool read_hedge(struct read_call *r)
 {
 	struct op *op = r->op;
 
+	if (!read_part_from_late(op))
+		return false;
 	r->hedged = true;
 	r->op = NULL;
-	r->buf = op->buf;
-	buf_ref(r->buf);
+	r->buf = buf_ref(op->late);
 	r->v->background++;
 	r->v->stat.hedged_reads++;
 	read_otherwise(op, r->x, r->shard, r->at, r->iov, r->niov, 0, 1u << r->shard);
 	op_put(op);
+	return true;
 }
 
 static void read_done(struct nbd_call *call, int error)
@@ -82,6 +118,8 @@ static void read_done(struct nbd_call *call, int error)
 			v->stat.crc_errors++;
 		read_otherwise(op, x, r->shard, r->at, r->iov, r->niov, bad, 0);
 	}
+	for (int i = 0; error == 0 && i < r->niov; i++)
+		read_landed(op, r->iov[i].iov_base, (uint32_t)r->iov[i].iov_len);
 	slab_put(&v->reads, r);
 	extent_unbusy(v, x);
 	op_put(op);

@@ -70,7 +70,7 @@ static struct op *op_new(struct volume *v, struct nbd_req *req)
 	op->pending = 1;
 	op->error = 0;
 	op->zero = op->fua = op->splitting = op->queued = op->waiting = false;
-	op->buf = NULL;
+	op->buf = op->late = NULL;
 	op->nsegs = 0;
 	return op;
 }
@@ -124,6 +124,7 @@ static void op_answer(struct nbd_req *req, struct op *op)
 	int error = client_error(op->error);
 	struct buf *buf = op->buf;
 
+	buf_put(op->late);
 	if (op->type != NBD_CMD_READ || error != 0) {
 		slab_put(&op->v->ops, op);
 		buf_put(buf);
