@@ -77,18 +77,18 @@ static uint64_t netns_cookie(void)
 	return cookie;
 }
 
-/* The first number of the sysctl: less than that is never refused. */
-static int64_t memory_low(void)
+/* The first number there. */
+static int64_t sysctl_number(const char *path)
 {
-	FILE *f = fopen("/proc/sys/net/ipv4/tcp_mem", "re");
-	long long pages = 0;
+	FILE *f = fopen(path, "re");
+	long long n = 0;
 
 	if (f == NULL)
 		return 0;
-	if (fscanf(f, "%lld", &pages) != 1)
-		pages = 0;
+	if (fscanf(f, "%lld", &n) != 1)
+		n = 0;
 	fclose(f);
-	return pages;
+	return n;
 }
 
 static void *map_memory(struct bpf_map *map, size_t bytes)
@@ -119,7 +119,9 @@ static struct route_bpf *load(bool counting)
 		return NULL;
 	s->rodata->netns = netns_cookie();
 	s->rodata->counting = counting;
-	s->rodata->memory_low = memory_low();
+	s->rodata->memory_low = sysctl_number("/proc/sys/net/ipv4/tcp_mem"); /* is never refused */
+	s->rodata->roomy =
+		sysctl_number("/proc/sys/net/core/wmem_max") >= (int64_t)ROUTE_SEND_ROOM / 2;
 	bpf_program__set_autoload(s->progs.weft_recv, counting);
 	if (route_bpf__load(s) == 0)
 		return s;
@@ -256,16 +258,31 @@ int bpf_route_tuple(int fd, struct route_tuple *t)
 	return err != 0 ? err : address(&ours, t->remote, &t->remote_port);
 }
 
-int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id)
+int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id, bool *roomy)
 {
 	struct route_tuple t;
 	int err = bpf_route_tuple(fd, &t);
+	uint32_t found;
 
 	if (err != 0)
 		return err;
-	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(b->skel->maps.tuples), &t, id) == 0)
-		return 0;
-	return -errno;
+	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(b->skel->maps.tuples), &t, &found) != 0)
+		return -errno;
+	*id = found & ~ROUTE_ROOMY;
+	*roomy = (found & ROUTE_ROOMY) != 0;
+	return 0;
+}
+
+void bpf_route_leave(struct bpf_route *b, uint32_t id)
+{
+	uint64_t key = id;
+
+	(void)bpf_map_delete_elem(bpf_map__fd(b->skel->maps.clients), &key);
+}
+
+bool bpf_route_roomy(const struct bpf_route *b)
+{
+	return b->skel->rodata->roomy;
 }
 
 /* Tell the programs what fd is, and let them see what is sent there. */

@@ -43,9 +43,18 @@ int bpf_route_tuple(int fd, struct route_tuple *t)
 	return -ENOSYS;
 }
 
-int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id)
+int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id, bool *roomy)
 {
 	return -ENOSYS;
+}
+
+void bpf_route_leave(struct bpf_route *b, uint32_t id)
+{
+}
+
+bool bpf_route_roomy(const struct bpf_route *b)
+{
+	return false;
 }
 
 int bpf_route_front(struct bpf_route *b, int fd, uint32_t id, uint32_t negotiation)

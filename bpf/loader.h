@@ -34,8 +34,13 @@ int bpf_route_port(struct bpf_route *b, uint16_t port, bool on);
 
 /* The tuple of a connection as the other end of fd sees it. 0, or -EAFNOSUPPORT. */
 int bpf_route_tuple(int fd, struct route_tuple *t);
-/* The id of the client at the other end of fd, once; -ENOENT: it is not of this machine. */
-int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id);
+/* The id of the client at the other end of fd, once, and whether it has ROUTE_SEND_ROOM; -ENOENT:
+ * it is not of this machine. */
+int bpf_route_client(struct bpf_route *b, int fd, uint32_t *id, bool *roomy);
+/* It will not be routed: its socket is as any other from now on. */
+void bpf_route_leave(struct bpf_route *b, uint32_t id);
+/* The kernel allows sockets ROUTE_SEND_ROOM: all clients have it. */
+bool bpf_route_roomy(const struct bpf_route *b);
 /* fd is our end of the connection of client id. negotiation: bytes of it that fd has yet to send.
  */
 int bpf_route_front(struct bpf_route *b, int fd, uint32_t id, uint32_t negotiation);

@@ -26,6 +26,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define AF_INET		2
 #define AF_INET6	10
+#define SOL_SOCKET	1
+#define SO_SNDBUF	7
 
 #define REQUEST_BYTES	28
 #define CHUNK_BYTES	20
@@ -140,7 +142,7 @@ struct {
 	__type(value, struct route_read);
 } reads SEC(".maps");
 
-/* C's that volmgr has not met yet, by their own view: their id. */
+/* C's that volmgr has not met yet, by their own view: their id, and ROUTE_ROOMY. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, ROUTE_TUPLES);
@@ -176,6 +178,7 @@ struct {
 const volatile __s64 memory_low; /* pages of all of TCP, below which it always gets memory */
 const volatile __u64 netns;	 /* volmgr's */
 const volatile bool counting;	 /* weft_recv is there */
+const volatile bool roomy;	 /* sockets may have ROUTE_SEND_ROOM */
 __u32 next_id = 1;
 
 /* ---- connections begin --------------------------------------------------------------------- */
@@ -211,12 +214,24 @@ static __always_inline bool is_local(const struct route_tuple *t)
 	       t->local[2] == t->remote[2] && t->local[3] == t->remote[3];
 }
 
+/* ROUTE_ROOMY, when what it sends never waits for room. */
+static __always_inline __u32 room_of(struct bpf_sock_ops *s)
+{
+	int room = ROUTE_SEND_ROOM / 2; /* the kernel doubles it */
+
+	if (roomy)
+		bpf_setsockopt(s, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	if (bpf_getsockopt(s, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)) != 0)
+		return 0;
+	return (__u32)room >= ROUTE_SEND_ROOM ? ROUTE_ROOMY : 0;
+}
+
 static __always_inline void client_begins(struct bpf_sock_ops *s, struct route_tuple *t)
 {
 	struct route_sock zero = {}, *st;
 	struct bpf_sock *sk = s->sk;
+	__u32 id, claim;
 	__u64 key;
-	__u32 id;
 
 	if (sk == NULL)
 		return;
@@ -228,7 +243,8 @@ static __always_inline void client_begins(struct bpf_sock_ops *s, struct route_t
 	zero.tx_base = s->snd_nxt;
 	zero.rx_base = s->rcv_nxt;
 	st = bpf_sk_storage_get(&socks, sk, &zero, BPF_SK_STORAGE_GET_F_CREATE);
-	if (st == NULL || bpf_map_update_elem(&tuples, t, &id, BPF_ANY) != 0)
+	claim = id | room_of(s);
+	if (st == NULL || bpf_map_update_elem(&tuples, t, &claim, BPF_ANY) != 0)
 		return;
 	bpf_sock_hash_update(s, &clients, &key, BPF_ANY);
 }

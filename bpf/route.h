@@ -32,6 +32,13 @@
  * when what it lost is marked. Gates are read before entries. A slot that was given to another
  * extent meanwhile has another generation, which the server compares.
  *
+ * Which clients it is for. A receive from a socket in one of these maps that waits ends with EAGAIN
+ * when it is woken by anything but data, as when a send of the same socket gets room again
+ * (tcp_msg_wait_data() waits once). Who uses sockets without blocking does not notice. The kernel's
+ * own nbd client sends and receives at once, blocking, and gives the device up. It knows no
+ * structured replies: a client without them must have so much room for what it sends that it never
+ * waits (ROUTE_SEND_ROOM), or leaves the maps before its negotiation ends.
+ *
  * What bounds memory: requests on their way are at most ROUTE_INFLIGHT a connection; a client whose
  * queue holds more than ROUTE_UNREAD_MAX bytes is routed no further, and volmgr holds its own
  * answers back, until it has read some. While all of TCP is short of memory (tcp_mem), nothing is
@@ -51,21 +58,23 @@ typedef uint32_t route_u32;
 typedef uint16_t route_u16;
 #endif
 
-#define ROUTE_CONNS	   4096u      /* clients that can be routed at once; a power of two */
-#define ROUTE_VOLS	   1024u      /* as volmgr's VOLUMES_MAX */
-#define ROUTE_GATES	   256u	      /* servers of one volume */
-#define ROUTE_ENTRIES	   (1u << 20) /* data shards of all volumes: 4 TiB of 4 MiB each */
-#define ROUTE_SERVERS	   1024u      /* connections to servers, of all data threads */
-#define ROUTE_PORTS	   16u	      /* that volmgr listens on */
-#define ROUTE_READ_MAX	   65536u     /* bytes of one routed read */
-#define ROUTE_ALIGN	   512u	      /* offset and length are multiples of it */
-#define ROUTE_INFLIGHT	   128u	      /* routed reads of one client at once */
-#define ROUTE_INFLIGHT_ALL 8192u      /* and of all */
-#define ROUTE_UNREAD_MAX   (8u << 20) /* bytes in a client's queue */
-#define ROUTE_WATCHED	   2048u      /* volumes and servers whose reads are counted */
-#define ROUTE_TUPLES	   16384u     /* connections not claimed yet; the oldest are forgotten */
-#define ROUTE_USUAL_PART   16u	      /* of a new time in the usual one */
-#define ROUTE_SHARD_SHIFT  22u	      /* log2 of WEFT_SHARD_BYTES */
+#define ROUTE_CONNS	   4096u	/* clients that can be routed at once; a power of two */
+#define ROUTE_VOLS	   1024u	/* as volmgr's VOLUMES_MAX */
+#define ROUTE_GATES	   256u		/* servers of one volume */
+#define ROUTE_ENTRIES	   (1u << 20)	/* data shards of all volumes: 4 TiB of 4 MiB each */
+#define ROUTE_SERVERS	   1024u	/* connections to servers, of all data threads */
+#define ROUTE_PORTS	   16u		/* that volmgr listens on */
+#define ROUTE_READ_MAX	   65536u	/* bytes of one routed read */
+#define ROUTE_ALIGN	   512u		/* offset and length are multiples of it */
+#define ROUTE_INFLIGHT	   128u		/* routed reads of one client at once */
+#define ROUTE_INFLIGHT_ALL 8192u	/* and of all */
+#define ROUTE_UNREAD_MAX   (8u << 20)	/* bytes in a client's queue */
+#define ROUTE_SEND_ROOM	   (256u << 20) /* SO_SNDBUF of clients that may be the kernel's */
+#define ROUTE_ROOMY	   (1u << 31)	/* beside an id: it has that */
+#define ROUTE_WATCHED	   2048u	/* volumes and servers whose reads are counted */
+#define ROUTE_TUPLES	   16384u	/* connections not claimed yet; the oldest are forgotten */
+#define ROUTE_USUAL_PART   16u		/* of a new time in the usual one */
+#define ROUTE_SHARD_SHIFT  22u		/* log2 of WEFT_SHARD_BYTES */
 
 /* A connection, from the side of the socket it is about. IPv4 is in word 0, the others are 0. */
 struct route_tuple {

@@ -98,6 +98,7 @@ static bool connect_both(struct test *t)
 		from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(from);
 	struct route_tuple tuple = {0};
+	bool roomy;
 
 	t->listener = listen_here(&at);
 	if (t->listener < 0 || bpf_route_port(t->b, ntohs(at.sin_port), true) != 0)
@@ -121,7 +122,7 @@ static bool connect_both(struct test *t)
 		return false;
 	t->s = accept(t->listener, NULL, NULL);
 	return t->v >= 0 && t->s >= 0 && bpf_route_has_server(t->b, KEY) &&
-	       bpf_route_client(t->b, t->v, &t->id) == 0;
+	       bpf_route_client(t->b, t->v, &t->id, &roomy) == 0;
 }
 
 /* A volume of one extent, two data shards; the second's server is ours. */

@@ -13,7 +13,8 @@ use Weft;
 use Weft::Cluster;
 use Weft::NBD;
 
-use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 16 << 20, SEEK_DATA => 3 };
+use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 16 << 20, SEEK_DATA => 3,
+	ROOM => 256 << 20 }; # bpf/route.h
 
 need(qw(nbdsrv volmgr volctl));
 my $seed = $ENV{WEFT_SEED} // time | 0;
@@ -32,7 +33,7 @@ sub client
 {
 	my ($volume, %opt) = @_;
 	my ($host, $port) = $cluster->host_port;
-	return Weft::NBD->connect("tcp:$host:$port")->go($volume // 'vol', %opt);
+	return Weft::NBD->connect("tcp:$host:$port", room => ROOM, %opt)->go($volume // 'vol', %opt);
 }
 
 # What block number n holds in generation g.
@@ -112,6 +113,49 @@ ok(wait_routed('reads that are routed'), 'reads of whole blocks are routed');
 	$c->put("no request at all" x 10);
 	ok($c->closed_within(10), 'nonsense ends the connection');
 	reply_is_alone('others go on');
+}
+
+# ---- a client that sends and receives at once, and waits in both, as the kernel's ----------
+
+# True: all writes were answered, and no receive ended for anything but data.
+sub sends_and_receives
+{
+	my ($c, $writes) = @_;
+	my $io = $c->{io};
+	$io->blocking(1);
+	my $reader = fork() // die "fork: $!\n";
+	if (!$reader) {
+		Weft::die_with_parent();
+		alarm(60);
+		for (my $left = 16 * $writes; $left > 0;) {
+			my $n = sysread($io, my $buf, $left);
+			$n or POSIX::_exit(defined $n ? 2 : $!{EAGAIN} ? 3 : 4);
+			$left -= $n;
+		}
+		POSIX::_exit(0);
+	}
+	my $payload = "\0" x (1 << 20);
+	my $all = join('', map { $c->request(Weft::NBD::CMD_WRITE, REGION + (($_ % 32) << 20), 1 << 20, $payload) } 1 .. $writes);
+	while (length $all) {
+		my $n = syswrite($io, $all) // last;
+		substr($all, 0, $n, '');
+	}
+	waitpid($reader, 0);
+	is($? >> 8, 0, 'no receive fails while sends wait for room');
+	return;
+}
+
+{
+	my $c = client('vol', room => 0);
+	my $before = routed();
+	for (1 .. 20) {
+		$c->put($c->request(Weft::NBD::CMD_READ, 3 * UNIT, BLOCK));
+		reply_is($c, 'a client of simple replies that has a usual socket reads', 3 * UNIT, BLOCK) or last;
+	}
+	is(routed(), $before, 'and is not routed');
+	sends_and_receives($c, 64);
+	$c = client();
+	sends_and_receives($c, 64);
 }
 
 sub reply_is_alone

@@ -135,6 +135,18 @@ by_tcp() {
 	nbd-client 127.0.0.1 10809 -N v $device || return 1
 	wait_for 'the size of the device' sized
 }
+read_by_volmgr() {
+	dd if=$device of=/dev/null bs=4k iflag=direct count=400 || return 1
+	routed
+	[ "$n" -eq 0 ]
+}
+# more than a connection takes at once
+writes_that_wait() {
+	for file in 1 2 3; do
+		dd if=/dev/zero of=/mnt/by-tcp bs=64k count=400 conv=fsync || return 1
+	done
+	dd if=/dev/urandom of=/mnt/by-tcp bs=64k count=100 && ! dmesg | grep -i "i/o error"
+}
 # several times: servers open for routed reads soon after they are up
 read_all() {
 	for round in 1 2 3 4 5; do
@@ -168,10 +180,20 @@ step 'all daemons stop' stop
 step 'all daemons start' start || exit 1
 step 'eBPF works on this kernel' ebpf_on
 step 'the kernel nbd is attached by TCP' by_tcp || exit 1
+step 'its reads are not routed, as its writes may have to wait' read_by_volmgr
+step 'ext4 is mounted there' mount -t ext4 $device /mnt
+step 'many files are written at once' writes_that_wait
+rm -f /mnt/by-tcp
+step 'it is unmounted' umount /mnt
+step 'and detached' nbd-client -d $device
+step 'all daemons stop' stop
+echo 134217728 >/proc/sys/net/core/wmem_max
+step 'all daemons start' start || exit 1
+step 'the kernel nbd is attached with room for all that it sends' by_tcp || exit 1
 step 'its reads are routed' read_all
 step 'ext4 is mounted there' mount -t ext4 $device /mnt
 step 'and the files are the same' same
-step 'files are written' dd if=/dev/urandom of=/mnt/by-tcp bs=64k count=100
+step 'many files are written at once' writes_that_wait
 sums >/tmp/before
 step 'it is unmounted' umount /mnt
 step 'and detached' nbd-client -d $device

@@ -47,41 +47,52 @@ static void rc_fire(struct io_timer *t)
 	stream_kick(rc->stream);
 }
 
+/* The connection has its place in the table, open; NULL: there is none, or we stop. */
+static struct route_conn *claim(struct cluster *c, const struct nbd_session_place *place, int fd,
+				uint32_t id, uint32_t volume)
+{
+	struct route_conn *m = &bpf_route_conns(c->bpf)[id % ROUTE_CONNS];
+
+	if (__atomic_load_n(&m->id, __ATOMIC_SEQ_CST) != 0 || c->stopping)
+		return NULL;
+	*m = (struct route_conn){
+		.volume = volume,
+		.structured = place->structured,
+		.boundary = place->taken,
+		.tcp_sent = place->answered,
+		.open = 1,
+	};
+	if (bpf_route_front(c->bpf, fd, id, place->unsent) != 0)
+		return NULL;
+	__atomic_store_n(&m->id, id, __ATOMIC_SEQ_CST);
+	return m;
+}
+
 void route_client_open(struct route_client *rc, struct worker *w, struct vol *v,
 		       struct nbd_session *s, int fd)
 {
 	struct cluster *c = w->cluster;
 	struct nbd_session_place place;
-	struct route_conn *m;
+	bool roomy;
 	uint32_t id;
 
-	if (c->bpf == NULL || v->route == NULL || bpf_route_client(c->bpf, fd, &id) != 0)
+	if (c->bpf == NULL || bpf_route_client(c->bpf, fd, &id, &roomy) != 0)
 		return;
 	nbd_session_place(s, &place);
-	m = &bpf_route_conns(c->bpf)[id % ROUTE_CONNS];
-	pthread_mutex_lock(&c->lock);
-	if (__atomic_load_n(&m->id, __ATOMIC_SEQ_CST) == 0 && !c->stopping) {
-		*m = (struct route_conn){
-			.volume = v->route->slot,
-			.structured = place.structured,
-			.boundary = place.taken,
-			.tcp_sent = place.answered,
-			.open = 1,
-		};
-		rc->shared = m;
+	if (v->route != NULL && (place.structured || roomy)) {
+		pthread_mutex_lock(&c->lock);
+		rc->shared = claim(c, &place, fd, id, v->route->slot);
+		pthread_mutex_unlock(&c->lock);
 	}
-	if (rc->shared != NULL && bpf_route_front(c->bpf, fd, id, place.unsent) != 0)
-		rc->shared = NULL;
-	if (rc->shared != NULL)
-		__atomic_store_n(&m->id, id, __ATOMIC_SEQ_CST);
-	pthread_mutex_unlock(&c->lock);
-	if (rc->shared == NULL)
+	if (rc->shared == NULL) {
+		bpf_route_leave(c->bpf, id);
 		return;
+	}
 	rc->id = id;
 	rc->fd = fd;
 	rc->session = s;
 	rc->timer.fire = rc_fire;
-	nbd_session_route(s, &m->boundary);
+	nbd_session_route(s, &rc->shared->boundary);
 }
 
 void route_client_here(struct route_client *rc, struct worker *w, struct stream *stream)

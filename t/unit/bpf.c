@@ -64,6 +64,7 @@ static void client_open(struct client *c)
 {
 	struct sockaddr_in at;
 	int listener = listen_here(&at);
+	bool roomy;
 
 	if (bpf_route_port(c->b, ntohs(at.sin_port), true) != 0)
 		give_up("no port");
@@ -72,7 +73,7 @@ static void client_open(struct client *c)
 	    (c->v = accept(listener, NULL, NULL)) < 0)
 		give_up("no connection: %s", strerror(errno));
 	close(listener);
-	if (bpf_route_client(c->b, c->v, &c->id) != 0)
+	if (bpf_route_client(c->b, c->v, &c->id, &roomy) != 0)
 		give_up("the client was not seen");
 	c->conn = &bpf_route_conns(c->b)[c->id % ROUTE_CONNS];
 	c->vol = &bpf_route_vols(c->b)[VOLUME];

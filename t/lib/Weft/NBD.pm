@@ -7,6 +7,7 @@ use warnings;
 no warnings qw(portable); # 64-bit constants
 
 use IO::Socket::INET;
+use Socket qw(SOL_SOCKET inet_aton pack_sockaddr_in);
 use IO::Socket::UNIX;
 use Time::HiRes qw(time);
 use Weft;
@@ -25,6 +26,7 @@ use constant {
 	OPT_GO          => 7,
 	OPT_STRUCTURED  => 8,
 	REP_ACK         => 1,
+	SO_SNDBUFFORCE  => 32,
 	CMD_READ        => 0,
 	CMD_WRITE       => 1,
 	CMD_DISC        => 2,
@@ -34,13 +36,23 @@ use constant {
 
 use constant WAIT_S => 90;
 
-# Connects to "tcp:HOST:PORT", "HOST:PORT" or "unix:/path"; sends nothing.
+sub connect_tcp
+{
+	my ($address, $room) = @_;
+	my ($host, $port) = $address =~ /\A(.*):(\d+)\z/ or die "$address: no address\n";
+	my $io = IO::Socket::INET->new(Proto => 'tcp', Timeout => WAIT_S) // return;
+	setsockopt($io, SOL_SOCKET, SO_SNDBUFFORCE, $room / 2) or die "SO_SNDBUFFORCE: $!\n" if $room;
+	return $io->connect(pack_sockaddr_in($port, inet_aton($host))) ? $io : undef;
+}
+
+# Connects to "tcp:HOST:PORT", "HOST:PORT" or "unix:/path"; sends nothing. room (it takes root): for so many
+# bytes that it sends; of a client that is routed without structured replies as much as bpf/route.h says.
 sub connect
 {
-	my ($class, $address) = @_;
+	my ($class, $address, %opt) = @_;
 	my $io = $address =~ /\Aunix:(.*)\z/
 	    ? IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $1)
-	    : IO::Socket::INET->new(PeerAddr => $address =~ s/\Atcp://r, Timeout => WAIT_S);
+	    : connect_tcp($address =~ s/\Atcp://r, $opt{room});
 	$io or die "$address: $!\n";
 	$io->blocking(1);
 	return bless { io => $io, handle => 0 }, $class;
