@@ -178,6 +178,21 @@ static void ss_stat(void *ctx, struct weft_stat *st)
 	guarding_stat(nbdsrv_guarding(((struct serve_store *)ctx)->nbdsrv), st);
 }
 
+/* A server that is gone is missed by nobody; one that fails each write stops its volumes. */
+static void ss_failed(void *ctx)
+{
+	const struct serve_store *s = ctx;
+
+	log_error("%s: the disk fails, so this server ends; the others have what it had. When the "
+		  "disk is well, start it again; else replace the disk, or remove the server: see "
+		  "weft-recovery(7)",
+		  s->path);
+	/* what was not written counts as clean: the next open must see the disk, not the cache */
+	(void)munmap(s->meta, s->info.meta_bytes);
+	(void)posix_fadvise(s->fd, 0, 0, POSIX_FADV_DONTNEED);
+	_exit(EXIT_FAILURE); /* no answer that waits to be sent may go out */
+}
+
 static void ss_ready(void *ctx, int err, const char *why)
 {
 	struct serve_store *s = ctx;
@@ -198,6 +213,7 @@ static void ss_start(struct backend *b, struct nbdsrv *n, struct uring *u, struc
 		.route_name = nbdsrv_route_name(n),
 		.real_free = ss_real_free,
 		.stat = ss_stat,
+		.failed = ss_failed,
 		.ctx = s,
 	};
 

@@ -72,7 +72,9 @@ void store_fail(struct store *s, int err, const char *what)
 		return;
 	s->failed = err;
 	s->stat.io_errors++;
-	log_error("%s: %s; the store takes no more changes, reads go on", what, strerror(err));
+	log_error("%s: %s; the store takes no more changes", what, strerror(err));
+	if (s->fail != NULL)
+		s->fail(s->real_free_ctx);
 	wal_kick(s); /* answers who waits */
 	store_stall_kick(s);
 }
@@ -305,6 +307,7 @@ struct store *store_open(const struct store_config *config,
 	s->stat.route_name = config->route_name;
 	s->real_free = config->real_free;
 	s->stat_more = config->stat;
+	s->fail = config->failed;
 	s->real_free_ctx = config->ctx;
 	s->ready = ready;
 	s->ready_ctx = ctx;

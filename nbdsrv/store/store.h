@@ -73,6 +73,13 @@ struct store_config {
 	uint64_t (*real_free)(void *ctx);
 	/* Adds to the answer to STAT what the store does not know; NULL: nothing. */
 	void (*stat)(void *ctx, struct weft_stat *st);
+	/*
+	 * The disk refused a write or a sync, and not for want of space: nobody knows what of it
+	 * will still be there. Called before anything is answered. It ends the process, so that
+	 * whoever relies on this server goes on without it, and the next open finds out what the
+	 * disk has. NULL: every change gets EIO from now on, reads go on.
+	 */
+	void (*failed)(void *ctx);
 	void *ctx;
 };
 

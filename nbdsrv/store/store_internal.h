@@ -329,6 +329,7 @@ struct store {
 	struct store_info info;
 	uint64_t (*real_free)(void *ctx);
 	void (*stat_more)(void *ctx, struct weft_stat *st);
+	void (*fail)(void *ctx);
 	void *real_free_ctx;
 	uint64_t real_free_bytes;
 	uint32_t real_free_left; /* granules until it is asked again */
