@@ -5,6 +5,8 @@ package Weft::Store;
 use strict;
 use warnings;
 
+use Fcntl qw(O_RDWR O_DIRECT);
+
 use constant {
 	BLOCK => 4096, GRANULE => 65536, SHARD => 4 << 20, ENTRY => 72, LABEL => 128,
 };
@@ -28,7 +30,9 @@ sub open
 	my ($labels, $map) = unpack('Q<Q<', substr($super, 104));
 	my ($data) = unpack('Q<', substr($super, 136));
 	my ($slots) = unpack('Q<', substr($super, 152));
-	return bless { fh => $fh, labels => $meta + $labels, map => $meta + $map, data => $data,
+	# as nbdsrv does: when pages that others made dirty are in the way of a direct write, Linux lets the next sync fail
+	my $direct = sysopen(my $probe, $path, O_RDWR | O_DIRECT);
+	return bless { fh => $fh, path => $path, direct => $direct, labels => $meta + $labels, map => $meta + $map, data => $data,
 		slots => $slots }, $class;
 }
 
@@ -44,14 +48,33 @@ sub where
 	return $self->{data} + ($phys - 1) * GRANULE + $byte % GRANULE;
 }
 
+# The block with this byte, by dd, which has aligned memory.
+sub _block
+{
+	my ($self, $at, $bytes) = @_;
+	my $write = defined $bytes;
+	my @flag = $self->{direct} ? ($write ? 'oflag=direct' : 'iflag=direct') : ();
+	my @dd = ('dd', 'bs=' . BLOCK, 'count=1', 'status=none', 'conv=notrunc', @flag,
+		$write ? ("of=$self->{path}", 'seek=' . int($at / BLOCK)) : ("if=$self->{path}", 'skip=' . int($at / BLOCK)));
+	CORE::open(my $dd, $write ? '|-:raw' : '-|:raw', @dd) or die "dd: $!\n";
+	if ($write) {
+		print {$dd} $bytes;
+	} else {
+		local $/ = undef;
+		$bytes = <$dd>;
+	}
+	close($dd) && length $bytes == BLOCK or die "$self->{path}: a block at $at cannot be reached\n";
+	return $bytes;
+}
+
 # Other bytes in the block than were written there.
 sub damage
 {
 	my ($self, $slot, $byte) = @_;
 	my $at = $self->where($slot, $byte) // die "byte $byte of slot $slot is not on the disk\n";
-	my $bytes = _read($self->{fh}, $at, 64) ^ ("\x5a" x 64);
-	sysseek($self->{fh}, $at, 0);
-	syswrite($self->{fh}, $bytes) == 64 or die "write: $!\n";
+	my $bytes = $self->_block($at);
+	substr($bytes, $at % BLOCK, 64) ^= "\x5a" x 64;
+	$self->_block($at, $bytes);
 	return;
 }
 
