@@ -47,24 +47,61 @@ static bool tail_can_move(const struct store *s)
 	       (b != NULL && b->undecided == 0) || relog_due(s);
 }
 
+static bool relog_old(const struct store *s, const struct ptx *t)
+{
+	return t->batch != NULL && s->wal.head - t->batch->block >= s->wal.blocks / RELOG_DIV;
+}
+
+static void relog_one(struct store *s, struct ptx *t)
+{
+	struct rec *r = slab_get(&s->recs);
+
+	assert(r != NULL); /* ensured */
+	r->type = REC_PREPARE;
+	r->relog = true;
+	r->ptx = t;
+	t->refs++;
+	t->relogging = true;
+	wal_append(s, r);
+}
+
+/* Later txs in the same granules must not be written again (not) when this one must not, and must
+ * be (too) when it is. */
+static void relog_spread(const struct ptx *t, bool * not )
+{
+	for (const struct part *p = t->parts; p != NULL; p = p->ptx_next) {
+		if (p->gran == NULL)
+			continue;
+		for (const struct part *q = p->gran->newest; q != p; q = q->older) {
+			if (not != NULL)
+				*not |= q->ptx->relog_not;
+			else
+				q->ptx->relog_too = true;
+		}
+	}
+}
+
+/*
+ * For txs on the same blocks the order of their records stays that of their numbers. Else the
+ * record of the later one would be behind the tail when that is home, the earlier one's would not,
+ * and replay would bring back what it wrote. So with a tx those go that came after it; and none of
+ * which a later one has its record still queued.
+ */
 static void relog(struct store *s)
 {
 	for (uint32_t i = 0; i < s->vols_end; i++) {
+		if (!slab_ensure(&s->recs, s->vols[i].prepared))
+			return;
+		for (struct ptx *t = s->vols[i].last; t != NULL; t = t->prev) {
+			t->relog_too = false;
+			t->relog_not = !t->durable || t->relogging;
+			relog_spread(t, &t->relog_not);
+		}
 		for (struct ptx *t = s->vols[i].first; t != NULL; t = t->next) {
-			struct rec *r;
-
-			if (t->batch == NULL || t->relogging || !t->durable ||
-			    s->wal.head - t->batch->block < s->wal.blocks / RELOG_DIV)
+			if (t->relog_not || (!relog_old(s, t) && !t->relog_too))
 				continue;
-			r = slab_get(&s->recs);
-			if (r == NULL)
-				return;
-			r->type = REC_PREPARE;
-			r->relog = true;
-			r->ptx = t;
-			t->refs++;
-			t->relogging = true;
-			wal_append(s, r);
+			relog_one(s, t);
+			relog_spread(t, NULL);
 		}
 	}
 }

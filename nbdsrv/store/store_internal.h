@@ -96,14 +96,15 @@ struct ptx {
 	uint32_t participants;
 	uint8_t state;
 	bool durable;
-	bool doomed;	       /* an ABORT is choosing */
-	bool relogging;	       /* a second record is queued */
-	uint8_t fresh_pending; /* granules that are being written before the record */
-	uint32_t refs;	       /* its state, and queued records */
-	uint8_t parts_left;    /* READY: not yet home */
-	uint32_t mem_users;    /* parts that need payload */
-	uint32_t log_bytes;    /* of payload that goes into the log */
-	uint64_t data_seq;     /* of the last of its fresh granules */
+	bool doomed;		   /* an ABORT is choosing */
+	bool relogging;		   /* a second record is queued */
+	bool relog_not, relog_too; /* see relog() */
+	uint8_t fresh_pending;	   /* granules that are being written before the record */
+	uint32_t refs;		   /* its state, and queued records */
+	uint8_t parts_left;	   /* READY: not yet home */
+	uint32_t mem_users;	   /* parts that need payload */
+	uint32_t log_bytes;	   /* of payload that goes into the log */
+	uint64_t data_seq;	   /* of the last of its fresh granules */
 	struct buf *payload;
 	struct part *parts;	 /* by ptx_next, ascending */
 	struct batch *batch;	 /* of its record; holds the log's tail */

@@ -187,6 +187,57 @@ static void test_log(int fd)
 	world_free(&w);
 }
 
+/* So many blocks go into the log, and are undone. */
+static bool fill_log(struct world *w, uint64_t *tx, uint32_t gen, unsigned blocks)
+{
+	for (unsigned i = 0; i < blocks; i += 16)
+		if (do_prepare(w, ++*tx, 20 * 65536, gen, 0x7fff, WEFT_MODE_DATA, page) != 0 ||
+		    do_flush(w) != 0 || do_tx(w, WEFT_CMD_ABORT, *tx) != 0)
+			return false;
+	return do_flush(w) == 0;
+}
+
+/*
+ * Two txs on one block, the first so old that its record is written once more, behind that of the
+ * second; a third holds the log's tail between them when both are home.
+ */
+static void test_order(int fd, unsigned between)
+{
+	static uint8_t later[4096];
+	struct world w;
+	struct weft_stat st;
+	uint32_t slot = 0, gen = 0;
+	uint64_t tx = 1;
+	bool good;
+
+	memset(later, 0x77, sizeof(later));
+	world_init(&w, fd, 9, true);
+	w.disk.ordered = true;
+	good = world_open(&w) && do_fence(&w, 1, NULL) == 0 && do_label(&w, 1, &slot, &gen) == 0 &&
+	       do_prepare(&w, 1, 0, gen, 1, WEFT_MODE_DATA, page) == 0 && do_flush(&w) == 0;
+	good &= fill_log(&w, &tx, gen, between);
+	good &= do_prepare(&w, 1000, 0, gen, 1, WEFT_MODE_DATA, later) == 0 && do_flush(&w) == 0;
+	tx = 1001;
+	good &= do_prepare(&w, tx, 65536, gen, 1, WEFT_MODE_DATA, page) == 0 && do_flush(&w) == 0;
+	good &= fill_log(&w, &tx, gen, 860 - between);
+	good &= do_tx(&w, WEFT_CMD_COMMIT, 1000) == 0 && do_flush(&w) == 0;
+	for (int i = 0; i < 100; i++)
+		world_step(&w);
+	good &= fill_log(&w, &tx, gen, 440);
+	for (int i = 0; i < 100; i++)
+		world_step(&w);
+	ok(good, "two txs on one block are committed");
+	store_stat(w.store, &st);
+	diag("%u blocks between: %llu of the log are used", between,
+	     (unsigned long long)st.log_used_bytes / 4096);
+	world_cut(&w);
+	ok(world_open(&w), "the power goes, and comes back");
+	is_int(do_read(&w, 0, 4096, got), 0, "the block is read");
+	ok(memcmp(got, later, 4096) == 0, "it is as the later one left it");
+	world_close(&w);
+	world_free(&w);
+}
+
 /* As many undecided txs as there may be: the next waits, and the log is not written round and
  * round. */
 static void test_undecided(int fd)
@@ -281,6 +332,8 @@ int main(void)
 	test_damaged(fd);
 	test_full(fd);
 	test_log(fd);
+	for (unsigned between = 500; between < 860; between += 40)
+		test_order(fd, between);
 	test_undecided(fd);
 	test_faults(fd);
 	close(fd);
