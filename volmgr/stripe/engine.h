@@ -291,6 +291,7 @@ struct server {
 	struct volume *v;
 	struct read_call *reads, *reads_last;
 	struct usual usual;
+	struct discard *owed; /* slots to be given back when it is there */
 	uint32_t number;
 	struct peer *peer;
 	enum server_state state;
@@ -532,6 +533,9 @@ void placings_advance(struct volume *v);
 uint32_t extent_generation(struct volume *v);
 /* A slot was lost sight of: no label like its own is asked for. */
 void slot_lost(struct volume *v);
+/* What could not be given back while the server was away. */
+void slots_owed(struct server *s);
+void slots_owed_forget(struct server *s);
 /* Give a slot back; nobody waits for it but stop. */
 void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen);
 

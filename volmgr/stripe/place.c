@@ -62,25 +62,51 @@ struct discard {
 	struct nbd_call call;
 	struct volume *v;
 	struct server *server;
+	struct discard *next; /* server.owed */
+	uint32_t slot, slot_gen;
+	bool owed; /* it was, so it may be done already */
 };
+
+/* When the server is there again; a restart of volmgr has its slots looked through anyway. */
+static void discard_later(struct discard *d)
+{
+	slot_lost(d->v);
+	d->owed = true;
+	d->next = d->server->owed;
+	d->server->owed = d;
+}
 
 static void discard_done(struct nbd_call *call, int error)
 {
 	struct discard *d = (struct discard *)call;
 	struct volume *v = d->v;
 
-	if (error == -ENOTCONN)
-		server_broke(d->server);
-	if (error != 0) {
-		slot_lost(v);
-		log_warn("volume %s: server %u: slot at %llu was not given back: %s", v->name,
-			 d->server->number, (unsigned long long)call->offset,
-			 strerror(error < 0 ? -error : error));
-	}
-	free(d);
 	v->background--;
+	if (error == -ENOTCONN) {
+		discard_later(d);
+		server_broke(d->server);
+	} else {
+		if (error != 0 && !(d->owed && error == (int)WEFT_ESTALE)) {
+			slot_lost(v);
+			log_warn("volume %s: server %u: slot %u was not given back: %s", v->name,
+				 d->server->number, d->slot, strerror(error));
+		}
+		free(d);
+	}
 	if (v->stopped != NULL)
 		volume_wake(v);
+}
+
+static void discard_submit(struct discard *d)
+{
+	struct volume *v = d->v;
+
+	server_cmd(v, &d->call, WEFT_CMD_DISCARD);
+	d->call.offset = (uint64_t)d->slot * WEFT_SHARD_BYTES;
+	d->call.cmd.slot_gen = d->slot_gen;
+	d->call.done = discard_done;
+	v->background++;
+	server_submit(d->server, &d->call);
 }
 
 void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen)
@@ -89,21 +115,39 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 
 	if (slot_gen == 0)
 		return;
-	d = server_ok(s) ? malloc(sizeof(*d)) : NULL;
+	d = malloc(sizeof(*d));
 	if (d == NULL) {
 		slot_lost(v);
-		log_warn("volume %s: server %u is not there: slot %u is not given back", v->name,
+		log_warn("volume %s: server %u: out of memory: slot %u is not given back", v->name,
 			 s->number, slot);
 		return;
 	}
-	d->v = v;
-	d->server = s;
-	server_cmd(v, &d->call, WEFT_CMD_DISCARD);
-	d->call.offset = (uint64_t)slot * WEFT_SHARD_BYTES;
-	d->call.cmd.slot_gen = slot_gen;
-	d->call.done = discard_done;
-	v->background++;
-	server_submit(s, &d->call);
+	*d = (struct discard){.v = v, .server = s, .slot = slot, .slot_gen = slot_gen};
+	if (server_ok(s))
+		discard_submit(d);
+	else
+		discard_later(d);
+}
+
+void slots_owed(struct server *s)
+{
+	struct discard *d = s->owed, *next;
+
+	s->owed = NULL;
+	for (; d != NULL; d = next) {
+		next = d->next;
+		discard_submit(d);
+	}
+}
+
+void slots_owed_forget(struct server *s)
+{
+	struct discard *d;
+
+	while ((d = s->owed) != NULL) {
+		s->owed = d->next;
+		free(d);
+	}
 }
 
 /* ---- placing ------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ struct server *server_get(struct volume *v, uint32_t number)
 void servers_free(struct volume *v)
 {
 	for (unsigned i = 0; i < v->nservers; i++) {
+		slots_owed_forget(v->servers[i]);
 		free(v->servers[i]->listed);
 		free(v->servers[i]->page);
 		free(v->servers[i]);
@@ -398,6 +399,7 @@ static void server_up(struct server *s)
 	v->rebuild.round++;
 	rebuild_look(v);
 	txs_settle(v);
+	slots_owed(s);
 	volume_unstall(v);
 }
 
