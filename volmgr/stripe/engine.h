@@ -55,6 +55,7 @@ struct op {
 	uint64_t offset, end;
 	uint64_t cursor;  /* first byte not yet given to a stripe or extent */
 	uint32_t pending; /* parts in work, and one while it is being split */
+	uint32_t era;	  /* volume.era when it began */
 	int error;	  /* positive errno */
 	uint16_t type;
 	bool zero; /* WRITE_ZEROES or TRIM */
@@ -460,6 +461,7 @@ struct volume {
 	bool opened;		  /* the start was over once */
 	bool stop_lost;		  /* see reopen.c: it stops, and the next start has to judge */
 	bool reopening;		  /* see reopen.c: no tx starts, nothing is decoded */
+	uint32_t era;		  /* how often that has happened */
 	uint64_t known_from;	  /* of our own txs, those below were judged by the last start */
 	bool resolved;		  /* COMMITs of the start are on their way, or done */
 	uint64_t start_committed; /* highest watermark that the servers told at the start */

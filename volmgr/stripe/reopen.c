@@ -4,8 +4,9 @@
  * writes from, and marking the shards stale would give up what was flushed too. So they are undone,
  * by the same rule as when volmgr had died with the servers: what runs ends, all servers are listed
  * anew, each tx is rolled forward or back (open.c). Writes that nobody had been told of are done
- * again after it; the next flush fails once, as after any loss. A volume that is being stopped
- * makes nothing durable any more and sends no COMMIT: the next start does the rest.
+ * again after it, also what of them was done before; the next flush fails once, as after any loss.
+ * A volume that is being stopped makes nothing durable any more and sends no COMMIT: the next start
+ * does the rest.
  */
 #include "config.h"
 
@@ -68,6 +69,7 @@ static void reopen(struct volume *v)
 	v->ring_head = v->ring_count = 0;
 	v->stat.unflushed_bytes = 0;
 	v->flush.lost = true;
+	v->era++;
 	v->state = VOLUME_STARTING;
 	v->resolved = false;
 	v->start_committed = 0;

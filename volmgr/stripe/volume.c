@@ -68,6 +68,7 @@ static struct op *op_new(struct volume *v, struct nbd_req *req)
 	op->done = NULL;
 	op->next = NULL;
 	op->pending = 1;
+	op->era = v->era;
 	op->error = 0;
 	op->zero = op->fua = op->splitting = op->queued = op->waiting = false;
 	op->buf = op->late = NULL;
@@ -140,11 +141,30 @@ static void op_answer(struct nbd_req *req, struct op *op)
 	nbd_req_done_data(req, segs, nsegs);
 }
 
+static bool op_writes(const struct op *op)
+{
+	return op->zero || op->type == NBD_CMD_WRITE;
+}
+
+/* Parts that were done meanwhile may be undone by now, see reopen.c: all of it, from the beginning.
+ */
+static void op_redo(struct op *op)
+{
+	op->era = op->v->era;
+	op->pending = 1;
+	op->cursor = op->offset;
+	op_continue(op);
+}
+
 static void op_finish(struct op *op)
 {
 	struct volume *v = op->v;
 
 	op_waiting(op, false);
+	if (op->era != v->era && op->error == 0 && op_writes(op)) {
+		op_redo(op);
+		return;
+	}
 	if (op->fua && op->error == 0) {
 		op->fua = false;
 		op->pending = 1;
