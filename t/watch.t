@@ -26,7 +26,7 @@ sub counters { return $cluster->get('/counters') }
 sub volume { return (grep { $_->{name} eq 'vol' } @{ counters()->{volumes} })[0] }
 
 my ($host, $port) = $cluster->host_port;
-my $c = Weft::NBD->connect("tcp:$host:$port")->go('vol');
+my $c = Weft::NBD->connect("tcp:$host:$port", room => $routes ? 256 << 20 : 0)->go('vol');
 
 sub ask
 {
