@@ -264,12 +264,13 @@ static bool past_needed(const struct model *m, const struct state *st)
 	return st->last + READS_LAST >= m->moment || (!st->over && st->last >= m->floor);
 }
 
-static void add_past(struct model *m, struct block *b, const struct state *st)
+/* over: only reads that run now may have seen it. */
+static void add_past(struct model *m, struct block *b, const struct state *st, bool over)
 {
 	struct states *past = &b->past;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < past->n; i++)
+	for (unsigned i = 0; i < past->n && !over; i++)
 		if (past->s[i].bytes == st->bytes && past->s[i].in == st->in && !past->s[i].over) {
 			past->s[i].last = m->moment;
 			return;
@@ -280,7 +281,9 @@ static void add_past(struct model *m, struct block *b, const struct state *st)
 				past->s[n++] = past->s[i];
 		past->n = n;
 	}
-	states_add(m, past, &(struct state){.bytes = st->bytes, .in = st->in, .last = m->moment});
+	states_add(
+		m, past,
+		&(struct state){.bytes = st->bytes, .in = st->in, .last = m->moment, .over = over});
 }
 
 /* An undecided write is no longer: its place is free. */
@@ -375,7 +378,7 @@ static void block_acked(struct model *m, uint64_t n, unsigned handle, bool durab
 		if ((b->now.s[i].in >> o & 1) != 0)
 			b->now.s[kept++] = b->now.s[i];
 		else
-			add_past(m, b, &b->now.s[i]);
+			add_past(m, b, &b->now.s[i], false);
 	}
 	b->now.n = kept;
 	assert(kept > 0);
@@ -509,7 +512,8 @@ static void wrong(struct model *m, uint64_t n, const uint8_t *data, uint32_t fro
  * The read tells which state the block is in. While a write is undecided it tells nothing: such a
  * write may be seen and then be undone, when it fails.
  */
-static void narrow(struct block *b, const uint8_t *data, uint32_t from, uint32_t to)
+static void narrow(struct model *m, struct block *b, const uint8_t *data, uint32_t from,
+		   uint32_t to)
 {
 	unsigned n = 0;
 
@@ -519,6 +523,8 @@ static void narrow(struct block *b, const uint8_t *data, uint32_t from, uint32_t
 	for (unsigned i = 0; i < b->now.n; i++)
 		if (same(b->now.s[i].bytes, data, from, to))
 			b->now.s[n++] = b->now.s[i];
+		else
+			add_past(m, b, &b->now.s[i], true);
 	b->now.n = n;
 }
 
@@ -540,7 +546,7 @@ static void block_read(struct model *m, uint64_t since, uint64_t n, const uint8_
 	if (!now && !past)
 		wrong(m, n, data, from, to, since);
 	if (now && !past && b->now.n > 1 && !m->loose && since > b->unsure)
-		narrow(b, data, from, to);
+		narrow(m, b, data, from, to);
 }
 
 void model_read(struct model *m, uint64_t since, uint64_t offset, const uint8_t *data, uint32_t len)
