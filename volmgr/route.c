@@ -33,10 +33,11 @@ struct bpf_route *route_open(enum route_mode mode, const char **why)
 		b = bpf_route_open(why);
 	if (b != NULL) {
 		*why = "";
-		log_info("eBPF: reads of clients on this machine may go straight to servers%s",
-			 bpf_route_roomy(b) ? ""
-					    : ", but not those of the kernel's nbd by TCP: "
-					      "net.core.wmem_max is less than 134217728");
+		log_info("eBPF: reads of clients on this machine may go straight to servers");
+		if (!bpf_route_roomy(b))
+			log_info("eBPF: but not those of the kernel's nbd by TCP: "
+				 "net.core.wmem_max is less than %u",
+				 ROUTE_SEND_ROOM / 2);
 	} else {
 		log_info("eBPF: off: %s", *why);
 	}

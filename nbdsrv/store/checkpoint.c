@@ -65,20 +65,24 @@ static void relog_one(struct store *s, struct ptx *t)
 	wal_append(s, r);
 }
 
-/* Later txs in the same granules must not be written again (not) when this one must not, and must
- * be (too) when it is. */
-static void relog_spread(const struct ptx *t, bool * not )
+/* A later tx in the same granules cannot be written again now. */
+static bool relog_held(const struct ptx *t)
 {
-	for (const struct part *p = t->parts; p != NULL; p = p->ptx_next) {
-		if (p->gran == NULL)
-			continue;
-		for (const struct part *q = p->gran->newest; q != p; q = q->older) {
-			if (not != NULL)
-				*not |= q->ptx->relog_not;
-			else
+	for (const struct part *p = t->parts; p != NULL; p = p->ptx_next)
+		if (p->gran != NULL)
+			for (const struct part *q = p->gran->newest; q != p; q = q->older)
+				if (q->ptx->relog_not)
+					return true;
+	return false;
+}
+
+/* Later txs in the same granules have to follow it. */
+static void relog_take_along(const struct ptx *t)
+{
+	for (const struct part *p = t->parts; p != NULL; p = p->ptx_next)
+		if (p->gran != NULL)
+			for (const struct part *q = p->gran->newest; q != p; q = q->older)
 				q->ptx->relog_too = true;
-		}
-	}
 }
 
 /*
@@ -94,14 +98,13 @@ static void relog(struct store *s)
 			return;
 		for (struct ptx *t = s->vols[i].last; t != NULL; t = t->prev) {
 			t->relog_too = false;
-			t->relog_not = !t->durable || t->relogging;
-			relog_spread(t, &t->relog_not);
+			t->relog_not = !t->durable || t->relogging || relog_held(t);
 		}
 		for (struct ptx *t = s->vols[i].first; t != NULL; t = t->next) {
 			if (t->relog_not || (!relog_old(s, t) && !t->relog_too))
 				continue;
 			relog_one(s, t);
-			relog_spread(t, NULL);
+			relog_take_along(t);
 		}
 	}
 }

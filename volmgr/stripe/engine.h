@@ -568,8 +568,7 @@ void volume_unstall(struct volume *v);
 /* read.c */
 void read_start(struct op *op);
 void read_continue(struct op *op);
-/* Compute what it asked for, whatever its server does. */
-/* False: no memory for that now. */
+/* Compute what it asked for, whatever its server does. False: no memory for that now. */
 bool read_hedge(struct read_call *r);
 /* These bytes of a READ's buffer, the first it had or the present one, are there. */
 void read_landed(struct op *op, const uint8_t *at, uint32_t len);
