@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "http-client.h"
 #include "tagger/cli.h"
 #include "banned.h"
 
@@ -81,8 +82,8 @@ static void complete_suggest(const struct cli *cli, const char *partial)
 {
 	char path[1024] = "/suggest";
 
-	if (cli_param(path, sizeof(path), "q", partial) == 0 &&
-	    cli_param(path, sizeof(path), "limit", COMPLETE_TAGS) == 0)
+	if (http_client_param(path, sizeof(path), "q", partial) == 0 &&
+	    http_client_param(path, sizeof(path), "limit", COMPLETE_TAGS) == 0)
 		complete_tags(cli, path, partial);
 }
 
@@ -97,7 +98,7 @@ static void complete_tag(const struct cli *cli, int n, char **words, const char 
 	} else if (strcmp(words[1], "remove") == 0) {
 		char path[8192] = "/file", *below = cli_below(cli, words[2]);
 
-		if (below != NULL && cli_param(path, sizeof(path), "path", below) == 0)
+		if (below != NULL && http_client_param(path, sizeof(path), "path", below) == 0)
 			complete_tags(cli, path, partial);
 		free(below);
 	}

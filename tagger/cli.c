@@ -9,6 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "http-client.h"
 #include "size.h"
 #include "tagger/cli.h"
 #include "tagger/derive.h"
@@ -115,8 +116,8 @@ static int cli_query(const struct cli *cli, int argc, char **argv)
 			return usage("this search is too long");
 	}
 	snprintf(limit, sizeof(limit), "%u", cli->limit);
-	if (cli_param(path, sizeof(path), "q", text) != 0 ||
-	    cli_param(path, sizeof(path), "limit", limit) != 0)
+	if (http_client_param(path, sizeof(path), "q", text) != 0 ||
+	    http_client_param(path, sizeof(path), "limit", limit) != 0)
 		return usage("this search is too long");
 	reply = cli_http(cli->socket, "GET", path, NULL, &status);
 	if (status == 0)
@@ -237,7 +238,7 @@ static int tag_online(const struct cli *cli, const char *what, char *path, int n
 		bool show = strcmp(what, "list") == 0;
 
 		snprintf(url, CLI_PATH_MAX, "/file%s", show ? "" : "/tags");
-		if (cli_param(url, CLI_PATH_MAX, "path", path) == 0)
+		if (http_client_param(url, CLI_PATH_MAX, "path", path) == 0)
 			reply = cli_http(cli->socket, show ? "GET" : "POST", url,
 					 show ? NULL : body, &status);
 		err = status == 0 ? unreachable(cli) : refused(cli, status, reply);

@@ -29,11 +29,9 @@ char *cli_below(const struct cli *cli, const char *file);
 /* socket: the default one. options: all of them. */
 int cli_complete(const char *socket, const struct conf_option *options, int argc, char **argv);
 
-/* ---- cli-http.c, the one file with curl. The answer, or NULL when nobody answers; *status is
- * HTTP's. */
+/* ---- cli-http.c. The answer, or NULL when nobody answers or it is no JSON; *status is HTTP's, 0
+ * when nobody answers. */
 json_t *cli_http(const char *socket, const char *method, const char *path, const json_t *body,
 		 long *status);
-/* Appends a query parameter, encoded, to a path; the first one with '?'. 0 or -ENAMETOOLONG. */
-int cli_param(char *path, size_t max, const char *name, const char *value);
 
 #endif

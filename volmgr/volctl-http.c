@@ -1,92 +1,23 @@
-/*
- * HTTP over volmgr's Unix socket, by libcurl (this is the one file that includes it). Answers are
- * bounded in size and time, so that a socket of something else cannot hold or fill us.
- */
+/* See volctl.h: calls of volmgr's API, and what is said when they fail. */
 #include "config.h"
 
 #include "volctl.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+#include "http-client.h"
 
 #include "banned.h"
 
-#define REPLY_MAX_BYTES	   (64u << 20) /* the map of a large volume */
-#define CONNECT_TIMEOUT_MS 5000L
-#define CALL_TIMEOUT_MS	   300000L /* deleting a large volume gives all its slots back */
-#define PATH_MAX_BYTES	   1024
+#define CALL_TIMEOUT_MS 300000L /* deleting a large volume gives all its slots back */
+#define PATH_MAX_BYTES	1024
 
-struct reply_buf {
-	char *text;
-	size_t len;
-};
-
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
+static int unreachable(const struct volctl *v, const struct http_answer *answer)
 {
-	struct reply_buf *b = arg;
-	char *more;
-
-	n *= size;
-	if (n > REPLY_MAX_BYTES - b->len)
-		return 0;
-	more = realloc(b->text, b->len + n + 1);
-	if (more == NULL)
-		return 0;
-	memcpy(more + b->len, data, n);
-	b->text = more;
-	b->len += n;
-	b->text[b->len] = '\0';
-	return n;
-}
-
-static void curl_setup(CURL *curl, const struct volctl *v, const char *method, const char *path,
-		       struct reply_buf *reply)
-{
-	char url[PATH_MAX_BYTES + 64];
-
-	snprintf(url, sizeof(url), "http://localhost/api/v1%s", path);
-	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, v->socket);
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-	curl_easy_setopt(curl, CURLOPT_PROXY, "");
-	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, CALL_TIMEOUT_MS);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
-}
-
-/* Returns the HTTP status, or 0 when no answer came (*err then says why). */
-static long perform(const struct volctl *v, const char *method, const char *path, const char *body,
-		    struct reply_buf *reply, CURLcode *err)
-{
-	struct curl_slist *headers = NULL;
-	long status = 0;
-	CURL *curl = curl_easy_init();
-
-	*err = CURLE_OUT_OF_MEMORY;
-	if (curl == NULL)
-		return 0;
-	curl_setup(curl, v, method, path, reply);
-	if (body != NULL) {
-		headers = curl_slist_append(NULL, "Content-Type: application/json");
-		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-	}
-	*err = curl_easy_perform(curl);
-	if (*err == CURLE_OK)
-		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-	curl_slist_free_all(headers);
-	curl_easy_cleanup(curl);
-	return status;
-}
-
-static int unreachable(const struct volctl *v, CURLcode err)
-{
-	if (err == CURLE_OPERATION_TIMEDOUT) {
+	if (answer->late) {
 		volctl_error("see what volmgr's log says; the request may still be carried out",
 			     "volmgr did not answer in time on %s", v->socket);
 		return EXIT_UNREACHABLE;
@@ -101,7 +32,7 @@ static int unreachable(const struct volctl *v, CURLcode err)
 	else
 		volctl_error("start volmgr (systemctl start volmgr), or name its socket with "
 			     "--socket PATH or WEFT_SOCKET",
-			     "nothing answers on %s: %s", v->socket, curl_easy_strerror(err));
+			     "nothing answers on %s: %s", v->socket, answer->why);
 	return EXIT_UNREACHABLE;
 }
 
@@ -124,26 +55,25 @@ static int call_path(const struct volctl *v, const char *method, json_t *body, j
 		     const char *path, bool quiet)
 {
 	char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
-	struct reply_buf buf = {0};
+	struct http_answer answer;
 	json_t *parsed;
-	CURLcode err;
-	long status;
 
 	json_decref(body);
-	status = perform(v, method, path, text, &buf, &err);
+	http_client_ask(v->socket, method, path, text, CALL_TIMEOUT_MS, &answer);
 	free(text);
-	if (status == 0) {
-		free(buf.text);
-		return quiet ? EXIT_UNREACHABLE : unreachable(v, err);
+	if (answer.status == 0) {
+		free(answer.text);
+		return quiet ? EXIT_UNREACHABLE : unreachable(v, &answer);
 	}
-	parsed = buf.len > 0 ? json_loadb(buf.text, buf.len, JSON_DECODE_ANY, NULL) : json_null();
-	free(buf.text);
-	if (status >= 200 && status < 300 && parsed != NULL) {
+	parsed = answer.len > 0 ? json_loadb(answer.text, answer.len, JSON_DECODE_ANY, NULL)
+				: json_null();
+	free(answer.text);
+	if (answer.status >= 200 && answer.status < 300 && parsed != NULL) {
 		*reply = parsed;
 		return EXIT_OK;
 	}
 	if (!quiet)
-		return refused(status, parsed);
+		return refused(answer.status, parsed);
 	json_decref(parsed);
 	return EXIT_REFUSED;
 }
