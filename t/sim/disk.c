@@ -29,6 +29,8 @@ struct sim_disk {
 	const uint8_t *image;
 	struct event event;
 	bool slow;
+	unsigned refuses; /* SIM_REFUSE_* */
+	bool (*agrees)(struct proc *p);
 };
 
 /* Whoever is running, this memory is the world's. */
@@ -69,9 +71,13 @@ static void sd_discard(struct disk *disk, struct disk_op *op, uint64_t offset, u
 
 static int sd_write_now(struct disk *disk, const void *buf, uint32_t len, uint64_t offset)
 {
-	struct heap *before = heap_use(NULL);
-	int n = fake_write_now(disk, buf, len, offset);
+	struct heap *before;
+	int n;
 
+	if ((((struct sim_disk *)disk)->refuses & SIM_REFUSE_WRITE) != 0)
+		return -EAGAIN; /* the other way will tell */
+	before = heap_use(NULL);
+	n = fake_write_now(disk, buf, len, offset);
 	heap_use(before);
 	return n;
 }
@@ -110,6 +116,14 @@ static void disk_submitted(struct fake_disk *d)
 	if (!sd->event.queued)
 		disk_schedule(sd, d->ops[d->nops - 1].kind == FAKE_SYNC);
 	faults_io(sd->proc->sim->faults, sd->proc, kind_of(sd, &d->ops[d->nops - 1]));
+}
+
+static bool disk_refuses(struct fake_disk *d, const struct fake_disk_op *o)
+{
+	struct sim_disk *sd = (struct sim_disk *)d;
+	unsigned what = o->kind == FAKE_SYNC ? SIM_REFUSE_SYNC : SIM_REFUSE_WRITE;
+
+	return (sd->refuses & what) != 0 && !sd->proc->doomed && sd->agrees(sd->proc);
 }
 
 static void disk_event(struct event *e)
@@ -154,6 +168,7 @@ struct sim_disk *sim_disk_new(struct proc *p, int fd, const uint8_t *image,
 	assert(sd->d.map_len <= info->meta_bytes);
 	sd->d.submitted = disk_submitted;
 	sd->d.spoil_used = true;
+	sd->d.refuses = disk_refuses;
 	sd->d.lie_from = info->data_offset;
 	sd->d.lie_to = info->data_offset + info->data_bytes;
 	sd->event = (struct event){.fn = disk_event, .proc = p};
@@ -178,6 +193,7 @@ void sim_disk_reset(struct sim_disk *sd, const struct store_info *info, uint64_t
 	sd->d.disk.ops = now ? &now_ops : &direct_ops;
 	sd->event.queued = false;
 	sd->slow = false;
+	sd->refuses = 0;
 }
 
 struct disk *sim_disk_open(struct sim_disk *sd)
@@ -203,6 +219,12 @@ void sim_disk_died(struct sim_disk *sd, bool power)
 void sim_disk_slow(struct sim_disk *sd, bool slow)
 {
 	sd->slow = slow;
+}
+
+void sim_disk_refuse(struct sim_disk *sd, unsigned what, bool (*agrees)(struct proc *p))
+{
+	sd->refuses = what;
+	sd->agrees = agrees;
 }
 
 void sim_disk_lie(struct sim_disk *sd, unsigned per_mille)

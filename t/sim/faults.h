@@ -36,6 +36,8 @@ struct faults {
 	unsigned left, heavy_left;	     /* faults of this round; of those the kills */
 	uint64_t unwell_ns[SIM_SERVERS_MAX]; /* not heard of until then, or shortly before */
 	uint32_t rotten;		     /* a server whose disk must not be believed */
+	bool refusals;			     /* disks refuse writes or syncs */
+	uint32_t refusing;		     /* servers with such a disk */
 	uint32_t away;			     /* servers that stay away for good */
 	unsigned io_left;		     /* I/Os until the cut; 0: none */
 	enum sim_io io_kind;		     /* of these; SIM_ANY: all count */
@@ -45,9 +47,9 @@ struct faults {
 	uint64_t error_until_ns;	     /* requests may fail so long */
 	unsigned mgr;			     /* the one that is to run */
 	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast, mark_kill,
-		abort_cut;
+		abort_cut, refuse, cure;
 	struct proc *abort_proc; /* whom abort_cut is for */
-	struct event server_back[SIM_SERVERS_MAX];
+	struct event server_back[SIM_SERVERS_MAX], gave_up[SIM_SERVERS_MAX];
 };
 
 static inline struct mgr *mgr_of(struct faults *f)
@@ -56,10 +58,12 @@ static inline struct mgr *mgr_of(struct faults *f)
 }
 
 /* faults.c */
+/* A round begins: what has an event of its own. */
+void faults_begin(struct faults *f);
 void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns);
 void mgr_dies(struct faults *f, uint64_t back_ns);
 void mgr_begin(struct faults *f);
-/* What lasts for a while ends: freezes, full and slow disks. */
+/* What lasts for a while ends: freezes, full and slow disks, and those that refuse. */
 void faults_end(struct faults *f);
 
 #endif

@@ -134,7 +134,7 @@ static void on_send(struct event *ev)
 	size_t before = e->len, left = 0;
 	bool more = false;
 
-	if (gone(e) || e->over || e->stream.ops == NULL)
+	if (gone(e) || e->over || e->stream.ops == NULL || e->proc->doomed)
 		return;
 	proc_enter(e->proc);
 	if (e->len < BUFFER_BYTES)

@@ -62,6 +62,7 @@ void sim_seed(uint64_t seed, uint64_t *hash, uint64_t *steps)
 
 	memset(s, 0, sizeof(*s));
 	s->seed = s->random = seed;
+	s->more = ~seed;
 	s->now_ns = NS_PER_S;
 	sim_now = s;
 	s->g = geometries[sim_below(s, sizeof(geometries) / sizeof(geometries[0]))];

@@ -31,6 +31,7 @@ struct server {
 	struct event ended; /* after an orderly stop */
 	bool full;	    /* the file system has nothing left */
 	bool damaged;	    /* its disk has rotted or lied */
+	bool refuses;	    /* its disk does */
 };
 
 /* An empty store, made once. */
@@ -91,10 +92,28 @@ static uint64_t sv_real_free(void *ctx)
 	return ((struct server *)ctx)->full ? 0 : UINT64_MAX;
 }
 
+/* nbdsrv ends itself then, at once: nothing that it answers leaves any more. */
+static void sv_failed(void *ctx)
+{
+	struct server *sv = ctx;
+
+	if (sv->proc.doomed)
+		return;
+	if (!sv->refuses)
+		sim_fail(sv->proc.sim, "%s: its store fails, on a good disk", sv->proc.name);
+	sv->proc.doomed = true;
+	faults_server_failed(sv->proc.sim->faults, sv);
+}
+
 static void sv_ready(void *ctx, int err, const char *why)
 {
 	struct server *sv = ctx;
 
+	if (err != 0 && sv->refuses) {
+		sim_note(sv->proc.sim, "cannot open", sv->proc.name, (uint64_t)-err, 0);
+		sv_failed(sv);
+		return;
+	}
 	if (err != 0)
 		sim_fail(sv->proc.sim, "%s: its store does not open: %s", sv->proc.name,
 			 why != NULL ? why : "damaged");
@@ -138,7 +157,7 @@ void server_reset(struct server *sv, struct sim *s)
 	if (proc_alive(&sv->proc)) /* what was under way on the disk is in its memory */
 		heap_drop(&sv->proc.heap);
 	proc_init(s, &sv->proc, name);
-	sv->serves = sv->full = sv->damaged = false;
+	sv->serves = sv->full = sv->damaged = sv->refuses = false;
 }
 
 struct proc *server_proc(struct server *sv)
@@ -153,7 +172,7 @@ const uint8_t *server_store(const struct server *sv)
 
 bool server_serves(const struct server *sv)
 {
-	return proc_alive(&sv->proc) && sv->serves && !sv->stopping;
+	return proc_alive(&sv->proc) && sv->serves && !sv->stopping && !sv->proc.doomed;
 }
 
 void server_set_full(struct server *sv, bool full)
@@ -164,6 +183,20 @@ void server_set_full(struct server *sv, bool full)
 void server_set_slow(struct server *sv, bool slow)
 {
 	sim_disk_slow(sv->disk, slow);
+}
+
+static bool sv_agrees(struct proc *p)
+{
+	struct server *sv = (struct server *)p;
+
+	return !sv->serves || faults_refusal(p->sim->faults, sv);
+}
+
+void server_refuse(struct server *sv, unsigned what)
+{
+	sv->refuses = what != 0;
+	sim_note(sv->proc.sim, "refuses", sv->proc.name, what, 0);
+	sim_disk_refuse(sv->disk, what, sv_agrees);
 }
 
 void server_rot(struct server *sv)
@@ -188,6 +221,7 @@ void server_start(struct server *sv)
 		.meta = sim_disk_map(sv->disk),
 		.env = &sv->proc.env.env,
 		.real_free = sv_real_free,
+		.failed = sv_failed,
 		.ctx = sv,
 	};
 
@@ -215,6 +249,8 @@ static void sv_closed(void *ctx, int err)
 {
 	struct server *sv = ctx;
 
+	if (sv->proc.doomed)
+		return;
 	if (err != 0)
 		sim_fail(sv->proc.sim, "%s: its store does not close: %d", sv->proc.name, err);
 	sim_at(sv->proc.sim, &sv->ended, 1000);
@@ -250,21 +286,31 @@ void server_look(struct server *sv)
 			 sv->proc.name);
 }
 
-void server_kill(struct server *sv, bool power)
+static void sv_dies(struct server *sv, const char *how, bool cut, bool silent)
 {
 	server_look(sv);
 	sim_cancel(sv->proc.sim, &sv->ended);
-	sim_note(sv->proc.sim, power ? "loses power" : "is killed", sv->proc.name, 0, 0);
-	sim_disk_died(sv->disk, power); /* what is under way is still in its memory */
+	sim_note(sv->proc.sim, how, sv->proc.name, 0, 0);
+	sim_disk_died(sv->disk, cut); /* what is under way is still in its memory */
 	proc_kill(&sv->proc);
-	net_died(&sv->proc, power);
+	net_died(&sv->proc, silent);
 	sv->serves = false;
+}
+
+void server_kill(struct server *sv, bool power)
+{
+	sv_dies(sv, power ? "loses power" : "is killed", power, power);
+}
+
+void server_gave_up(struct server *sv, bool cut)
+{
+	sv_dies(sv, "gives up", cut, false);
 }
 
 void server_accept(struct proc *p, struct stream *stream)
 {
 	struct server *sv = (struct server *)p;
 
-	if (sv->serves && !sv->stopping)
+	if (server_serves(sv))
 		nbd_session_create(&sv->config, stream);
 }

@@ -18,6 +18,8 @@ void *sim_disk_map(struct sim_disk *sd);
 /* Its process died, by a power cut or without one. */
 void sim_disk_died(struct sim_disk *sd, bool power);
 void sim_disk_slow(struct sim_disk *sd, bool slow);
+/* It refuses that, SIM_REFUSE_*, when whose() agrees. */
+void sim_disk_refuse(struct sim_disk *sd, unsigned what, bool (*agrees)(struct proc *p));
 /* So many of a thousand writes of data are lost, or go elsewhere. */
 void sim_disk_lie(struct sim_disk *sd, unsigned per_mille);
 /* A byte of data rots. False: there is none. */

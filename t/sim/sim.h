@@ -58,6 +58,7 @@ struct proc {
 	unsigned number; /* in sim->procs */
 	uint64_t life;	 /* rises with every start; even: dead */
 	bool frozen;
+	bool doomed; /* it has ended itself: nothing of it leaves any more */
 	struct heap heap;
 	struct event *held, **held_tail; /* came while it was frozen */
 };
@@ -71,6 +72,7 @@ struct geometry {
 struct sim {
 	uint64_t seed;
 	uint64_t random;
+	uint64_t more; /* a stream of its own, for what came later: the other goes on as it was */
 	uint64_t now_ns;
 	uint64_t order;
 	uint64_t steps;
@@ -92,6 +94,7 @@ struct sim {
 
 uint64_t sim_random(struct sim *s);
 uint32_t sim_below(struct sim *s, uint32_t n); /* 0 to n - 1 */
+uint32_t sim_more(struct sim *s, uint32_t n);  /* the same, from the other stream */
 bool sim_chance(struct sim *s, uint32_t per_mille);
 /* Mostly near low, now and then near high. */
 uint64_t sim_delay(struct sim *s, uint64_t low_ns, uint64_t high_ns);
@@ -173,6 +176,12 @@ bool server_serves(const struct server *sv);
 void server_look(struct server *sv); /* nothing wrong that no fault explains? */
 void server_set_full(struct server *sv, bool full);
 void server_set_slow(struct server *sv, bool slow);
+/* Its disk refuses writes, or syncs, or both, when faults_refusal() agrees; 0: no more. */
+#define SIM_REFUSE_WRITE 1u
+#define SIM_REFUSE_SYNC	 2u
+void server_refuse(struct server *sv, unsigned what);
+/* It has ended itself since its disk failed. cut: that has forgotten what was not synced. */
+void server_gave_up(struct server *sv, bool cut);
 struct disk_label;
 const struct disk_label *server_labels(const struct server *sv, uint32_t *n);
 void server_rot(struct server *sv); /* a byte of its data */
@@ -327,6 +336,10 @@ void faults_io(struct faults *f, struct proc *p, enum sim_io kind);
 void faults_mark(struct faults *f, struct proc *p);
 /* This server is asked to undo a tx: the moment of a power cut, a little later? */
 void faults_abort(struct faults *f, uint32_t server);
+/* The disk of this server is about to refuse something: may the server end now? */
+bool faults_refusal(struct faults *f, struct server *sv);
+/* It ends, for its disk failed. */
+void faults_server_failed(struct faults *f, struct server *sv);
 /* See mgr_resize(). */
 bool faults_may_resize(const struct faults *f);
 void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool durable),

@@ -158,6 +158,7 @@ static void one_round(struct faults *f)
 	f->heavy_left = 1 + sim_below(s, 6);
 	if (!f->next.queued)
 		sim_at(s, &f->next, 1 + sim_random(s) % f->period_ns);
+	faults_begin(f);
 	load_run(s->load, 20 + sim_below(s, 60));
 	sim_run(s, idle, ROUND_NS);
 	load_pause(s->load);

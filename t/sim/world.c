@@ -30,6 +30,18 @@ uint32_t sim_below(struct sim *s, uint32_t n)
 	return (uint32_t)((sim_random(s) >> 32) * n >> 32);
 }
 
+uint32_t sim_more(struct sim *s, uint32_t n)
+{
+	uint64_t main = s->random;
+	uint32_t got;
+
+	s->random = s->more;
+	got = sim_below(s, n);
+	s->more = s->random;
+	s->random = main;
+	return got;
+}
+
 bool sim_chance(struct sim *s, uint32_t per_mille)
 {
 	return sim_below(s, 1000) < per_mille;
@@ -239,7 +251,7 @@ void proc_start(struct proc *p)
 	assert(!proc_alive(p));
 	fake_env_init(&p->env, sim_random(p->sim));
 	p->env.now_ns = p->sim->now_ns;
-	p->frozen = false;
+	p->frozen = p->doomed = false;
 	p->life++;
 	sim_note(p->sim, "starts", p->name, p->life, 0);
 }

@@ -76,6 +76,8 @@ struct fake_disk {
 	unsigned lies;	 /* per mille of writes from lie_from on that are lost, or go astray */
 	uint64_t lie_from, lie_to;
 	uint64_t full_from, full_to; /* writes there find no space */
+	/* Does it refuse this write or sync, which is about to happen? May be NULL. */
+	bool (*refuses)(struct fake_disk *d, const struct fake_disk_op *o);
 };
 
 static uint64_t fake_disk_next(struct fake_disk *d)
@@ -390,6 +392,9 @@ static struct disk_op *fake_disk_finish(struct fake_disk *d, int64_t *res)
 	i = d->ordered ? 0 : fake_disk_below(d, d->nops);
 	o = d->ops[i];
 	memmove(&d->ops[i], &d->ops[i + 1], (--d->nops - i) * sizeof(o));
+	if (o.op->res == 0 && d->refuses != NULL && (o.kind == FAKE_WRITE || o.kind == FAKE_SYNC) &&
+	    d->refuses(d, &o))
+		o.op->res = -EIO;
 	if (o.op->res == 0 && o.kind == FAKE_SYNC) {
 		for (size_t r = 0; r < o.covers.n; r++)
 			fake_snapshot_to_platter(d, &o.covers.r[r], o.stamp);
