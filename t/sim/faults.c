@@ -548,11 +548,11 @@ static void on_next(struct event *e)
 	sim_at(f->sim, e, 1 + sim_random(f->sim) % f->period_ns);
 }
 
-bool faults_allow_error(struct faults *f, uint16_t type, int error)
+bool faults_allow_error(struct faults *f, uint16_t type, uint64_t since, int error)
 {
 	if (error == ENOSPC && f->has[FULL] && type != NBD_CMD_READ)
 		return true;
-	if (error == EIO && type != NBD_CMD_READ && model_is_loose(f->sim->model))
+	if (error == EIO && type != NBD_CMD_READ && model_was_loose(f->sim->model, since))
 		return true;
 	return (error == ESHUTDOWN || error == EIO) && f->sim->now_ns < f->error_until_ns;
 }

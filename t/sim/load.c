@@ -111,7 +111,7 @@ static void check_answered(struct lreq *q, int error)
 	} else if (error != 0) {
 		l->again[l->nagain++] = (struct area){q->r.offset, q->r.len};
 	}
-	if (q->r.type == NBD_CMD_FLUSH && model_is_loose(l->sim->model))
+	if (q->r.type == NBD_CMD_FLUSH && model_was_loose(l->sim->model, q->since))
 		return; /* it tells of the loss, once */
 	if (error > 0)
 		sim_fail(l->sim, "with all faults gone, %s at %llu fails with error %d",
@@ -127,7 +127,7 @@ static void answered(struct client_req *r, int error)
 
 	sim_note(l->sim, error == 0 ? "answered" : "failed", "client", q->number,
 		 (uint64_t)(int64_t)error);
-	if (error > 0 && !faults_allow_error(l->sim->faults, r->type, error))
+	if (error > 0 && !faults_allow_error(l->sim->faults, r->type, q->since, error))
 		sim_fail(l->sim, "request %llu of type %u fails with error %d",
 			 (unsigned long long)q->number, r->type, error);
 	if (error == 0 && changes(r->type) && q->handle != 0)

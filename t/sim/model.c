@@ -71,6 +71,7 @@ struct model {
 	uint32_t era; /* rises when volmgr has recovered */
 	bool loose;   /* since that moment: volmgr lives, and lost what was not flushed */
 	uint64_t loose_since;
+	uint64_t loose_until; /* what was asked for before that may still tell of it */
 	unsigned serial;
 	struct block **blocks;
 	struct write writes[WRITES_MAX];
@@ -419,7 +420,10 @@ uint64_t model_floor(const struct model *m)
 void model_flushed(struct model *m, uint64_t since)
 {
 	m->moment++;
-	m->loose = m->loose && since <= m->loose_since;
+	if (m->loose && since > m->loose_since) {
+		m->loose = false;
+		m->loose_until = m->moment;
+	}
 	if (since > m->floor)
 		m->floor = since;
 }
@@ -446,9 +450,9 @@ void model_loosen(struct model *m)
 		}
 }
 
-bool model_is_loose(const struct model *m)
+bool model_was_loose(const struct model *m, uint64_t since)
 {
-	return m->loose;
+	return m->loose || since < m->loose_until;
 }
 
 static void block_recovered(struct model *m, uint64_t n, bool loose)
@@ -545,7 +549,7 @@ static void block_read(struct model *m, uint64_t since, uint64_t n, const uint8_
 		past = b->past.s[i].last >= since && same(b->past.s[i].bytes, data, from, to);
 	if (!now && !past)
 		wrong(m, n, data, from, to, since);
-	if (now && !past && b->now.n > 1 && !m->loose && since > b->unsure)
+	if (now && !past && b->now.n > 1 && !model_was_loose(m, since) && since > b->unsure)
 		narrow(m, b, data, from, to);
 }
 

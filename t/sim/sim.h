@@ -298,7 +298,8 @@ void model_read(struct model *m, uint64_t since, uint64_t offset, const uint8_t 
 void model_recovered(struct model *m, bool loose);
 /* volmgr lives, but what was not flushed may be lost: until a flush that begins later succeeds. */
 void model_loosen(struct model *m);
-bool model_is_loose(const struct model *m);
+/* It is now, or was when that began: it may have found what was lost then. */
+bool model_was_loose(const struct model *m, uint64_t since);
 /* The last acknowledged flush began at this moment. */
 uint64_t model_floor(const struct model *m);
 
@@ -346,7 +347,7 @@ void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool
 		   void *arg);
 /* A new extent must have all its shards from the beginning. */
 bool faults_place_whole(const struct faults *f);
-/* May a request fail with that error now? */
-bool faults_allow_error(struct faults *f, uint16_t type, int error);
+/* May a request of that moment fail with that error now? */
+bool faults_allow_error(struct faults *f, uint16_t type, uint64_t since, int error);
 
 #endif
