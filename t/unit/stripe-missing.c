@@ -19,6 +19,7 @@ const char *__asan_default_options(void)
 
 static const struct world_geometry g42 = {4, 2, 64 << 10, 6, 20 << 20};
 static const struct world_geometry g21 = {2, 1, 16 << 10, 3, 12 << 20};
+static const struct world_geometry g22 = {2, 2, 64 << 10, 4, 8 << 20};
 
 static const struct world_geometry g12 = {1, 2, 16 << 10, 3, 12 << 20};
 static const struct world_geometry g20 = {2, 0, 16 << 10, 2, 10 << 20};
@@ -351,6 +352,32 @@ static void slow_server_late(const struct world_geometry *g)
 	end(w, "a late answer");
 }
 
+/*
+ * Fewer than k servers are left, with a write to be undone that reached some of those that are
+ * away, and a read that waits for them: flushes fail, as the volume says, again and again but not
+ * at once.
+ */
+static void below_min_fails(uint64_t seed)
+{
+	struct world *w = begin(&g22, seed);
+	struct world_req *r, *read;
+
+	volume_set_min(w->v, 0, true);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 4 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 1 << 20, 4096);
+	r = world_submit(w, NBD_CMD_WRITE, 0, 0, 4096);
+	for (unsigned n = 0; n < 6 && !r->done; n++)
+		world_step(w);
+	for (unsigned shard = 0; shard < 3; shard++)
+		fake_server_break(&w->cluster.servers[w->map[0].shard[shard].server - 1], false);
+	read = world_submit(w, NBD_CMD_READ, 0, 256 << 10, 4096);
+	world_settle(w, 1000);
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), EIO, "a flush fails while too few are there");
+	ok(!read->done, "a read waits for them");
+	end(w, "flushes that fail");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -407,6 +434,8 @@ int main(int argc, char **argv)
 	slow_server_late(&g42);
 	slow_server_late(&g12);
 	below_min();
+	for (uint64_t n = 0; n < 5; n++)
+		below_min_fails(seed * 100 + n);
 	m_at_once(false, false);
 	m_at_once(true, false);
 	m_at_once(false, true);

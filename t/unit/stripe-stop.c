@@ -12,6 +12,7 @@
 #define UNDER_WAY 1
 
 static const struct world_geometry g21 = {2, 1, 64 << 10, 3, 8 << 20};
+static const struct world_geometry g22 = {2, 2, 64 << 10, 4, 8 << 20};
 
 static void on_stopped(void *arg, int err)
 {
@@ -64,9 +65,52 @@ static void stop_after_loss(uint64_t seed)
 	free(w);
 }
 
+/* A write that has been sent to all its servers, and is not answered yet. */
+static struct world_req *under_way(struct world *w, uint64_t at)
+{
+	struct world_req *r = world_submit(w, NBD_CMD_WRITE, 0, at, 4096);
+
+	for (unsigned n = 0; n < 6 && !r->done; n++)
+		world_step(w);
+	return r;
+}
+
+/* The last server of a write that has to be undone stays away; others of it have lost too much. */
+static void stop_undoing(uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct world_req *r;
+	int err = UNDER_WAY;
+
+	world_init(w, &g22, seed);
+	world_open(w);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	for (uint64_t at = 0; at < 512 << 10; at += 12 << 10)
+		world_do(w, NBD_CMD_WRITE, 0, at, 4096);
+	r = under_way(w, 4 << 10);
+	for (unsigned shard = 0; shard < 4; shard++)
+		fake_server_break(server_of(w, shard), shard != 3);
+	volume_stop(w->v, on_stopped, &err);
+	world_submit(w, NBD_CMD_READ, 0, 0, 4096);
+	world_settle(w, 1000);
+	is_int(err, UNDER_WAY, "a volume that stops waits for its servers");
+	for (unsigned shard = 0; shard < 3; shard++) {
+		fake_server_return(server_of(w, shard));
+		world_settle(w, 500);
+	}
+	is_int(err, -EIO, "they have lost too much: it stops, whoever is still away");
+	ok(r->done, "the write under way was answered");
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
-	for (uint64_t seed = 1; seed < 6; seed++)
+	for (uint64_t seed = 1; seed < 6; seed++) {
 		stop_after_loss(seed);
+		stop_undoing(seed);
+	}
 	return done_testing();
 }

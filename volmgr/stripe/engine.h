@@ -758,6 +758,12 @@ static inline uint64_t epoch_first_tx(uint64_t epoch)
 	return epoch_resolved(epoch) + 2;
 }
 
+/* Nothing that was written counts any more: nobody is told, nobody waited for. */
+static inline bool volume_is_over(const struct volume *v)
+{
+	return v->state == VOLUME_FENCED || v->stop_lost;
+}
+
 static inline uint64_t block_mask(unsigned from, unsigned to) /* bits from..to-1 */
 {
 	uint64_t high = to >= 64 ? ~0ULL : (1ULL << to) - 1;

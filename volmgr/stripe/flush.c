@@ -23,7 +23,8 @@ static void flush_settle(struct volume *v);
 
 void flush_timer_arm(struct volume *v)
 {
-	if (v->flush_timer.at_ns == 0 && v->state == VOLUME_RUNNING)
+	if (v->flush_timer.at_ns == 0 &&
+	    (v->state == VOLUME_RUNNING || v->state == VOLUME_STOPPING) && !v->stop_lost)
 		v->config.env->ops->timer_set(v->config.env, &v->flush_timer,
 					      volume_now(v) + v->config.flush_ms * NS_PER_MS);
 }
@@ -363,9 +364,9 @@ static void flush_end(struct volume *v)
 			volume_wake(v);
 		}
 	} else {
-		flush_timer_arm(v); /* try again */
+		flush_timer_arm(v); /* who waits for it would only ask for the next at once */
 	}
-	if (v->stalled != NULL)
+	if (v->stalled != NULL && error == 0)
 		volume_unstall(v);
 	if (f->waiting.head != NULL)
 		flush_want(v);

@@ -5,8 +5,8 @@
  * by the same rule as when volmgr had died with the servers: what runs ends, all servers are listed
  * anew, each tx is rolled forward or back (open.c). Writes that nobody had been told of are done
  * again after it, also what of them was done before; the next flush fails once, as after any loss.
- * A volume that is being stopped makes nothing durable any more and sends no COMMIT: the next start
- * does the rest.
+ * A volume that is being stopped makes nothing durable any more and sends no COMMIT, and what it
+ * has not acknowledged fails: the next start does the rest.
  */
 #include "config.h"
 
@@ -30,7 +30,7 @@ static void stop_anyway(struct volume *v)
 	v->stop_lost = true;
 	v->stop_err = -EIO;
 	flush_break(v);
-	volume_wake(v);
+	volume_unstall(v); /* what waits for servers fails */
 }
 
 void reopen_want(struct volume *v)

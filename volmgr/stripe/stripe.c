@@ -197,7 +197,7 @@ void stripe_advance(struct volume *v, struct stripe *st)
 		mend_start(v, st);
 		return;
 	}
-	if (v->state == VOLUME_FENCED && st->parts != NULL) {
+	if (volume_is_over(v) && st->parts != NULL) {
 		stripe_fail_parts(v, st, ESHUTDOWN);
 		stripe_start(v, st);
 	} else if (st->parts != NULL) {

@@ -567,8 +567,7 @@ static void tx_leave_unsettled(struct tx *tx)
 {
 	struct extent *x = tx->x;
 
-	if (tx->v->state != VOLUME_FENCED &&
-	    extent_leave_out(tx->v, x, tx->unsettled) == LEAVE_BELOW) {
+	if (!volume_is_over(tx->v) && extent_leave_out(tx->v, x, tx->unsettled) == LEAVE_BELOW) {
 		if (flush_lacks(tx->v, x)) /* first: it has to be durable on those that are left */
 			flush_want(tx->v);
 		else
@@ -594,14 +593,14 @@ static void tx_undone(struct tx *tx)
 		tx_abort(tx);
 		return;
 	}
-	if (v->state == VOLUME_FENCED && tx->error == 0)
+	if (volume_is_over(v) && tx->error == 0)
 		tx->error = ESHUTDOWN;
 	error = tx->error;
 	if (error != 0) {
 		parts = tx->parts;
 		tx->parts = NULL;
 	}
-	if (tx->unsettled != 0 && v->state != VOLUME_FENCED) {
+	if (tx->unsettled != 0 && !volume_is_over(v)) {
 		tx->phase = TX_ABORT_WAIT;
 		for (struct wpart *p = tx->parts; p != NULL; p = p->next)
 			op_waiting(p->op, true);
