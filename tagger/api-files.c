@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tagger/bin.h"
 #include "tagger/tagger.h"
 #include "banned.h"
 
@@ -18,11 +19,12 @@ struct change {
 	struct aside_job job; /* first */
 	struct tagger *t;
 	struct http_request *r;
-	const char *failed;   /* what to say when it is */
-	struct place at, to;  /* to: of a move */
-	bool replace, folder; /* folder: deleted with all that is in it */
-	bool linked;	      /* has other names */
-	int flags;	      /* of unlinkat() */
+	const char *failed;    /* what to say when it is */
+	struct place at, to;   /* to: of a move */
+	bool replace, folder;  /* folder: deleted with all that is in it */
+	bool linked;	       /* has other names */
+	int flags;	       /* of unlinkat() */
+	struct bin_entry *bin; /* where it goes; NULL: it is deleted for good */
 	int err;
 	int (*make)(struct change *c);	/* on disk: a thread */
 	void (*note)(struct change *c); /* in the index, and answers */
@@ -40,6 +42,7 @@ static void change_free(struct change *c)
 {
 	place_free(&c->at);
 	place_free(&c->to);
+	bin_entry_free(c->bin);
 	free(c);
 }
 
@@ -116,6 +119,7 @@ static int mkdir_make(struct change *c)
 static void mkdir_note(struct change *c)
 {
 	scan_place(c->t->scan, c->at.folder, c->at.name);
+	api_tell(c->r, "X-Weft-Object", c->at.path);
 	reply_file(c, &c->at);
 }
 
@@ -159,6 +163,8 @@ static void move_note(struct change *c)
 {
 	scan_place(c->t->scan, c->to.folder, c->to.name);
 	scan_place(c->t->scan, c->at.folder, c->at.name);
+	api_tell(c->r, "X-Weft-Object", c->at.path);
+	api_tell(c->r, "X-Weft-Target", c->to.path);
 	reply_file(c, &c->to);
 }
 
@@ -194,7 +200,9 @@ static int delete_make(struct change *c)
 
 	if (fd < 0)
 		return fd;
-	if (c->folder)
+	if (c->bin != NULL)
+		err = bin_put(&c->t->tree, fd, c->at.name, c->bin);
+	else if (c->folder)
 		err = trash_put(&c->t->tree, fd, c->at.name);
 	else if (unlinkat(fd, c->at.name, c->flags) < 0)
 		err = -errno;
@@ -205,8 +213,16 @@ static int delete_make(struct change *c)
 static void delete_note(struct change *c)
 {
 	struct index *ix = c->t->index;
+	json_t *body = json_object();
 	int err = 0;
 
+	if (c->bin != NULL) {
+		json_object_set_new(body, "bin", json_string(c->bin->id));
+		bin_added(c->t, c->bin);
+		c->bin = NULL;
+		if (c->linked)
+			scan_all(c->t->scan); /* its handle leads into the bin now */
+	}
 	/* other names of a file keep it; and events may have told of its end already */
 	if (c->linked || ix->stuck)
 		scan_place(c->t->scan, c->at.folder, c->at.name);
@@ -214,10 +230,51 @@ static void delete_note(struct change *c)
 		err = index_remove(ix, c->at.file);
 	if (err == 0 && !ix->stuck)
 		err = index_commit(ix);
-	if (err != 0)
-		api_errno(c->r, err, c->failed);
-	else
-		api_json(c->r, 200, json_object());
+	if (err == 0) {
+		api_tell(c->r, "X-Weft-Object", c->at.path);
+		api_json(c->r, 200, body);
+		return;
+	}
+	json_decref(body);
+	api_errno(c->r, err, c->failed);
+}
+
+/* Of a file, or of all that is in a folder. */
+static uint64_t delete_size(const struct index *ix, uint32_t top)
+{
+	uint64_t size = 0;
+
+	for (uint32_t f = top; f != 0;) {
+		size += index_node(ix, f)->size;
+		if (index_node(ix, f)->child != 0) {
+			f = index_node(ix, f)->child;
+			continue;
+		}
+		while (f != top && index_node(ix, f)->next == 0)
+			f = index_node(ix, f)->parent;
+		f = f == top ? 0 : index_node(ix, f)->next;
+	}
+	return size;
+}
+
+static int delete_to_bin(struct change *c, uint32_t file)
+{
+	const struct index *ix = c->t->index;
+	const char *by = http_request_header(c->r, "X-Weft-User");
+	json_t *good;
+
+	if (index_node(ix, file)->child != 0 && !c->folder)
+		return -ENOTEMPTY;
+	c->bin = calloc(1, sizeof(*c->bin));
+	if (c->bin == NULL || (c->bin->path = strdup(c->at.path)) == NULL)
+		return -ENOMEM;
+	good = api_text(by != NULL ? by : "", by != NULL ? strlen(by) : 0);
+	snprintf(c->bin->by, sizeof(c->bin->by), "%s", json_string_value(good));
+	json_decref(good);
+	snprintf(c->bin->kind, sizeof(c->bin->kind), "%s",
+		 extract_kind_names[index_node(ix, file)->kind]);
+	c->bin->size = delete_size(ix, file);
+	return 0;
 }
 
 void api_delete(struct tagger *t, struct http_request *r)
@@ -225,6 +282,7 @@ void api_delete(struct tagger *t, struct http_request *r)
 	uint32_t file = api_file(t, r);
 	struct change *c;
 	bool folder;
+	int err;
 
 	if (file == 0 || !api_may_change(t, r))
 		return;
@@ -237,5 +295,8 @@ void api_delete(struct tagger *t, struct http_request *r)
 	c->folder = folder && http_query(r, "recursive") != NULL;
 	c->flags = folder ? AT_REMOVEDIR : 0;
 	c->linked = index_node(t->index, file)->flags & RECORD_LINKED;
-	change_post(c, place_of(t->index, file, &c->at));
+	err = place_of(t->index, file, &c->at);
+	if (err == 0 && bin_keeps(t) && http_query(r, "forever") == NULL)
+		err = delete_to_bin(c, file);
+	change_post(c, err);
 }

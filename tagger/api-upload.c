@@ -213,6 +213,8 @@ static bool upload_failed(struct upload *u)
 {
 	if (u->err == 0)
 		return false;
+	if (u->err == -ENOSPC)
+		bin_sweep(u->t); /* perhaps the next try fits */
 	api_errno(u->r, u->err, "The upload");
 	upload_free(u);
 	return true;

@@ -15,7 +15,8 @@
 #include "tagger/tagger.h"
 #include "banned.h"
 
-#define API_PREFIX "/api/v1"
+#define API_PREFIX   "/api/v1"
+#define API_TELL_MAX 2048
 
 static const struct api_route {
 	enum http_method method;
@@ -42,6 +43,9 @@ static const struct api_route {
 	{HTTP_POST, "/mkdir", api_mkdir},
 	{HTTP_POST, "/move", api_move},
 	{HTTP_DELETE, "/file", api_delete},
+	{HTTP_GET, "/bin", api_bin},
+	{HTTP_POST, "/bin/restore", api_bin_restore},
+	{HTTP_DELETE, "/bin", api_bin_delete},
 	{HTTP_GET, "/upload", api_upload_get},
 	{HTTP_PUT, "/upload", api_upload_put},
 	{HTTP_DELETE, "/upload", api_upload_delete},
@@ -172,6 +176,15 @@ json_t *api_href(const char *path)
 	json = json_stringn(out, (size_t)(to - out));
 	free(out);
 	return json;
+}
+
+void api_tell(struct http_request *r, const char *header, const char *path)
+{
+	json_t *href = strlen(path) <= API_TELL_MAX ? api_href(path) : NULL;
+
+	if (href != NULL)
+		http_header(r, header, json_string_value(href));
+	json_decref(href);
 }
 
 static int api_hex(char c)

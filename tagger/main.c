@@ -18,6 +18,7 @@
 #include "addr.h"
 #include "conf.h"
 #include "ready.h"
+#include "tagger/bin.h"
 #include "tagger/cli.h"
 #include "tagger/tagger.h"
 #include "banned.h"
@@ -27,13 +28,13 @@
 
 static struct main_options {
 	const char *index, *socket, *listen, *token_file, *cache, *workers_dir;
-	unsigned workers;
+	unsigned workers, bin_days;
 	bool once, speech, no_ocr, no_prefetch, json;
 	enum watch_how how;
 	uint64_t limit;
 	int ready_fd;
 	enum log_level level;
-} opts = {.limit = 20, .ready_fd = -1, .level = LOG_LEVEL_INFO};
+} opts = {.limit = 20, .bin_days = BIN_DAYS, .ready_fd = -1, .level = LOG_LEVEL_INFO};
 
 static struct tagger tagger;
 static int exit_status;
@@ -131,6 +132,17 @@ static int opt_workers(void *ctx, const char *value, const char **why)
 	return err;
 }
 
+static int opt_bin_days(void *ctx, const char *value, const char **why)
+{
+	uint64_t n;
+	int err = conf_number(value, 0, BIN_DAYS_MAX, &n);
+
+	*why = "give a number of days from 0 to 3650";
+	if (err == 0)
+		opts.bin_days = (unsigned)n;
+	return err;
+}
+
 static int opt_limit(void *ctx, const char *value, const char **why)
 {
 	*why = "give a number from 1 to 1000";
@@ -184,6 +196,7 @@ static const struct conf_option options[] = {
 	{"speech", NULL, "look for words in speech, which is slow", false, opt_speech},
 	{"no-prefetch", NULL, "do not read files ahead that will be wanted", false,
 	 opt_no_prefetch},
+	{"bin-days", "N", "keep what was deleted for so many days (30)", false, opt_bin_days},
 	{"limit", "N", "most lines that a command prints (20)", true, opt_limit},
 	{"json", NULL, "print the answer of a command as it is", true, opt_json},
 	{"ready-fd", "N", "write addresses to this file descriptor when serving", true,
@@ -442,7 +455,7 @@ static int serve(const char *dir)
 	if (!opts.once)
 		start_http();
 	start_parts();
-	if (events_create(&tagger) != 0)
+	if (events_create(&tagger) != 0 || bin_create(&tagger, opts.bin_days) != 0)
 		die("out of memory");
 	if (faccessat(tagger.tree.root_fd, TREE_OWN "/trash", F_OK, 0) == 0)
 		trash_empty(&tagger.tree);
@@ -453,6 +466,7 @@ static int serve(const char *dir)
 	control_timer_free(progress_timer);
 	events_destroy(&tagger);
 	aside_destroy(tagger.aside);
+	bin_destroy(&tagger);
 	pool_destroy(tagger.pool);
 	http_server_free(tagger.http_local);
 	http_server_free(tagger.http_public);

@@ -28,6 +28,8 @@
 #define TAGGER_SOCKET_ENV  "WEFT_TAGGER_SOCKET"
 #define TAGGER_CACHE_BYTES (256u << 20) /* thumbnails and sprites on disk */
 
+struct bin;
+struct bin_entry;
 struct events;
 struct prefetch;
 
@@ -39,6 +41,7 @@ struct tagger {
 	struct aside *aside;
 	struct scan *scan;
 	struct watch *watch;
+	struct bin *bin;
 	struct events *events;
 	struct prefetch *prefetch;
 	struct http_server *http_local, *http_public;
@@ -61,6 +64,10 @@ void api_errno(struct http_request *r, int err, const char *what);
 json_t *api_text(const char *text, size_t len);
 /* Percent-encoded, exactly: what "path" in a query takes. */
 json_t *api_href(const char *path);
+/* For the one who passes a request on: which path was changed ("X-Weft-Object"), and where it is
+ * now
+ * ("X-Weft-Target"), percent-encoded. Not of paths that are longer than anyone shares. */
+void api_tell(struct http_request *r, const char *header, const char *path);
 /* Percent-decoding: the length without the NUL that ends it, or -1. */
 int api_decode(const char *text, size_t len, char *out, size_t max);
 /* A number in the query; def when there is none. False: answered. */
@@ -136,8 +143,22 @@ json_t *prefetch_json(const struct prefetch *p);
 /* ---- trash.c */
 /* A folder of our own below the root, made when it is missing: a descriptor or -errno. */
 int tree_open_own(const struct tree *t, const char *name);
-/* Takes a folder out of the tree, in one step; it is deleted soon. */
+/* Takes a folder away, in one step; it is deleted soon. */
 int trash_put(const struct tree *t, int dir_fd, const char *name);
 void trash_empty(const struct tree *t);
+bool trash_is_busy(void);
+
+/* ---- api-bin.c */
+int bin_create(struct tagger *t, unsigned days);
+void bin_destroy(struct tagger *t);
+/* Is what is deleted kept for a while? */
+bool bin_keeps(const struct tagger *t);
+/* This was put into it; takes over e. */
+void bin_added(struct tagger *t, struct bin_entry *e);
+/* What is too old goes, and the oldest when space is short. */
+void bin_sweep(struct tagger *t);
+void api_bin(struct tagger *t, struct http_request *r);
+void api_bin_restore(struct tagger *t, struct http_request *r);
+void api_bin_delete(struct tagger *t, struct http_request *r);
 
 #endif

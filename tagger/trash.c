@@ -1,5 +1,5 @@
 /*
- * Deleting a folder with all that is in it, all or nothing: it is moved out of the tree in one
+ * Deleting a folder for good, with all that is in it, all or nothing: it is moved away in one
  * step, and what is in it is deleted afterwards by a thread of its own. What a crash leaves there
  * is deleted at the next start.
  *
@@ -118,6 +118,11 @@ static void *trash_thread(void *arg)
 	} while (atomic_load(&trash_more) && !atomic_exchange(&trash_running, true));
 	close(trash);
 	return NULL;
+}
+
+bool trash_is_busy(void)
+{
+	return atomic_load(&trash_running);
 }
 
 void trash_empty(const struct tree *t)

@@ -22,7 +22,7 @@
 #define ROUNDS_MAX 5000 /* of one tree, which grows by what is made in it */
 #define PAIRS_MAX  16
 #define STEPS_MAX  400 /* of an answer in pieces */
-#define PATHS	   23
+#define PATHS	   25
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -30,7 +30,8 @@ static const char *const paths[PATHS] = {
 	"/status",	"/search",	  "/suggest", "/file",	    "/folder", "/tags",
 	"/neighbours",	"/graph",	  "/content", "/thumbnail", "/sprite", "/archive",
 	"/events",	"/export",	  "/mkdir",   "/move",	    "/upload", "/file/tags",
-	"/tags/rename", "/api/v1/status", "/nothing", "",	    "/upload"};
+	"/tags/rename", "/api/v1/status", "/nothing", "",	    "/upload", "/bin",
+	"/bin/restore"};
 
 static struct tagger t;
 static char secret[33]; /* in files beside the tree; made up anew each time */
@@ -230,6 +231,7 @@ static void world_end(void)
 {
 	if (t.scan == NULL)
 		return;
+	bin_destroy(&t);
 	events_destroy(&t);
 	watch_destroy(t.watch);
 	scan_destroy(t.scan);
@@ -268,8 +270,10 @@ static void world_new(void)
 	watch.tree = scan.tree = &t.tree;
 	scan.index = t.index;
 	if (watch_create(&watch, &t.watch) != 0 || scan_create(&scan, &t.scan) != 0 ||
-	    events_create(&t) != 0)
+	    events_create(&t) != 0 || bin_create(&t, 1) != 0)
 		abort();
+	while (step())
+		;
 	snprintf(t.token, sizeof(t.token), "0123456789abcdef");
 	scan_place(t.scan, INDEX_ROOT, "a");
 	scan_place(t.scan, INDEX_ROOT, "three");
