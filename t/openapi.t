@@ -58,7 +58,7 @@ for my $route (sort keys %routes) {
 
 # what volmgr notes and refuses is what the page can say
 my @c = map { slurp($_) } glob("$src/volmgr/*.c");
-my %events = map { $_ => 1 } map { /"((?:volmgr|server|host|command|volume|scrub|cluster|login|person|token|session|invitation|settings|file|folder|tag)\.[a-z]{2,})"/g } @c;
+my %events = map { $_ => 1 } map { /"((?:volmgr|server|host|command|volume|scrub|cluster|login|person|token|session|invitation|settings|file|bin|folder|tag)\.[a-z]{2,})"/g } @c;
 my @languages = map { slurp("$src/www/js/text-$_.js") } qw(en zh);
 for my $event (sort keys %events) {
 	ok($languages[0] =~ /['"]\Q$event\E['"]/ && $languages[1] =~ /['"]\Q$event\E['"]/, "the page has words for $event");

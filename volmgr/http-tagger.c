@@ -19,6 +19,7 @@
 #include <event2/event.h>
 
 #include "api.h"
+#include "href.h"
 #include "log.h"
 #include "banned.h"
 
@@ -42,6 +43,7 @@ struct relay {
 	bool started; /* the answer has */
 	char type[TAGGER_TYPE_MAX];
 	char route[TAGGER_ROUTE_MAX];
+	char *object, *target; /* the paths that tagger says it has changed; NULL: it has not */
 };
 
 /* What tagger is told of the request, and the browser of the answer. */
@@ -55,6 +57,8 @@ static const char *const passed_down[] = {"Content-Length",	 "Content-Range", "A
 static void relay_free(struct relay *y)
 {
 	bufferevent_free(y->up);
+	free(y->object);
+	free(y->target);
 	free(y);
 }
 
@@ -89,17 +93,27 @@ static void relay_note(const struct relay *y)
 		enum http_method method;
 		const char *route, *event;
 	} events[] = {
-		{HTTP_DELETE, "file", "file.deleted"}, {HTTP_POST, "move", "file.moved"},
-		{HTTP_POST, "mkdir", "folder.made"},   {HTTP_POST, "tags/rename", "tag.renamed"},
+		{HTTP_DELETE, "file", "file.deleted"},
+		{HTTP_POST, "move", "file.moved"},
+		{HTTP_POST, "bin/restore", "file.restored"},
+		{HTTP_DELETE, "bin", "bin.emptied"},
+		{HTTP_POST, "mkdir", "folder.made"},
+		{HTTP_POST, "tags/rename", "tag.renamed"},
 		{HTTP_DELETE, "tags", "tag.deleted"},
 	};
-	const char *path = http_query(y->r, "path"), *to = http_query(y->r, "to");
+	const char *tag = http_query(y->r, "tag");
+	char *object = y->object != NULL ? href_text(y->object) : NULL;
+	char *target = y->target != NULL ? href_text(y->target) : NULL;
 
 	for (size_t i = 0; y->status < 300 && i < sizeof(events) / sizeof(events[0]); i++)
 		if (y->r->method == events[i].method && strcmp(y->route, events[i].route) == 0)
 			events_note(y->cluster, y->r->who, events[i].event, "", "%s%s%s",
-				    path != NULL ? path : "", to != NULL ? " -> " : "",
-				    to != NULL ? to : "");
+				    object != NULL ? object
+				    : tag != NULL  ? tag
+						   : "",
+				    target != NULL ? " -> " : "", target != NULL ? target : "");
+	free(object);
+	free(target);
 }
 
 static void relay_headers_done(struct relay *y)
@@ -110,6 +124,13 @@ static void relay_headers_done(struct relay *y)
 	http_header(y->r, "Content-Security-Policy", pdf ? TAGGER_POLICY_PDF : TAGGER_POLICY);
 	y->started = true;
 	http_stream_start(y->r, y->status, y->type[0] != '\0' ? y->type : NULL, relay_gone, y);
+}
+
+static void relay_keep(char **slot, const char *name, const char *line, size_t len,
+		       const char *value)
+{
+	if (len == strlen(name) && strncasecmp(line, name, len) == 0 && *slot == NULL)
+		*slot = strdup(value);
 }
 
 static void relay_header(struct relay *y, const char *line)
@@ -123,6 +144,8 @@ static void relay_header(struct relay *y, const char *line)
 	value = colon + 1 + strspn(colon + 1, " ");
 	if (len == 12 && strncasecmp(line, "Content-Type", len) == 0)
 		snprintf(y->type, sizeof(y->type), "%s", value);
+	relay_keep(&y->object, "X-Weft-Object", line, len, value);
+	relay_keep(&y->target, "X-Weft-Target", line, len, value);
 	for (size_t i = 0; i < sizeof(passed_down) / sizeof(passed_down[0]); i++)
 		if (strlen(passed_down[i]) == len && strncasecmp(line, passed_down[i], len) == 0)
 			http_header(y->r, passed_down[i], value);

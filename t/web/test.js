@@ -217,7 +217,7 @@ await section('settings, events, about', async () => {
 });
 
 if (tagger === 'tagger') {
-	PLACES.push('files', 'files?in=notes', 'graph');
+	PLACES.push('files', 'files?in=notes', 'files/bin', 'graph');
 	await section('files', async () => {
 		await go('files');
 		await page.getByRole('button', { name: 'notes' }).click();
@@ -273,7 +273,14 @@ if (tagger === 'tagger') {
 		await page.getByRole('checkbox', { name: 'Mark small.bin' }).check();
 		await page.locator('.marks').getByRole('button', { name: 'Delete' }).click();
 		await page.getByRole('button', { name: 'Undo' }).click();
-		ok(await page.getByRole('button', { name: /small.bin/ }).waitFor().then(() => true), 'what is deleted can be called back');
+		await page.getByRole('button', { name: /small.bin/ }).waitFor();
+		await page.getByRole('checkbox', { name: 'Mark small.bin' }).check();
+		await page.locator('.marks').getByRole('button', { name: 'Delete' }).click();
+		await page.getByRole('button', { name: /small.bin/ }).waitFor({ state: 'detached' });
+		await go('files/bin');
+		await page.reload();
+		await page.getByRole('button', { name: 'Put back: small.bin' }).click();
+		ok(await seen('Back as box/small.bin') && await seen('The bin is empty'), 'what is deleted is called back at once, or from the bin');
 		const html = await page.evaluate(async () => {
 			const frame = document.createElement('iframe');
 			let ran = false;

@@ -61,6 +61,8 @@ function moduleOf(words) {
 		return 'volume';
 	if (words[0] === 'servers' && words[1])
 		return 'server';
+	if (words[0] === 'files' && words[1] === 'bin')
+		return 'bin';
 	return MODULES[words[0]] ?? PLACES.find((p) => p.name === words[0])?.module;
 }
 

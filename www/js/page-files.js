@@ -10,7 +10,7 @@ import { mayEdit, preview, thumbnail } from './preview.js';
 import { go } from './main.js';
 
 const LIMIT = 100;
-const UNDO_MS = 7000;
+const UNDO_MS = 10000; // later it is in the bin
 const KINDS = ['image', 'video', 'audio', 'document', 'text', 'source', 'page', 'mail', 'archive', 'data'];
 
 // ---- the search line ------------------------------------------------------------
@@ -148,33 +148,38 @@ function tagMany(files, done) {
 	});
 }
 
-// They vanish from the list at once, and are deleted when nobody has called it back for a while.
-function removeLater(files, hide, back, done) {
-	let undone = false;
-	hide();
-	const note = el('div.toast.good', el('span', t('deletedN', files.length)), el('button.small', {
-		onclick: () => {
-			undone = true;
+// Into the bin, from which a note offers to take them back.
+async function remove(files, done) {
+	const kept = [];
+	for (const f of files) {
+		try {
+			const { bin } = await taggerDelete('file', { id: f.id, recursive: f.kind === 'folder' ? 1 : undefined });
+			if (bin)
+				kept.unshift(bin);
+		} catch (error) {
+			toast(`${f.name}: ${error.message}`, 'bad');
+		}
+	}
+	done();
+	if (kept.length === 0)
+		return;
+	const note = el('div.toast.good', el('span', t('deletedN', kept.length)), el('button.small', {
+		onclick: async () => {
 			note.remove();
-			back();
+			for (const id of kept) // folders that were deleted last come first
+				await taggerPost('bin/restore', { id }).catch((error) => toast(error.message, 'bad'));
+			done();
 		},
 	}, t('undo')));
 	document.getElementById('toasts').append(note);
-	setTimeout(async () => {
-		note.remove();
-		if (undone)
-			return;
-		for (const f of files)
-			await taggerDelete('file', { id: f.id, recursive: f.kind === 'folder' ? 1 : undefined }).catch((error) => toast(`${f.name}: ${error.message}`, 'bad'));
-		done();
-	}, UNDO_MS);
+	setTimeout(() => note.remove(), UNDO_MS);
 }
 
 // ---- the page -------------------------------------------------------------------------------
 
 export default async function files({ main, search, watch }) {
 	const state = { folder: search.get('in') ?? '', q: search.get('q') ?? '', kind: '', date: '', size: '', sort: 'best', offset: 0, tags: new Set(), grid: localStorage.getItem('weft-files') === 'grid' };
-	const marked = new Map(), hidden = new Set();
+	const marked = new Map();
 	const place = el('div'), bar = el('div.toolbar.marks', { hidden: true }), title = el('h1', t('files'));
 	let list = { files: [], total: 0 };
 	const words = () => [state.q.trim(), ...[...state.tags].map((x) => `tag:"${x}"`), state.kind && `kind:${state.kind}`, state.date && `date:>${state.date}`, state.size && `size:>${state.size}`].filter(Boolean).join(' ');
@@ -192,15 +197,7 @@ export default async function files({ main, search, watch }) {
 	const open = (f) => (f.kind === 'folder' ? go(`files?in=${encodeURIComponent(f.path)}`)
 		: preview(f, { list: list.files.filter((x) => x.kind !== 'folder'), changed: again, actions: (full, box) => mayEdit() && [
 			el('button.small', { onclick: () => { box.close(); rename(full, reload); } }, t('rename')),
-			el('button.small.danger', { onclick: () => { box.close(); remove([full]); } }, icon('trash'), t('delete'))] }));
-	const remove = (some) => removeLater(some, () => {
-		some.forEach((f) => hidden.add(f.id));
-		marked.clear();
-		draw();
-	}, () => {
-		some.forEach((f) => hidden.delete(f.id));
-		draw();
-	}, again);
+			el('button.small.danger', { onclick: () => { box.close(); remove([full], reload); } }, icon('trash'), t('delete'))] }));
 	const mark = (f, on) => {
 		if (on)
 			marked.set(f.id, f);
@@ -214,7 +211,7 @@ export default async function files({ main, search, watch }) {
 		replace(bar, el('strong', t('markedN', some.length)),
 			el('a.button.small', { href: `${taggerUrl('archive', { format: 'zip' })}&${some.map((f) => `path=${f.href}`).join('&')}`, download: 'files.zip' }, icon('download'), t('downloadZip')),
 			mayEdit() && [el('button.small', { onclick: () => tagMany(some, reload) }, icon('tag'), t('tags')), el('button.small', { onclick: () => move(some, reload) }, t('move')),
-				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some) }, icon('trash'), t('delete'))],
+				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some, reload) }, icon('trash'), t('delete'))],
 			el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
 	};
 	const check = (f) => el('input', { type: 'checkbox', 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
@@ -223,7 +220,7 @@ export default async function files({ main, search, watch }) {
 	const card = (f) => el('li.filecard', check(f), el('button.quiet', { onclick: () => open(f) }, thumbnail(f), el('span', f.name)));
 	const draw = () => {
 		drawBar();
-		const seen = list.files.filter((f) => !hidden.has(f.id));
+		const seen = list.files;
 		if (seen.length === 0) {
 			replace(place, empty(words() ? 'search' : 'folder', t(words() ? 'nothingFits' : 'emptyFolder'), t(words() ? 'searchHint' : mayEdit() ? 'emptyFolderText' : 'emptyFolderRead')));
 			return;
@@ -256,7 +253,7 @@ export default async function files({ main, search, watch }) {
 		view.setAttribute('aria-pressed', String(state.grid));
 		draw();
 	} }, t('thumbnails'));
-	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button.primary', { onclick: () => picker.click() }, icon('upload'), t('upload')), picker)),
+	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('a.button', { href: '#/files/bin' }, icon('trash'), t('bin')), el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button.primary', { onclick: () => picker.click() }, icon('upload'), t('upload')), picker)),
 		el('div.toolbar', { role: 'search' }, el('div.searchbox', input, suggestions(input, () => changed({ q: input.value }))),
 			select('kind', [['', t('anyKind')], ...KINDS.map((k) => [k, said('kinds', k)])], '', (e) => changed({ kind: e.target.value }), t('kind')),
 			select('date', [['', t('anyDate')], [iso(7), t('lastWeek')], [iso(31), t('lastMonth')], [`${year}-01-01`, t('thisYear')]], '', (e) => changed({ date: e.target.value }), t('changed')),

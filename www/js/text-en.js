@@ -126,6 +126,8 @@ export default {
 	emptyFolder: 'Nothing in here', emptyFolderText: 'Drop files or folders here, or use Upload.', emptyFolderRead: 'Somebody has to put something here.', searchHint: 'Try fewer words. tag:, name:, kind:, size: and date: narrow a search; - leaves out.',
 	markOne: (x) => `Mark ${x}`, markedN: (x) => `${x} marked`, deletedN: (x) => n(x, '1 deleted', '# deleted'), tagged: (x) => n(x, '1 file changed', '# files changed'),
 	moveTitle: (x) => n(x, 'Move one file', 'Move # files'), moveHint: 'The folder, as photos/2024; empty for the top.', tagTitle: (x) => n(x, 'Tags of one file', 'Tags of # files'), addTags: 'Add', removeTags: 'Take away', tagsHint: 'With commas between them.',
+	bin: 'Bin', binEmpty: 'The bin is empty', binText: (x) => n(x, 'What is deleted is kept for a day, less when space is short.', 'What is deleted is kept for # days, less when space is short.'), binHolds: (x) => `It holds ${x}.`, deletedWhen: 'Deleted', keptUntil: 'Kept until', restore: 'Put back', restoredTo: (x) => `Back as ${x}`,
+	emptyBin: 'Empty the bin', emptyBinTitle: (x) => n(x, 'Delete what is in the bin for good?', 'Delete all # in the bin for good?'), deleteForGood: 'Delete for good', forGoodTitle: (x) => `Delete ${x} for good?`, forGoodText: 'This cannot be undone.',
 	pickTags: 'Filter by tags', pickedTags: (x) => n(x, 'Filtered by one tag', 'Filtered by # tags'), findTag: 'Find a tag', noTags: 'There are no tags.',
 	uploaded: 'uploaded', paused: 'paused', pause: 'Pause', resume: 'Go on', uploadsLeft: (x) => n(x, 'One upload', '# uploads'), uploadsDone: 'Everything is uploaded',
 	scrub: 'Look through the film', onlyBeginning: 'Only the beginning is shown.', noPreview: 'There is no preview of this kind of file.', alike: 'Alike', sharesTag: (x) => `also ${x}`, tagFrom: (s, f) => `found in its ${s}; ${f} files have it`,
@@ -159,7 +161,7 @@ export default {
 		'person.role': (x, d) => `${x} has the role ${d} now`, 'person.password': (x) => `The password of ${x} was changed`, 'person.removed': (x) => `${x} was removed`,
 		'token.added': (x) => `A token was made: ${x}`, 'token.removed': (x) => `A token was removed: ${x}`, 'session.removed': () => 'A session was ended',
 		'invitation.added': () => 'An invitation was made', 'invitation.removed': () => 'An invitation was withdrawn', 'settings.changed': () => 'Settings were changed',
-		'file.deleted': (x, d) => `A file was deleted: ${d}`, 'file.moved': (x, d) => `A file was moved: ${d}`, 'folder.made': (x, d) => `A folder was made: ${d}`,
+		'file.deleted': (x, d) => `A file was deleted: ${d}`, 'file.restored': (x, d) => `Taken back from the bin: ${d}`, 'bin.emptied': (x, d) => (d ? `Deleted for good: ${d}` : 'The bin was emptied'), 'file.moved': (x, d) => `A file was moved: ${d}`, 'folder.made': (x, d) => `A folder was made: ${d}`,
 		'tag.renamed': () => 'A tag was renamed', 'tag.deleted': () => 'A tag was deleted',
 	},
 };

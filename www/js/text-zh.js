@@ -124,6 +124,8 @@ export default {
 	emptyFolder: '这里是空的', emptyFolderText: '将文件或文件夹拖到这里,或点击上传。', emptyFolderRead: '还没有人放入内容。', searchHint: '请减少词语。tag:、name:、kind:、size: 和 date: 可缩小范围;- 表示排除。',
 	markOne: (x) => `选择 ${x}`, markedN: (x) => `已选 ${x} 项`, deletedN: (x) => `已删除 ${x} 项`, tagged: (x) => `已修改 ${x} 个文件`,
 	moveTitle: (x) => `移动 ${x} 项`, moveHint: '文件夹,例如 photos/2024;留空表示最上层。', tagTitle: (x) => `${x} 个文件的标签`, addTags: '添加', removeTags: '移除', tagsHint: '用逗号分隔。',
+	bin: '回收站', binEmpty: '回收站是空的', binText: (x) => `删除的内容保留 ${x} 天;空间不足时会提前清除。`, binHolds: (x) => `现有 ${x}。`, deletedWhen: '删除时间', keptUntil: '保留至', restore: '还原', restoredTo: (x) => `已还原为 ${x}`,
+	emptyBin: '清空回收站', emptyBinTitle: (x) => `彻底删除回收站中的 ${x} 项?`, deleteForGood: '彻底删除', forGoodTitle: (x) => `彻底删除 ${x}?`, forGoodText: '此操作无法撤销。',
 	pickTags: '按标签筛选', pickedTags: (x) => `按 ${x} 个标签筛选`, findTag: '查找标签', noTags: '没有标签。',
 	uploaded: '已上传', paused: '已暂停', pause: '暂停', resume: '继续', uploadsLeft: (x) => `${x} 个上传`, uploadsDone: '全部已上传',
 	scrub: '浏览影片', onlyBeginning: '只显示开头部分。', noPreview: '此类文件没有预览。', alike: '相似的文件', sharesTag: (x) => `同样有 ${x}`, tagFrom: (s, f) => `来自 ${s};${f} 个文件有此标签`,
@@ -163,7 +165,7 @@ export default {
 		'person.role': (x, d) => `${x} 的角色改为 ${d}`, 'person.password': (x) => `${x} 的密码已修改`, 'person.removed': (x) => `已移除 ${x}`,
 		'token.added': (x) => `已创建令牌:${x}`, 'token.removed': (x) => `已移除令牌:${x}`, 'session.removed': () => '已结束一个会话',
 		'invitation.added': () => '已创建邀请', 'invitation.removed': () => '已撤回邀请', 'settings.changed': () => '设置已修改',
-		'file.deleted': (x, d) => `已删除文件 ${d}`, 'file.moved': (x, d) => `已移动文件 ${d}`, 'folder.made': (x, d) => `已新建文件夹 ${d}`,
+		'file.deleted': (x, d) => `已删除文件 ${d}`, 'file.restored': (x, d) => `已从回收站还原 ${d}`, 'bin.emptied': (x, d) => (d ? `已彻底删除 ${d}` : '回收站已清空'), 'file.moved': (x, d) => `已移动文件 ${d}`, 'folder.made': (x, d) => `已新建文件夹 ${d}`,
 		'tag.renamed': () => '标签已重命名', 'tag.deleted': () => '标签已删除',
 	},
 };
