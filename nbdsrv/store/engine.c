@@ -425,6 +425,7 @@ void store_free(struct store *s)
 	if (s == NULL)
 		return;
 	replay_free(s);
+	ahead_free(s);
 	free_buffers(s);
 	slab_destroy(&s->ptxs);
 	slab_destroy(&s->parts);

@@ -35,6 +35,11 @@
  * Batches are chained: each header repeats salt and checksum of its predecessor, and every run of
  * the store has a new random salt, so what an earlier run or lap left in the ring never passes.
  *
+ * A batch also tells how far the log was durable when it was written, in the zeros behind its
+ * records. So a batch that was durable and is gone, by rot or since the disk lost it, is known from
+ * one that a power cut tore, if anything was written after it (ahead.c). Programs that do not know
+ * of it see zeros there.
+ *
  * The log is a sixteenth of the store, 64 MiB to 256 MiB, at most a quarter. Replay keeps the
  * payload of what it reads in memory, at most half a log; more log would make it slow to open and
  * help little.
@@ -139,6 +144,7 @@ static_assert(sizeof(struct disk_entry) == 72, "disk");
 /* ---- the log ------------------------------------------------------------------------------- */
 
 #define LOG_MAGIC	     0x474f4c57u /* "WLOG" */
+#define LOG_NOTED	     0x44544e57u /* "WNTD" */
 #define LOG_HEADER_MAX	     (64u << 10) /* bytes of header and records in one batch */
 #define LOG_BATCH_PAYLOAD    (1u << 20)	 /* a batch is closed when it has so much */
 #define LOG_BATCH_BLOCKS_MAX ((LOG_HEADER_MAX + LOG_BATCH_PAYLOAD + WEFT_PREPARE_MAX) / LOG_BLOCK)
@@ -168,6 +174,14 @@ enum rec_type {
 	REC_LABEL = 5,
 	REC_DISCARD = 6,
 };
+
+/* Behind the records of a batch, in its last header block, when there is room. */
+struct disk_noted {
+	uint32_t magic;
+	uint32_t crc; /* CRC32C of the batch's crc, as it is on the disk, and seq */
+	uint64_t seq; /* batches below this one were durable when this one was written */
+} __attribute__((packed));
+static_assert(sizeof(struct disk_noted) == 16, "disk");
 
 struct disk_rec {
 	uint8_t type;

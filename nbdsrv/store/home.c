@@ -29,6 +29,8 @@ static void apply(const struct part *p, struct disk_entry *e, bool *need)
 {
 	if (p->kind == PART_ZERO) {
 		e->present &= (uint16_t)~p->mask;
+		for (unsigned b = 0; b < GRANULE_BLOCKS; b++) /* see entry_doubt() */
+			e->crc[b] = (p->mask & (1u << b)) != 0 ? 0 : e->crc[b];
 		if (e->present == 0) {
 			e->phys = 0;
 			*need = false;
@@ -52,10 +54,8 @@ void home_target(struct store *s, struct gran *g, struct disk_entry *e, bool *ne
 	*e = *map_entry(s, g->index);
 	e->phys = le32toh(e->phys);
 	e->present = le16toh(e->present);
-	if (e->phys == 0 || e->present == 0) {
-		e->phys = 0;
-		e->present = 0;
-	}
+	if (e->phys == 0 || e->present == 0)
+		memset(e, 0, sizeof(*e));
 	*need = false;
 	g->newest = reverse(g->newest); /* oldest first, for a moment */
 	for (const struct part *p = g->newest; p != NULL; p = p->older)
@@ -243,10 +243,10 @@ static uint32_t new_phys(struct store *s, struct gran *g)
 	return granule_alloc(s, true);
 }
 
-/* false: no memory now */
+/* false: no memory now, or the store has failed */
 static bool home_start(struct store *s, struct gran *g)
 {
-	struct home *h = slab_get(&s->homes);
+	struct home *h = map_sound(s, g->index) ? slab_get(&s->homes) : NULL;
 	bool need;
 
 	if (h == NULL)

@@ -22,7 +22,9 @@ uint16_t entry_check(const struct disk_entry *e)
 
 bool entry_valid(const struct disk_entry *e)
 {
-	return e->phys == 0 || e->check == entry_check(e);
+	if (e->phys == 0)
+		return e->present == 0 && e->check == 0;
+	return e->check == entry_check(e);
 }
 
 void entry_seal(struct disk_entry *e)
@@ -103,6 +105,20 @@ static bool granule_has(struct store *s, uint64_t index)
 	return false;
 }
 
+bool map_sound(struct store *s, uint64_t index)
+{
+	const struct disk_entry *e = map_entry(s, index);
+
+	if (entry_valid(e) && le32toh(e->phys) <= s->granules)
+		return true;
+	if (s->failed == 0)
+		store_fail(s, EIO,
+			   store_why("the map entry %" PRIu64 " of slot %" PRIu64
+				     " is not what was written there",
+				     index % SLOT_GRANULES, index / SLOT_GRANULES));
+	return false;
+}
+
 void map_request(struct store *s, struct nbd_req *req)
 {
 	uint64_t slot = req->offset / WEFT_SHARD_BYTES, granules = 0;
@@ -117,22 +133,48 @@ void map_request(struct store *s, struct nbd_req *req)
 		return;
 	}
 	for (unsigned g = 0; g < SLOT_GRANULES; g++)
+		if (!map_sound(s, slot * SLOT_GRANULES + g)) {
+			nbd_req_done(req, EIO);
+			return;
+		}
+	for (unsigned g = 0; g < SLOT_GRANULES; g++)
 		if (granule_has(s, slot * SLOT_GRANULES + g))
 			granules |= 1ULL << g;
 	reply.granules = htobe64(granules);
 	req_answer_bytes(s, req, &reply, sizeof(reply));
 }
 
-/* Does replay have committed bytes for it? Then its entry may be half of one state and half of
- * another. */
-static bool being_replayed(struct store *s, uint64_t index)
+/* The blocks for which replay has committed bytes. If there are any, the entry may be half of one
+ * state and half of another. */
+static uint16_t being_replayed(struct store *s, uint64_t index)
 {
 	const struct gran *g = gran_find(s, index);
+	uint16_t mask = 0;
 
 	for (const struct part *p = g != NULL ? g->newest : NULL; p != NULL; p = p->older)
 		if (p->ptx->state == PTX_READY)
-			return true;
-	return false;
+			mask |= p->mask;
+	return mask;
+}
+
+/*
+ * An entry that is torn, or has rotted: nobody can say. For blocks that the log has no matter. Of
+ * the others the entry says the same before and after, and a block that is not there has no
+ * checksum: one that has is there, and what says that it is not has rotted. Nobody knows where
+ * then, and it fails its checksum, until it is written again.
+ */
+static void entry_doubt(struct disk_entry *e, uint16_t replayed)
+{
+	uint16_t present = le16toh(e->present);
+
+	for (unsigned b = 0; b < GRANULE_BLOCKS; b++) {
+		if (((present | replayed) & (1u << b)) != 0 || e->crc[b] == 0)
+			continue;
+		present |= (uint16_t)(1u << b);
+		e->crc[b] = ~e->crc[b];
+	}
+	e->present = htole16(present);
+	entry_seal(e);
 }
 
 static int scan_entry(struct store *s, uint64_t index, const char **why)
@@ -140,15 +182,15 @@ static int scan_entry(struct store *s, uint64_t index, const char **why)
 	struct disk_entry *e = map_entry(s, index);
 	uint32_t phys = le32toh(e->phys);
 
-	if (phys == 0)
+	if (phys == 0 && entry_valid(e))
 		return 0;
-	if (phys > s->granules || (!entry_valid(e) && !being_replayed(s, index))) {
+	if (phys > s->granules || (!entry_valid(e) && being_replayed(s, index) == 0)) {
 		*why = store_why("the map entry %" PRIu64 " of slot %" PRIu64
 				 " is damaged: take this server out and let the cluster rebuild it",
 				 index % SLOT_GRANULES, index / SLOT_GRANULES);
 		return -EUCLEAN;
 	}
-	if (e->present == 0) { /* a page torn while the granule was given back */
+	if (phys == 0 || e->present == 0) { /* a page torn while the granule was given back */
 		memset(e, 0, sizeof(*e));
 		return 0;
 	}
@@ -159,6 +201,8 @@ static int scan_entry(struct store *s, uint64_t index, const char **why)
 			phys - 1, index / SLOT_GRANULES);
 		return -EUCLEAN;
 	}
+	if (!entry_valid(e))
+		entry_doubt(e, being_replayed(s, index));
 	granule_take(s, phys);
 	s->slots[index / SLOT_GRANULES].granules++;
 	return 0;

@@ -114,6 +114,8 @@ static int old_fill(struct store *s, const struct nbd_req *req, struct buf *old,
 		struct src src;
 		int err;
 
+		if (!map_sound(s, index))
+			return EIO;
 		map_resolve(s, gran_find(s, index), index, at % GRANULE_BLOCKS, &src);
 		if (src.kind == SRC_ZERO) {
 			memset(to, 0, WEFT_BLOCK_BYTES);

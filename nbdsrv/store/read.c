@@ -90,6 +90,17 @@ static void fail(struct store *s, struct nbd_req *req, uint32_t slot, uint32_t b
 	nbd_req_done(req, err == EBADMSG ? (int)WEFT_EBADMSG : EIO);
 }
 
+/* What the map says of it is what was written there? */
+static bool span_sound(struct store *s, const struct span *sp)
+{
+	uint64_t from = (uint64_t)sp->slot * SLOT_BLOCKS + sp->first;
+
+	for (uint64_t i = from / GRANULE_BLOCKS; i <= (from + sp->count - 1) / GRANULE_BLOCKS; i++)
+		if (!map_sound(s, i))
+			return false;
+	return true;
+}
+
 /* Nothing of it is there: the answer has no bytes. */
 static bool all_zeros(struct store *s, const struct span *sp)
 {
@@ -337,6 +348,10 @@ void read_request(struct store *s, struct nbd_req *req)
 	}
 	if (s->slots[sp.slot].state != SLOT_USED) {
 		nbd_req_done(req, WEFT_ESTALE);
+		return;
+	}
+	if (!span_sound(s, &sp)) {
+		nbd_req_done(req, EIO);
 		return;
 	}
 	if (req->type == WEFT_CMD_VERIFY && all_zeros(s, &sp)) {

@@ -154,6 +154,46 @@ int batch_decode(const uint8_t *p, size_t len, const uint8_t *store, struct disk
 }
 static_assert(offsetof(struct disk_batch, crc) == 4, "disk");
 
+bool batch_begins(const uint8_t *p)
+{
+	return le32toh(((const struct disk_batch *)p)->magic) == LOG_MAGIC;
+}
+
+static uint32_t noted_crc(uint32_t crc, uint64_t seq)
+{
+	uint32_t sum = crc32c(0, &crc, sizeof(crc));
+
+	return htole32(crc32c(sum, &seq, sizeof(seq)));
+}
+
+static bool noted_fits(uint32_t bytes)
+{
+	return (LOG_BLOCK - bytes % LOG_BLOCK) % LOG_BLOCK >= sizeof(struct disk_noted);
+}
+
+void batch_note(struct disk_batch *h, uint64_t seq)
+{
+	uint32_t bytes = le32toh(h->bytes);
+	struct disk_noted d = {.magic = htole32(LOG_NOTED), .seq = htole64(seq)};
+
+	if (!noted_fits(bytes))
+		return;
+	d.crc = noted_crc(h->crc, d.seq);
+	memcpy((uint8_t *)h + bytes, &d, sizeof(d));
+}
+
+uint64_t batch_noted(const uint8_t *p, const struct disk_batch *h)
+{
+	struct disk_noted d;
+
+	if (!noted_fits(h->bytes))
+		return 0;
+	memcpy(&d, p + h->bytes, sizeof(d));
+	return d.magic == htole32(LOG_NOTED) && d.crc == noted_crc(htole32(h->crc), d.seq)
+		       ? le64toh(d.seq)
+		       : 0;
+}
+
 /* The blocks of a tx that lie in one granule, as a mask of that granule. */
 static uint16_t blocks_in_granule(uint64_t offset, uint64_t blocks, unsigned granule)
 {

@@ -423,6 +423,7 @@ static void super_next(struct disk_op *op, int64_t res)
 		return;
 	}
 	if (step == 5) {
+		s->wal.durable_seq = s->wal.next_seq;
 		space_start(s);
 		end(s, 0, NULL);
 		wal_kick(s);
@@ -437,11 +438,10 @@ static void super_next(struct disk_op *op, int64_t res)
 				     super_copy_offset(s->info.size_bytes, copy[step]));
 }
 
-static void log_end(struct store *s)
+static void log_whole(struct store *s, int err, const char *why)
 {
-	const char *why = NULL;
-	int err = settle(s, &why);
-
+	if (err == 0)
+		err = settle(s, &why);
 	if (err < 0) {
 		end(s, err, why);
 		return;
@@ -450,6 +450,14 @@ static void log_end(struct store *s)
 		log_info("the store was not shut down: %" PRIu64 " log blocks read again",
 			 s->wal.head - s->wal.tail);
 	write_super(s);
+}
+
+static void log_end(struct store *s)
+{
+	if (s->super.clean)
+		log_whole(s, 0, NULL); /* where it ends is known */
+	else
+		ahead_start(s, log_whole);
 }
 
 static void read_chunk(struct store *s);

@@ -98,6 +98,20 @@ void slot_clear(struct store *s, uint32_t slot)
 		s->slot_hint = slot;
 }
 
+static const char *label_damaged(uint32_t slot)
+{
+	return store_why("the label of slot %u is damaged: take this server out and let the "
+			 "cluster rebuild it",
+			 slot);
+}
+
+static bool label_none(const struct disk_label *d)
+{
+	static const struct disk_label none;
+
+	return memcmp(d, &none, sizeof(none)) == 0;
+}
+
 int slots_load(struct store *s, const char **why)
 {
 	for (uint32_t i = 0; i < s->nslots; i++) {
@@ -106,10 +120,7 @@ int slots_load(struct store *s, const char **why)
 		if (d->volume == 0)
 			continue;
 		if (!label_valid(d)) {
-			*why = store_why(
-				"the label of slot %u is damaged: take this server out and "
-				"let the cluster rebuild it",
-				i);
+			*why = label_damaged(i);
 			return -EUCLEAN;
 		}
 		slot_fill(s, i, d);
@@ -123,6 +134,10 @@ int slots_load(struct store *s, const char **why)
 int slots_settle(struct store *s, const char **why)
 {
 	for (uint32_t i = 0; i < s->nslots; i++) {
+		if (s->slots[i].state != SLOT_USED && !label_none(&s->meta_labels[i])) {
+			*why = label_damaged(i);
+			return -EUCLEAN;
+		}
 		if (s->slots[i].state != SLOT_USED)
 			continue;
 		if (!slot_link(s, i)) {
@@ -317,10 +332,15 @@ static void discard_start(struct store *s, struct nbd_req *req)
 {
 	uint32_t slot = (uint32_t)(req->offset / WEFT_SHARD_BYTES);
 	struct rec *r = slab_get(&s->recs);
+	bool sound = true;
 
-	if (r == NULL) {
+	for (unsigned i = 0; i < SLOT_GRANULES && sound; i++)
+		sound = map_sound(s, (uint64_t)slot * SLOT_GRANULES + i);
+	if (r == NULL || !sound) {
+		if (r != NULL)
+			slab_put(&s->recs, r);
 		s->slots[slot].state = SLOT_USED;
-		nbd_req_done(req, ENOMEM);
+		nbd_req_done(req, sound ? ENOMEM : EIO);
 		return;
 	}
 	r->type = REC_DISCARD;

@@ -184,7 +184,8 @@ struct wal {
 	struct nbd_req *wait, *wait_last;     /* answers that wait; user[0]: for which record */
 	bool writing, syncing;
 	uint64_t sync_rec, sync_data; /* what the running sync will cover */
-	uint64_t sync_head;
+	uint64_t sync_head, sync_seq;
+	uint64_t durable_seq;  /* batches below it are durable */
 	uint64_t durable_head; /* the log is durable up to here; 0: nothing was synced yet */
 	struct disk_op op, sync_op;
 	struct buf *header;
@@ -316,6 +317,7 @@ struct space {
 };
 
 struct replay;
+struct ahead;
 
 /* An ABORT of this run. */
 struct aborted {
@@ -381,6 +383,7 @@ struct store {
 	struct ckpt ckpt;
 	struct space space;
 	struct replay *replay;
+	struct ahead *ahead;
 	struct weft_stat stat;
 	unsigned busy; /* operations under way: reads, prepares, home, fresh */
 	int failed;    /* errno: nothing can be written any more */
@@ -445,6 +448,8 @@ void map_set(struct store *s, uint64_t index, const struct disk_entry *e);
 void map_clear(struct store *s, uint64_t index);
 /* The command MAP. */
 void map_request(struct store *s, struct nbd_req *req);
+/* Is the entry as it was written? If not, the disk has changed it: the store has failed then. */
+bool map_sound(struct store *s, uint64_t index);
 /* Take note of all granules in use, after replay. 0 or -EUCLEAN with a sentence. */
 int map_scan(struct store *s, const char **why);
 
@@ -517,6 +522,12 @@ void rec_size(const struct rec *r, uint32_t *bytes, uint32_t *payload_blocks);
 uint32_t rec_encode(const struct store *s, const struct rec *r, uint8_t *out, struct iovec *iov,
 		    int *niov);
 void batch_seal(struct disk_batch *h, uint32_t bytes);
+/* Sealed, with zeros behind it: tell that batches below seq are durable. */
+void batch_note(struct disk_batch *h, uint64_t seq);
+/* What a batch that was decoded tells; 0: nothing. */
+uint64_t batch_noted(const uint8_t *p, const struct disk_batch *h);
+/* Is it a batch, at first sight? */
+bool batch_begins(const uint8_t *p);
 
 /* A record as it was found; crc are in host order. */
 struct rec_view {
@@ -639,6 +650,10 @@ void home_target(struct store *s, struct gran *g, struct disk_entry *e, bool *ne
 void ckpt_init(struct store *s);
 void ckpt_want(struct store *s);
 void ckpt_step(struct store *s);
+
+/* ahead.c: 0, or the log that was replayed is not all of it. */
+void ahead_start(struct store *s, void (*done)(struct store *s, int err, const char *why));
+void ahead_free(struct store *s);
 
 /* replay.c */
 int replay_start(struct store *s);

@@ -256,6 +256,7 @@ static bool batch_write(struct store *s)
 	h->prev_crc = htole32(w->prev_crc);
 	memcpy(h->store, s->info.store, sizeof(h->store));
 	batch_seal(h, le32toh(h->bytes));
+	batch_note(h, w->durable_seq);
 	w->prev_salt = w->salt;
 	w->prev_crc = le32toh(h->crc);
 	w->next_seq++;
@@ -340,6 +341,7 @@ static void sync_done(struct disk_op *op, int64_t res)
 	w->durable_rec = w->sync_rec;
 	w->data_synced = w->sync_data;
 	w->durable_head = w->sync_head;
+	w->durable_seq = w->sync_seq;
 	while (w->written != NULL && w->written->seq <= w->durable_rec) {
 		struct rec *r = w->written;
 
@@ -363,6 +365,7 @@ static void start_sync(struct store *s)
 	w->sync_rec = w->written_rec;
 	w->sync_data = w->data_seq;
 	w->sync_head = w->head; /* nothing is being written now */
+	w->sync_seq = w->next_seq;
 	w->sync_op.done = sync_done;
 	s->disk->ops->sync(s->disk, &w->sync_op);
 }

@@ -29,6 +29,7 @@ struct world {
 	int fd;
 	bool ready, closed;
 	int err;
+	unsigned failures; /* the store has said that its disk failed */
 	const char *why;
 	uint32_t epoch;
 	uint64_t steps, cut_at; /* stop moving when so many operations were submitted */
@@ -135,6 +136,11 @@ static void world_ready(void *ctx, int err, const char *why)
 	w->why = why;
 }
 
+static void world_failed(void *ctx)
+{
+	((struct world *)ctx)->failures++;
+}
+
 static void world_closed(void *ctx, int err)
 {
 	struct world *w = ctx;
@@ -169,6 +175,7 @@ static bool world_open(struct world *w)
 	c.pool = w->pool;
 	c.meta = w->disk.memory + w->info.meta_offset;
 	c.real_free = w->room != 0 ? world_real_free : NULL;
+	c.failed = world_failed;
 	c.ctx = w;
 	w->store = store_open(&c, world_ready, w);
 	assert(w->store != NULL);
