@@ -25,6 +25,8 @@ struct bundle {
 	struct aside_job job; /* first */
 	struct tagger *t;
 	struct http_request *r;
+	char *scope; /* what r is held to, or NULL */
+	size_t base; /* bytes of each path that are left out */
 	struct archive *a;
 	uint32_t *files; /* in the order of the archive */
 	uint32_t n, max, at;
@@ -52,6 +54,7 @@ static void bundle_free(struct bundle *b)
 		b->failed = true; /* what freeing writes goes nowhere */
 		archive_write_free(b->a);
 	}
+	free(b->scope);
 	free(b->files);
 	free(b->out);
 	free(b);
@@ -166,7 +169,7 @@ static void bundle_opened(struct aside_job *job)
 
 	if (b->fd >= 0 && !b->gone) {
 		b->left = (uint64_t)b->st.st_size;
-		bundle_header(b, b->place.path, false, b->left, b->st.st_mtime);
+		bundle_header(b, b->place.path + b->base, false, b->left, b->st.st_mtime);
 	}
 	place_free(&b->place);
 	b->reading = false;
@@ -205,8 +208,11 @@ static void bundle_next_file(struct bundle *b)
 	if (n == NULL || file == INDEX_ROOT ||
 	    index_path(b->t->index, file, path, sizeof(path)) < 0)
 		return;
+	/* it may have gone elsewhere since it was asked for */
+	if (strlen(path) <= b->base || scope_right(b->scope, path) < SCOPE_READ)
+		return;
 	if (n->kind == EXTRACT_KIND_FOLDER)
-		bundle_header(b, path, true, 0, n->mtime_ns / 1000000000);
+		bundle_header(b, path + b->base, true, 0, n->mtime_ns / 1000000000);
 	else if (n->kind != EXTRACT_KIND_LINK && api_readable(b->t, file, &b->place) == 0)
 		bundle_post(b, bundle_open_file, bundle_opened);
 }
@@ -271,8 +277,8 @@ static int bundle_paths(struct bundle *b, const char *query)
 		at += 5;
 		len = strcspn(at, "&");
 		n = api_decode(at, len, path, sizeof(path));
-		file = n >= 0 ? index_by_path(b->t->index, path, (size_t)n) : 0;
-		if (file == 0)
+		file = n >= 0 ? api_by_path(b->t, b->r, path, (size_t)n) : 0;
+		if (file == 0 || scope_right(b->scope, api_path(b->t, file)) < SCOPE_READ)
 			return -ENOENT;
 		if (++tops > ARCHIVE_TOPS_MAX)
 			return -EINVAL;
@@ -309,7 +315,11 @@ void api_archive(struct tagger *t, struct http_request *r)
 		b->t = t;
 		b->r = r;
 		b->fd = -1;
-		err = bundle_paths(b, http_query_text(r));
+		b->base = strlen(api_base(r));
+		b->base += b->base > 0; /* and its slash */
+		b->scope = api_scope(r) != NULL ? strdup(api_scope(r)) : NULL;
+		if (b->scope != NULL || api_scope(r) == NULL)
+			err = bundle_paths(b, http_query_text(r));
 	}
 	if (err == 0 && !bundle_open(b, zip))
 		err = -ENOMEM;

@@ -173,10 +173,14 @@ static bool bin_is_loaded(struct bin *b, struct http_request *r)
 /* ---- looking -----------------------------------------------------------------------------------
  */
 
-/* May who asks see this one? */
+/* May who asks see this one, and put it back? Of a share one sees what one has deleted oneself. */
 static bool bin_shows(const struct http_request *r, const struct bin_entry *e)
 {
-	return true;
+	const char *scope = api_scope(r), *by = http_request_header(r, "X-Weft-User");
+
+	if (scope_may_end(scope, e->path))
+		return true;
+	return by != NULL && strcmp(by, e->by) == 0 && scope_may_take(scope, e->path);
 }
 
 void api_bin(struct tagger *t, struct http_request *r)
@@ -346,7 +350,10 @@ void api_bin_delete(struct tagger *t, struct http_request *r)
 	if (!bin_is_loaded(b, r))
 		return;
 	if (http_query(r, "all") == NULL) {
-		some = bin_asked(b, r, &at) ? bin_take_one(b, r, at) : NULL;
+		some = bin_asked(b, r, &at) && api_allow(r, scope_may_end(api_scope(r),
+									  b->entries[at]->path))
+			       ? bin_take_one(b, r, at)
+			       : NULL;
 		if (some != NULL)
 			api_tell(r, "X-Weft-Object", some[0]->path);
 		if (some != NULL)
@@ -359,7 +366,7 @@ void api_bin_delete(struct tagger *t, struct http_request *r)
 		return;
 	}
 	for (size_t i = b->n; i-- > 0;)
-		if (bin_shows(r, b->entries[i]))
+		if (scope_may_end(api_scope(r), b->entries[i]->path))
 			some[n++] = bin_list_take(b, i);
 	bin_post(b, r, some, n, bin_remove_work, bin_removed);
 }

@@ -20,6 +20,7 @@
 struct listener {
 	struct events *events;
 	struct http_request *r;
+	char *scope; /* what it is held to, or NULL */
 	struct listener *next;
 };
 
@@ -42,6 +43,7 @@ static void events_drop(struct listener *l)
 	*at = l->next;
 	e->n--;
 	http_stream_end(l->r);
+	free(l->scope);
 	free(l);
 	if (e->n == 0) {
 		control_timer_free(e->tick);
@@ -54,7 +56,8 @@ static void events_gone(void *arg)
 	events_drop(arg);
 }
 
-static void events_send(struct events *e, const char *name, json_t *data)
+/* path: what it is about; NULL: everything, which only those hear who see all. */
+static void events_send(struct events *e, const char *name, const char *path, json_t *data)
 {
 	char *json = json_dumps(data, JSON_COMPACT), *text = NULL;
 	int len = json != NULL ? asprintf(&text, "event: %s\ndata: %s\n\n", name, json) : -1;
@@ -65,6 +68,8 @@ static void events_send(struct events *e, const char *name, json_t *data)
 		return;
 	for (struct listener *l = e->first, *next; l != NULL; l = next) {
 		next = l->next;
+		if (l->scope != NULL && (path == NULL || scope_right(l->scope, path) < SCOPE_READ))
+			continue;
 		if (http_stream_waiting(l->r) > EVENTS_WAITING_MAX)
 			events_drop(l);
 		else
@@ -83,7 +88,7 @@ void events_changed(void *arg, uint32_t file, enum index_change change)
 		return;
 	data = api_file_json(e->t, file);
 	json_object_set_new(data, "change", json_string(names[change]));
-	events_send(e, "change", data);
+	events_send(e, "change", api_path(e->t, file), data);
 }
 
 static void events_tick(void *arg)
@@ -94,7 +99,7 @@ static void events_tick(void *arg)
 
 	if (busy || e->was_busy) {
 		scan_get_progress(e->t->scan, &p);
-		events_send(e, "progress",
+		events_send(e, "progress", NULL,
 			    json_pack("{s:b, s:I, s:I, s:I, s:f, s:f}", "walking", p.walking,
 				      "files", (json_int_t)e->t->index->nfiles, "waiting",
 				      (json_int_t)p.waiting, "failed",
@@ -111,7 +116,12 @@ void api_events(struct tagger *t, struct http_request *r)
 {
 	struct events *e = t->events;
 	struct listener *l = e->n < EVENTS_CLIENTS_MAX && !r->head ? calloc(1, sizeof(*l)) : NULL;
+	const char *scope = api_scope(r);
 
+	if (l != NULL && scope != NULL && (l->scope = strdup(scope)) == NULL) {
+		free(l);
+		l = NULL;
+	}
 	if (l == NULL) {
 		api_error(r, 503, "busy", "Too many are listening already.");
 		return;

@@ -24,6 +24,9 @@ struct export
 	struct tagger *t;
 	struct http_request *r;
 	bool graphml, relations, some;
+	char *scope; /* what r is held to, or NULL */
+	struct scope_set set;
+	const struct scope_set *only; /* what it saw when it began */
 	enum export_part part;
 	uint32_t at, at_file; /* the next one */
 	char *piece;
@@ -33,6 +36,8 @@ struct export
 static void export_free(struct export *x)
 {
 	free(x->piece);
+	free(x->scope);
+	free(x->set.bits);
 	free(x);
 }
 
@@ -79,7 +84,8 @@ static void export_file(struct export *x, uint32_t file)
 	static char path[INDEX_PATH_MAX];
 	const struct node *n = index_node(x->t->index, file);
 
-	if (index_path(x->t->index, file, path, sizeof(path)) < 0)
+	if (index_path(x->t->index, file, path, sizeof(path)) < 0 ||
+	    scope_right(x->scope, path) < SCOPE_READ)
 		return;
 	if (x->graphml) {
 		export_put(x, "<node id=\"f%u\"><data key=\"kind\">%s</data><data key=\"name\">",
@@ -125,7 +131,7 @@ static void export_edge(struct export *x, char from, uint32_t a, uint32_t b, dou
 static void export_near(struct export *x, uint32_t file)
 {
 	struct relation near[EXPORT_RELATIONS];
-	int n = relate_neighbours(x->t->index, file, near, EXPORT_RELATIONS);
+	int n = relate_neighbours(x->t->index, file, x->only, near, EXPORT_RELATIONS);
 
 	for (int i = 0; i < n; i++)
 		export_edge(x, 'f', file, near[i].file, (double)near[i].weight);
@@ -173,7 +179,7 @@ static void export_step(struct export *x)
 		return;
 	}
 	if (files) {
-		if (index_node_find(ix, x->at) == NULL)
+		if (index_node_find(ix, x->at) == NULL || !scope_has(x->only, x->at))
 			return;
 		if (x->part == EXPORT_FILES)
 			export_file(x, x->at);
@@ -185,7 +191,8 @@ static void export_step(struct export *x)
 	if (tag->n == 0)
 		return;
 	if (x->part == EXPORT_TAGS) {
-		export_tag(x, x->at);
+		if (scope_tag_files(x->only, tag) > 0)
+			export_tag(x, x->at);
 		return;
 	}
 	/* the files of a tag may be more than a piece: go on behind the last one */
@@ -195,8 +202,9 @@ static void export_step(struct export *x)
 			x->at--;
 			return;
 		}
-		export_edge(x, 't', x->at, index_tag_file(tag, i),
-			    index_tag_weight(tag, i) / 255.0);
+		if (scope_has(x->only, index_tag_file(tag, i)))
+			export_edge(x, 't', x->at, index_tag_file(tag, i),
+				    index_tag_weight(tag, i) / 255.0);
 	}
 	x->at_file = 0;
 }
@@ -244,8 +252,17 @@ void api_export(struct tagger *t, struct http_request *r)
 		x->max = EXPORT_PIECE + 8 * INDEX_PATH_MAX;
 		x->piece = malloc(x->max);
 	}
+	if (x != NULL && x->piece != NULL && api_scope(r) != NULL) {
+		x->scope = strdup(api_scope(r));
+		if (x->scope == NULL || scope_set(x->scope, t->index, &x->set) != 0) {
+			free(x->piece);
+			x->piece = NULL;
+		}
+		x->only = &x->set;
+	}
 	if (x == NULL || x->piece == NULL) {
-		free(x);
+		if (x != NULL)
+			export_free(x);
 		api_errno(r, -ENOMEM, "The export");
 		return;
 	}

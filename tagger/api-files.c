@@ -132,6 +132,8 @@ void api_mkdir(struct tagger *t, struct http_request *r)
 		api_error(r, 400, "bad_request", "Say which: path=...");
 		return;
 	}
+	if (!api_allow(r, scope_may_put(api_scope(r), path)))
+		return;
 	c = api_may_change(t, r) ? change_new(t, r, "The folder cannot be made") : NULL;
 	if (c == NULL)
 		return;
@@ -180,7 +182,8 @@ void api_move(struct tagger *t, struct http_request *r)
 		return;
 	}
 	file = api_file(t, r);
-	if (file == 0 || !api_may_change(t, r))
+	if (file == 0 || !api_may_change(t, r) ||
+	    !api_allow(r, scope_may_move(api_scope(r), api_path(t, file), to)))
 		return;
 	c = change_new(t, r, "It cannot be moved");
 	if (c == NULL)
@@ -281,10 +284,13 @@ void api_delete(struct tagger *t, struct http_request *r)
 {
 	uint32_t file = api_file(t, r);
 	struct change *c;
-	bool folder;
+	bool folder, keep;
 	int err;
 
-	if (file == 0 || !api_may_change(t, r))
+	keep = bin_keeps(t) && http_query(r, "forever") == NULL;
+	if (file == 0 || !api_may_change(t, r) ||
+	    !api_allow(r, keep ? scope_may_take(api_scope(r), api_path(t, file))
+			       : scope_may_end(api_scope(r), api_path(t, file))))
 		return;
 	c = change_new(t, r, "It cannot be deleted");
 	if (c == NULL)
@@ -296,7 +302,7 @@ void api_delete(struct tagger *t, struct http_request *r)
 	c->flags = folder ? AT_REMOVEDIR : 0;
 	c->linked = index_node(t->index, file)->flags & RECORD_LINKED;
 	err = place_of(t->index, file, &c->at);
-	if (err == 0 && bin_keeps(t) && http_query(r, "forever") == NULL)
+	if (err == 0 && keep)
 		err = delete_to_bin(c, file);
 	change_post(c, err);
 }

@@ -44,12 +44,16 @@ void api_neighbours(struct tagger *t, struct http_request *r)
 {
 	struct relation near[RELATE_MAX];
 	uint32_t file = api_file(t, r), limit;
+	const struct scope_set *only;
+	struct scope_set set;
 	json_t *files;
 	int n;
 
-	if (file == 0 || !api_number(r, "limit", NEIGHBOURS_LIMIT, RELATE_MAX, &limit))
+	if (file == 0 || !api_number(r, "limit", NEIGHBOURS_LIMIT, RELATE_MAX, &limit) ||
+	    !api_only(t, r, &set, &only))
 		return;
-	n = relate_neighbours(t->index, file, near, limit);
+	n = relate_neighbours(t->index, file, only, near, limit);
+	free(set.bits);
 	if (n < 0) {
 		api_errno(r, n, "The index");
 		return;
@@ -64,7 +68,8 @@ void api_neighbours(struct tagger *t, struct http_request *r)
 	api_json(r, 200, json_pack("{s:o}", "files", files));
 }
 
-static json_t *graph_json(const struct tagger *t, const struct relate_graph *g)
+static json_t *graph_json(const struct tagger *t, const struct relate_graph *g,
+			  const struct scope_set *only)
 {
 	json_t *nodes = json_array(), *edges = json_array();
 
@@ -73,8 +78,9 @@ static json_t *graph_json(const struct tagger *t, const struct relate_graph *g)
 		json_t *node;
 
 		if (n->is_tag)
-			node = json_pack("{s:s, s:I}", "tag", index_tag_text(t->index, n->number),
-					 "files", (json_int_t)t->index->tags[n->number].n);
+			node = json_pack(
+				"{s:s, s:I}", "tag", index_tag_text(t->index, n->number), "files",
+				(json_int_t)scope_tag_files(only, &t->index->tags[n->number]));
 		else
 			node = api_file_json(t, n->number);
 		json_object_set_new(node, "depth", json_integer(n->depth));
@@ -94,6 +100,8 @@ void api_graph(struct tagger *t, struct http_request *r)
 {
 	const char *tag = http_query(r, "tag");
 	uint32_t start, nodes, depth, tags;
+	const struct scope_set *only;
+	struct scope_set set;
 	struct relate_graph *g;
 	int err;
 
@@ -102,17 +110,24 @@ void api_graph(struct tagger *t, struct http_request *r)
 	    !api_number(r, "tags", 1, 1, &tags))
 		return;
 	start = tag != NULL ? index_tag_find(t->index, tag, strlen(tag)) : api_file(t, r);
-	if (start == 0) {
-		if (tag != NULL)
-			api_error(r, 404, "not_found", "There is no such tag.");
+	if (start == 0 && tag == NULL)
+		return;
+	if (!api_only(t, r, &set, &only))
+		return;
+	/* a tag of files that one does not see is none */
+	if (start == 0 || (tag != NULL && scope_tag_files(only, &t->index->tags[start]) == 0)) {
+		free(set.bits);
+		api_error(r, 404, "not_found", "There is no such tag.");
 		return;
 	}
 	g = malloc(sizeof(*g));
-	err = g != NULL ? relate_graph(t->index, start, tag != NULL, nodes, depth, tags != 0, g)
-			: -ENOMEM;
+	err = g != NULL
+		      ? relate_graph(t->index, start, tag != NULL, nodes, depth, tags != 0, only, g)
+		      : -ENOMEM;
 	if (err != 0)
 		api_errno(r, err, "The index");
 	else
-		api_json(r, 200, graph_json(t, g));
+		api_json(r, 200, graph_json(t, g, only));
 	free(g);
+	free(set.bits);
 }

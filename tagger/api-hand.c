@@ -178,7 +178,9 @@ static void edits_next(void)
 void api_file_tags(struct tagger *t, struct http_request *r)
 {
 	uint32_t file = api_file(t, r);
-	json_t *body = file != 0 && api_may_change(t, r) ? api_body(r) : NULL;
+	bool may = file != 0 && api_may_change(t, r) &&
+		   api_allow(r, scope_may_put(api_scope(r), api_path(t, file)));
+	json_t *body = may ? api_body(r) : NULL;
 	struct hand_edit *e = NULL, **at = &edits.first;
 	int err = -EAGAIN;
 

@@ -57,6 +57,14 @@ void api_status(struct tagger *t, struct http_request *r)
 	json_t *body;
 
 	scan_get_progress(t->scan, &p);
+	if (api_scope(r) != NULL) {
+		/* how much others have is not told */
+		api_json(r, 200,
+			 json_pack("{s:s, s:b, s:b, s:b}", "follows", watch_name(t->watch),
+				   "walking", p.walking, "idle", scan_is_idle(t->scan), "stuck",
+				   ix->stuck));
+		return;
+	}
 	body = json_pack("{s:o, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 			 "s:f, s:f, s:o}",
 			 "dir", api_text(t->tree.dir, strlen(t->tree.dir)), "follows",
@@ -79,6 +87,8 @@ void api_search(struct tagger *t, struct http_request *r)
 	const char *q = http_query(r, "q"), *order = http_query(r, "sort"), *why;
 	enum query_sort sort = QUERY_BEST;
 	struct query_result found;
+	const struct scope_set *only;
+	struct scope_set set;
 	uint32_t offset, limit;
 	json_t *hits;
 	int err;
@@ -91,7 +101,10 @@ void api_search(struct tagger *t, struct http_request *r)
 			  "sort is best, name, newest, oldest, largest or smallest.");
 		return;
 	}
-	err = query_run(t->index, q != NULL ? q : "", sort, offset, limit, &found, &why);
+	if (!api_only(t, r, &set, &only))
+		return;
+	err = query_run(t->index, q != NULL ? q : "", only, sort, offset, limit, &found, &why);
+	free(set.bits);
 	if (err != 0) {
 		api_error(r, err == -EINVAL ? 400 : 500, "bad_search", "%s", why);
 		return;
@@ -119,15 +132,18 @@ void api_suggest(struct tagger *t, struct http_request *r)
 {
 	struct query_tag found[SUGGEST_MAX];
 	const char *q = http_query(r, "q");
-	json_t *tags = json_array();
+	const struct scope_set *only;
+	struct scope_set set;
+	json_t *tags;
 	uint32_t limit;
 	unsigned n;
 
-	if (!api_number(r, "limit", SUGGEST_LIMIT, SUGGEST_MAX, &limit)) {
-		json_decref(tags);
+	if (!api_number(r, "limit", SUGGEST_LIMIT, SUGGEST_MAX, &limit) ||
+	    !api_only(t, r, &set, &only))
 		return;
-	}
-	n = query_suggest(t->index, q != NULL ? q : "", found, limit);
+	tags = json_array();
+	n = query_suggest(t->index, q != NULL ? q : "", only, found, limit);
+	free(set.bits);
 	for (unsigned i = 0; i < n; i++)
 		json_array_append_new(tags, tag_json(t->index, &found[i]));
 	api_json(r, 200, json_pack("{s:o}", "tags", tags));
@@ -137,13 +153,19 @@ void api_tags_list(struct tagger *t, struct http_request *r)
 {
 	const char *q = http_query(r, "q");
 	uint32_t offset, limit, n, total;
+	const struct scope_set *only;
 	struct query_tag *found;
+	struct scope_set set;
 	json_t *tags;
+	int err;
 
 	if (!api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
-	    !api_number(r, "limit", SEARCH_LIMIT, QUERY_LIMIT_MAX, &limit))
+	    !api_number(r, "limit", SEARCH_LIMIT, QUERY_LIMIT_MAX, &limit) ||
+	    !api_only(t, r, &set, &only))
 		return;
-	if (query_tags(t->index, q != NULL ? q : "", offset, limit, &found, &n, &total) != 0) {
+	err = query_tags(t->index, q != NULL ? q : "", only, offset, limit, &found, &n, &total);
+	free(set.bits);
+	if (err != 0) {
 		api_errno(r, -ENOMEM, "The tags");
 		return;
 	}
@@ -156,7 +178,8 @@ void api_tags_list(struct tagger *t, struct http_request *r)
 
 /* ---- one file ------------------------------------------------------------------------------ */
 
-static json_t *file_tags(const struct index *ix, const struct record *rec)
+static json_t *file_tags(const struct index *ix, const struct record *rec,
+			 const struct scope_set *only)
 {
 	json_t *tags = json_array();
 
@@ -164,11 +187,12 @@ static json_t *file_tags(const struct index *ix, const struct record *rec)
 		const struct record_tag *t = &rec->tags[i];
 
 		json_array_append_new(
-			tags, json_pack("{s:s, s:f, s:s, s:I, s:b}", "tag",
-					index_tag_text(ix, t->tag), "weight", t->weight / 255.0,
-					"source", extract_source_names[t->source], "files",
-					(json_int_t)ix->tags[t->tag].n, "pinned",
-					t->source == EXTRACT_SOURCE_HAND && t->weight == 255));
+			tags,
+			json_pack("{s:s, s:f, s:s, s:I, s:b}", "tag", index_tag_text(ix, t->tag),
+				  "weight", t->weight / 255.0, "source",
+				  extract_source_names[t->source], "files",
+				  (json_int_t)scope_tag_files(only, &ix->tags[t->tag]), "pinned",
+				  t->source == EXTRACT_SOURCE_HAND && t->weight == 255));
 	}
 	return tags;
 }
@@ -208,14 +232,17 @@ static json_t *file_links(const struct record *rec)
 void api_file_get(struct tagger *t, struct http_request *r)
 {
 	uint32_t file = api_file(t, r);
+	const struct scope_set *only;
 	struct index_record rec;
+	struct scope_set set;
 	json_t *body;
 	int err;
 
-	if (file == 0)
+	if (file == 0 || !api_only(t, r, &set, &only))
 		return;
 	err = index_get(t->index, file, &rec);
 	if (err != 0) {
+		free(set.bits);
 		api_errno(r, err, "The index");
 		return;
 	}
@@ -224,7 +251,8 @@ void api_file_get(struct tagger *t, struct http_request *r)
 	json_object_set_new(body, "excerpt", api_text(rec.r.excerpt.at, rec.r.excerpt.len));
 	if (rec.r.why.len > 0)
 		json_object_set_new(body, "why", api_text(rec.r.why.at, rec.r.why.len));
-	json_object_set_new(body, "tags", file_tags(t->index, &rec.r));
+	json_object_set_new(body, "tags", file_tags(t->index, &rec.r, only));
+	free(set.bits);
 	json_object_set_new(body, "facts", file_facts(&rec.r));
 	json_object_set_new(body, "links", file_links(&rec.r));
 	index_record_free(&rec);
@@ -241,37 +269,93 @@ static int folder_compare(const void *a, const void *b, void *arg)
 	return fx != fy ? (fx ? -1 : 1) : strcasecmp(index_name(ix, x), index_name(ix, y));
 }
 
+/* The folder that is asked for, which may be one on the way; 0: answered. */
+static uint32_t folder_asked(struct tagger *t, struct http_request *r)
+{
+	const char *path = http_query(r, "path"), *scope = api_scope(r);
+	uint32_t folder;
+
+	if (http_query(r, "id") != NULL)
+		return api_file(t, r);
+	path = path != NULL ? path : "";
+	folder = api_by_path(t, r, path, strlen(path));
+	if (folder != 0 &&
+	    (scope == NULL || scope_right(scope, api_path(t, folder)) >= SCOPE_READ ||
+	     scope_passes(scope, api_path(t, folder))))
+		return folder;
+	return api_file(t, r);
+}
+
+static bool folder_shows(const struct tagger *t, const char *scope, bool all, uint32_t f)
+{
+	if (index_node(t->index, f)->note & NODE_LOST)
+		return false;
+	return all || scope_right(scope, api_path(t, f)) >= SCOPE_READ ||
+	       scope_passes(scope, api_path(t, f));
+}
+
+/* What may be seen in it, sorted; malloc'd. */
+static uint32_t *folder_list(const struct tagger *t, const char *scope, uint32_t folder,
+			     uint32_t *n)
+{
+	const struct index *ix = t->index;
+	bool all = scope_right(scope, api_path(t, folder)) >= SCOPE_READ;
+	uint32_t *list, max = 1;
+
+	for (uint32_t f = index_node(ix, folder)->child; f != 0; f = index_node(ix, f)->next)
+		max++;
+	list = malloc(max * sizeof(*list));
+	*n = 0;
+	for (uint32_t f = index_node(ix, folder)->child; list != NULL && f != 0;
+	     f = index_node(ix, f)->next)
+		if (folder_shows(t, scope, all, f))
+			list[(*n)++] = f;
+	if (list != NULL)
+		qsort_r(list, *n, sizeof(*list), folder_compare, (void *)ix);
+	return list;
+}
+
+/* Of a link: paths begin behind its base, and the base has no name. */
+static json_t *folder_file_json(const struct tagger *t, uint32_t file, const char *base)
+{
+	json_t *json = api_file_json(t, file);
+	size_t n = strlen(base);
+	const char *path = api_path(t, file);
+
+	if (n == 0)
+		return json;
+	path = strlen(path) > n ? path + n + 1 : "";
+	json_object_set_new(json, "path", api_text(path, strlen(path)));
+	json_object_set_new(json, "href", api_href(path));
+	if (*path == '\0')
+		json_object_set_new(json, "name", json_string(""));
+	return json;
+}
+
 /* What is in a folder: folders first, by name. */
 void api_folder(struct tagger *t, struct http_request *r)
 {
-	const struct index *ix = t->index;
-	uint32_t folder, offset, limit, n = 0, *list;
+	uint32_t folder = folder_asked(t, r), offset, limit, n, *list;
+	char *base;
 	json_t *files;
 
-	if (http_query(r, "path") == NULL && http_query(r, "id") == NULL)
-		folder = INDEX_ROOT;
-	else
-		folder = api_file(t, r);
 	if (folder == 0 || !api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
 	    !api_number(r, "limit", FOLDER_LIMIT, QUERY_LIMIT_MAX, &limit))
 		return;
-	for (uint32_t f = index_node(ix, folder)->child; f != 0; f = index_node(ix, f)->next)
-		n += !(index_node(ix, f)->note & NODE_LOST);
-	list = malloc((n + 1) * sizeof(*list));
-	if (list == NULL) {
+	list = folder_list(t, api_scope(r), folder, &n);
+	base = strdup(api_base(r));
+	if (list == NULL || base == NULL) {
+		free(list);
+		free(base);
 		api_errno(r, -ENOMEM, "The folder");
 		return;
 	}
-	n = 0;
-	for (uint32_t f = index_node(ix, folder)->child; f != 0; f = index_node(ix, f)->next)
-		if (!(index_node(ix, f)->note & NODE_LOST))
-			list[n++] = f;
-	qsort_r(list, n, sizeof(*list), folder_compare, (void *)ix);
 	files = json_array();
 	for (uint32_t i = offset; i < n && i - offset < limit; i++)
-		json_array_append_new(files, api_file_json(t, list[i]));
-	free(list);
+		json_array_append_new(files, folder_file_json(t, list[i], base));
 	api_json(r, 200,
-		 json_pack("{s:o, s:I, s:o}", "folder", api_file_json(t, folder), "total",
+		 json_pack("{s:o, s:I, s:o}", "folder", folder_file_json(t, folder, base), "total",
 			   (json_int_t)n, "files", files));
+	free(list);
+	free(base);
 }

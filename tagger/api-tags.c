@@ -162,7 +162,9 @@ void api_tags_rename(struct tagger *t, struct http_request *r)
 		return;
 	from = json_string_value(json_object_get(body, "from"));
 	to = json_string_value(json_object_get(body, "to"));
-	if (from == NULL || to == NULL || *to == '\0')
+	if (!api_allow(r, api_scope(r) == NULL)) /* it is the tag of everybody's files */
+		;
+	else if (from == NULL || to == NULL || *to == '\0')
 		api_error(r, 400, "bad_request", "from and to are tags.");
 	else
 		tag_change(t, r, from, to);
@@ -173,7 +175,7 @@ void api_tags_delete(struct tagger *t, struct http_request *r)
 {
 	const char *tag = http_query(r, "tag");
 
-	if (!api_may_change(t, r))
+	if (!api_may_change(t, r) || !api_allow(r, api_scope(r) == NULL))
 		return;
 	if (tag == NULL)
 		api_error(r, 400, "bad_request", "Say which: tag=...");

@@ -91,6 +91,10 @@ static void upload_post(struct tagger *t, struct http_request *r,
 			upload_free(u);
 			return;
 		}
+		if (!api_allow(r, scope_may_put(api_scope(r), http_query(r, "path")))) {
+			upload_free(u);
+			return;
+		}
 		/* said with the first piece, and not after all of it has come */
 		if (r->method == HTTP_PUT)
 			err = place_new(t->index, http_query(r, "path"), &u->place);

@@ -17,6 +17,7 @@
 
 #define API_PREFIX   "/api/v1"
 #define API_TELL_MAX 2048
+#define API_HELD     1u /* r->rights: it came with a list of paths */
 
 static const struct api_route {
 	enum http_method method;
@@ -230,9 +231,97 @@ bool api_number(struct http_request *r, const char *name, uint32_t def, uint32_t
 	return true;
 }
 
+/* ---- what a request is held to --------------------------------------------------------------- */
+
+const char *api_scope(const struct http_request *r)
+{
+	const char *text = http_request_header(r, "X-Weft-Scope");
+
+	/* a client that is gone has no headers any more: then nothing, and not everything */
+	return text != NULL ? text : r->rights == API_HELD ? "-" : NULL;
+}
+
+const char *api_base(const struct http_request *r)
+{
+	static char base[INDEX_PATH_MAX];
+	const char *text = http_request_header(r, "X-Weft-Base");
+
+	if (text == NULL || api_decode(text, strlen(text), base, sizeof(base)) < 0)
+		base[0] = '\0';
+	return base;
+}
+
+static bool api_scope_check(struct http_request *r)
+{
+	const char *text = http_request_header(r, "X-Weft-Scope");
+	const char *base = http_request_header(r, "X-Weft-Base");
+
+	if (text == NULL && base == NULL)
+		return true;
+	r->rights = API_HELD;
+	if (text != NULL && scope_valid(text) && (base == NULL || strchr(base, '+') == NULL))
+		return true;
+	api_error(r, 400, "bad_request", "X-Weft-Scope is no list of paths.");
+	return false;
+}
+
+bool api_only(struct tagger *t, struct http_request *r, struct scope_set *set,
+	      const struct scope_set **only)
+{
+	const char *text = api_scope(r);
+	int err;
+
+	*set = (struct scope_set){0};
+	*only = NULL;
+	if (text == NULL)
+		return true;
+	err = scope_set(text, t->index, set);
+	if (err != 0) {
+		api_errno(r, err, "The index");
+		return false;
+	}
+	*only = set;
+	return true;
+}
+
+bool api_allow(struct http_request *r, bool allowed)
+{
+	if (!allowed)
+		api_error(r, 403, "not_allowed", "You may not do this here.");
+	return allowed;
+}
+
+const char *api_path(const struct tagger *t, uint32_t file)
+{
+	static char path[INDEX_PATH_MAX];
+
+	if (index_path(t->index, file, path, sizeof(path)) < 0)
+		path[0] = '\0';
+	return path;
+}
+
+uint32_t api_by_path(const struct tagger *t, const struct http_request *r, const char *path,
+		     size_t len)
+{
+	static char whole[2 * INDEX_PATH_MAX];
+	const char *base = api_base(r);
+	size_t n = strlen(base);
+
+	if (n == 0)
+		return index_by_path(t->index, path, len);
+	if (len >= INDEX_PATH_MAX)
+		return 0;
+	memcpy(whole, base, n);
+	if (len > 0)
+		whole[n++] = '/';
+	memcpy(whole + n, path, len);
+	return index_by_path(t->index, whole, n + len);
+}
+
 uint32_t api_file(struct tagger *t, struct http_request *r)
 {
 	const char *path = http_query(r, "path"), *id = http_query(r, "id");
+	const char *scope = api_scope(r);
 	uint32_t file = 0;
 	uint64_t v;
 
@@ -240,7 +329,9 @@ uint32_t api_file(struct tagger *t, struct http_request *r)
 	    index_node_find(t->index, (uint32_t)v) != NULL)
 		file = (uint32_t)v;
 	else if (id == NULL && path != NULL)
-		file = index_by_path(t->index, path, strlen(path));
+		file = api_by_path(t, r, path, strlen(path));
+	if (file != 0 && scope != NULL && scope_right(scope, api_path(t, file)) < SCOPE_READ)
+		file = 0;
 	if (file == 0)
 		api_error(r, 404, "not_found", "%s",
 			  id == NULL && path == NULL ? "Say which file: path=... or id=..."
@@ -294,7 +385,8 @@ static void api_route(struct tagger *t, struct http_request *r)
 			continue;
 		known = true;
 		if (route->method == r->method) {
-			route->handle(t, r);
+			if (api_scope_check(r))
+				route->handle(t, r);
 			return;
 		}
 	}

@@ -85,7 +85,7 @@ static int query_offline(const struct cli *cli, const char *text)
 		fprintf(stderr, "tagger: %s: %s: %s\n", cli->index, why, strerror(-err));
 		return EXIT_UNREACHABLE;
 	}
-	err = query_run(ix, text, QUERY_BEST, 0, cli->limit, &found, &why);
+	err = query_run(ix, text, NULL, QUERY_BEST, 0, cli->limit, &found, &why);
 	if (err != 0)
 		fprintf(stderr, "tagger: %s\n", why);
 	for (uint32_t i = 0; err == 0 && i < found.n; i++) {

@@ -182,7 +182,7 @@ static void prefetch_opened(void *arg, const uint8_t ident[16], const char *name
 	if (now < p->paused_until || p->window_opens++ >= AHEAD_OPENS_MAX || p->t->index->stuck ||
 	    !scan_is_idle(p->t->scan))
 		return;
-	n = relate_neighbours(p->t->index, file, near, AHEAD_FILES);
+	n = relate_neighbours(p->t->index, file, NULL, near, AHEAD_FILES);
 	for (int i = 0; i < n; i++)
 		if (near[i].weight >= AHEAD_WEIGHT_MIN)
 			prefetch_file(p, near[i].file);

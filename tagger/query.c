@@ -21,6 +21,7 @@ struct search {
 	const struct index *ix;
 	size_t words; /* of a bit map */
 	const uint64_t *all;
+	const struct scope_set *only;
 	float *score;
 	bool failed; /* no memory */
 };
@@ -108,7 +109,7 @@ static void search_names(struct search *s, uint64_t *set, const char *text)
 static void search_word(struct search *s, uint64_t *set, const uint64_t *within, const char *text)
 {
 	struct query_tag tags[QUERY_WORD_TAGS];
-	unsigned n = query_suggest(s->ix, text, tags, QUERY_WORD_TAGS);
+	unsigned n = query_suggest(s->ix, text, s->only, tags, QUERY_WORD_TAGS);
 	uint32_t exact = index_tag_find(s->ix, text, strlen(text));
 
 	for (unsigned i = 0; i < n; i++)
@@ -320,11 +321,15 @@ static int search_collect(struct search *s, const uint64_t *set, enum query_sort
 	return 0;
 }
 
-int query_run(const struct index *ix, const char *text, enum query_sort sort, uint32_t offset,
-	      uint32_t limit, struct query_result *out, const char **why)
+int query_run(const struct index *ix, const char *text, const struct scope_set *only,
+	      enum query_sort sort, uint32_t offset, uint32_t limit, struct query_result *out,
+	      const char **why)
 {
 	struct query_parsed *q = malloc(sizeof(*q));
-	struct search s = {.ix = ix, .words = (ix->next_file + 63) / 64, .all = ix->used};
+	struct search s = {.ix = ix,
+			   .words = (ix->next_file + 63) / 64,
+			   .all = only != NULL ? only->bits : ix->used,
+			   .only = only};
 	uint64_t *set = NULL;
 	int err;
 
@@ -337,6 +342,9 @@ int query_run(const struct index *ix, const char *text, enum query_sort sort, ui
 		s.score = calloc(ix->next_file, sizeof(*s.score));
 		if (s.score != NULL)
 			set = search_eval(&s, q->top, s.all);
+		/* a term may have found more than it was to look at */
+		for (size_t w = 0; set != NULL && w < s.words; w++)
+			set[w] &= s.all[w];
 		if (set != NULL)
 			set[0] &= ~(1ull << INDEX_ROOT);
 		err = set != NULL && !s.failed ? search_collect(&s, set, sort, offset, limit, out)
@@ -358,6 +366,7 @@ void query_result_free(struct query_result *r)
 
 struct suggest {
 	const struct index *ix;
+	const struct scope_set *only;
 	struct query_tag *out;
 	unsigned n, max;
 	const char *text;
@@ -384,6 +393,11 @@ static bool suggest_add(void *arg, uint32_t tag, uint32_t at)
 		return true;
 	if (i == s->max && !suggest_before(&t, &s->out[i - 1]))
 		return true;
+	if (s->only != NULL) {
+		t.files = scope_tag_files(s->only, &s->ix->tags[tag]);
+		if (t.files == 0 || (i == s->max && !suggest_before(&t, &s->out[i - 1])))
+			return true;
+	}
 	i -= i == s->max;
 	for (; i > 0 && suggest_before(&t, &s->out[i - 1]); i--)
 		s->out[i] = s->out[i - 1];
@@ -392,11 +406,12 @@ static bool suggest_add(void *arg, uint32_t tag, uint32_t at)
 	return true;
 }
 
-unsigned query_suggest(const struct index *ix, const char *text, struct query_tag *out,
-		       unsigned max)
+unsigned query_suggest(const struct index *ix, const char *text, const struct scope_set *only,
+		       struct query_tag *out, unsigned max)
 {
 	char low[EXTRACT_TAG_BYTES];
-	struct suggest s = {.ix = ix, .out = out, .max = max, .text = low, .len = strlen(text)};
+	struct suggest s = {
+		.ix = ix, .only = only, .out = out, .max = max, .text = low, .len = strlen(text)};
 
 	if (s.len == 0 || s.len >= EXTRACT_TAG_BYTES || max == 0)
 		return 0;
@@ -411,6 +426,7 @@ unsigned query_suggest(const struct index *ix, const char *text, struct query_ta
 
 struct tag_list {
 	const struct index *ix;
+	const struct scope_set *only;
 	struct query_rank rank;
 	uint32_t total;
 };
@@ -418,18 +434,20 @@ struct tag_list {
 static bool tag_list_add(void *arg, uint32_t tag, uint32_t at)
 {
 	struct tag_list *l = arg;
+	uint32_t n = scope_tag_files(l->only, &l->ix->tags[tag]);
 
-	if (l->ix->tags[tag].n == 0)
+	if (n == 0)
 		return true;
 	l->total++;
-	query_rank_add(&l->rank, (struct query_hit){tag, (float)l->ix->tags[tag].n});
+	query_rank_add(&l->rank, (struct query_hit){tag, (float)n});
 	return true;
 }
 
-int query_tags(const struct index *ix, const char *filter, uint32_t offset, uint32_t limit,
-	       struct query_tag **out, uint32_t *n, uint32_t *total)
+int query_tags(const struct index *ix, const char *filter, const struct scope_set *only,
+	       uint32_t offset, uint32_t limit, struct query_tag **out, uint32_t *n,
+	       uint32_t *total)
 {
-	struct tag_list l = {.ix = ix};
+	struct tag_list l = {.ix = ix, .only = only};
 	struct query_hit *hits;
 	char low[EXTRACT_TAG_BYTES];
 	size_t len = strlen(filter);
@@ -455,7 +473,7 @@ int query_tags(const struct index *ix, const char *filter, uint32_t offset, uint
 	*out = malloc((*n + 1) * sizeof(**out));
 	for (uint32_t i = 0; *out != NULL && i < *n; i++)
 		(*out)[i] = (struct query_tag){.tag = hits[offset + i].file,
-					       .files = ix->tags[hits[offset + i].file].n};
+					       .files = (uint32_t)hits[offset + i].score};
 	free(hits);
 	return *out != NULL ? 0 : -ENOMEM;
 }

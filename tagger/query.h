@@ -20,7 +20,7 @@
 #ifndef WEFT_TAGGER_QUERY_H
 #define WEFT_TAGGER_QUERY_H
 
-#include "tagger/index.h"
+#include "tagger/scope.h"
 
 #define QUERY_TEXT_MAX	 1024u
 #define QUERY_TERMS_MAX	 64u
@@ -49,9 +49,11 @@ struct query_result {
 	struct query_hit *hits; /* from offset on */
 };
 
-/* 0 or -EINVAL with a sentence, -ENOMEM. An empty query is all files. */
-int query_run(const struct index *ix, const char *text, enum query_sort sort, uint32_t offset,
-	      uint32_t limit, struct query_result *out, const char **why);
+/* 0 or -EINVAL with a sentence, -ENOMEM. An empty query is all files. Here and below: only files of
+ * only are found and counted; NULL: all. It must be of this moment. */
+int query_run(const struct index *ix, const char *text, const struct scope_set *only,
+	      enum query_sort sort, uint32_t offset, uint32_t limit, struct query_result *out,
+	      const char **why);
 void query_result_free(struct query_result *r);
 bool query_sort_from_name(const char *name, enum query_sort *out);
 
@@ -63,11 +65,12 @@ struct query_tag {
 
 /* Tags that begin with text or, after those, have it in them; the commonest first. Returns how many
  * (at most max). */
-unsigned query_suggest(const struct index *ix, const char *text, struct query_tag *out,
-		       unsigned max);
+unsigned query_suggest(const struct index *ix, const char *text, const struct scope_set *only,
+		       struct query_tag *out, unsigned max);
 /* All tags with files, the commonest first, whose text has filter ("" all) in it. total: of them.
  */
-int query_tags(const struct index *ix, const char *filter, uint32_t offset, uint32_t limit,
-	       struct query_tag **out, uint32_t *n, uint32_t *total);
+int query_tags(const struct index *ix, const char *filter, const struct scope_set *only,
+	       uint32_t offset, uint32_t limit, struct query_tag **out, uint32_t *n,
+	       uint32_t *total);
 
 #endif

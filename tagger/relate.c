@@ -32,6 +32,7 @@ static struct {
 	uint32_t used[SUMS_MAX];
 	uint32_t n;
 	uint32_t self;
+	const struct scope_set *only;
 	float whole; /* what a file shares with itself */
 } sums;
 
@@ -59,7 +60,7 @@ static void sums_clear(void)
 
 static void sum_add(uint32_t file, float weight, uint8_t why, uint32_t tag)
 {
-	struct sum *s = file != sums.self ? sum_of(file) : NULL;
+	struct sum *s = file != sums.self && scope_has(sums.only, file) ? sum_of(file) : NULL;
 
 	if (s == NULL)
 		return;
@@ -185,7 +186,8 @@ static unsigned relate_best(const struct index *ix, struct relation *out, unsign
 	return n;
 }
 
-int relate_neighbours(struct index *ix, uint32_t file, struct relation *out, unsigned max)
+int relate_neighbours(struct index *ix, uint32_t file, const struct scope_set *only,
+		      struct relation *out, unsigned max)
 {
 	struct index_record *rec = malloc(sizeof(*rec));
 	unsigned n;
@@ -198,6 +200,7 @@ int relate_neighbours(struct index *ix, uint32_t file, struct relation *out, uns
 		return err;
 	}
 	sums.self = file;
+	sums.only = only;
 	sums.whole = 0;
 	relate_tags(ix, &rec->r);
 	if (sums.whole <= 0)
@@ -245,10 +248,11 @@ static void graph_edge(struct relate_graph *g, unsigned a, unsigned b, const str
 		g->edges[g->nedges++] = (struct relate_edge){from, to, *r};
 }
 
-static int graph_file(struct index *ix, struct relate_graph *g, unsigned at, unsigned max)
+static int graph_file(struct index *ix, struct relate_graph *g, const struct scope_set *only,
+		      unsigned at, unsigned max)
 {
 	struct relation near[RELATE_FANOUT];
-	int n = relate_neighbours(ix, g->nodes[at].number, near, RELATE_FANOUT);
+	int n = relate_neighbours(ix, g->nodes[at].number, only, near, RELATE_FANOUT);
 
 	for (int i = 0; i < n; i++) {
 		int to = graph_node(g, near[i].file, false, g->nodes[at].depth + 1u, max);
@@ -260,7 +264,8 @@ static int graph_file(struct index *ix, struct relate_graph *g, unsigned at, uns
 }
 
 /* The files with the heaviest weights in a tag. */
-static void graph_tag(const struct index *ix, struct relate_graph *g, unsigned at, unsigned max)
+static void graph_tag(const struct index *ix, struct relate_graph *g, const struct scope_set *only,
+		      unsigned at, unsigned max)
 {
 	const struct tag *t = &ix->tags[g->nodes[at].number];
 	unsigned some = max / 2 > 0 ? max / 2 : 1;
@@ -274,7 +279,7 @@ static void graph_tag(const struct index *ix, struct relate_graph *g, unsigned a
 					     .tag = g->nodes[at].number};
 			int to;
 
-			if (its > w || its <= w - 16)
+			if (its > w || its <= w - 16 || !scope_has(only, r.file))
 				continue;
 			to = graph_node(g, r.file, false, 1, max);
 			if (to >= 0)
@@ -327,7 +332,7 @@ static int graph_tags(struct index *ix, struct relate_graph *g, unsigned max)
 }
 
 int relate_graph(struct index *ix, uint32_t start, bool is_tag, unsigned nodes, unsigned depth,
-		 bool with_tags, struct relate_graph *out)
+		 bool with_tags, const struct scope_set *only, struct relate_graph *out)
 {
 	unsigned max = nodes < RELATE_NODES_MAX ? nodes : RELATE_NODES_MAX;
 	unsigned files_max = with_tags ? max - max / 3 : max;
@@ -339,9 +344,9 @@ int relate_graph(struct index *ix, uint32_t start, bool is_tag, unsigned nodes, 
 		if (out->nodes[at].depth >= depth)
 			break;
 		if (out->nodes[at].is_tag)
-			graph_tag(ix, out, at, files_max);
+			graph_tag(ix, out, only, at, files_max);
 		else
-			err = graph_file(ix, out, at, files_max);
+			err = graph_file(ix, out, only, at, files_max);
 	}
 	return err == 0 && with_tags ? graph_tags(ix, out, max) : err;
 }

@@ -8,7 +8,7 @@
 #ifndef WEFT_TAGGER_RELATE_H
 #define WEFT_TAGGER_RELATE_H
 
-#include "tagger/index.h"
+#include "tagger/scope.h"
 
 #define RELATE_BUDGET	  20000u /* files of tags looked at for one question, the rarest tags first */
 #define RELATE_MAX	  100u	 /* neighbours of one file */
@@ -33,8 +33,10 @@ struct relation {
 	uint32_t tag; /* that both share and that counts most, or 0 */
 };
 
-/* The nearest ones, nearest first. Returns how many, at most max, or -errno. */
-int relate_neighbours(struct index *ix, uint32_t file, struct relation *out, unsigned max);
+/* The nearest ones, nearest first; of those in only, if it is not NULL. Returns how many, at most
+ * max, or -errno. */
+int relate_neighbours(struct index *ix, uint32_t file, const struct scope_set *only,
+		      struct relation *out, unsigned max);
 
 struct relate_edge {
 	uint32_t from, to; /* places in nodes */
@@ -55,6 +57,6 @@ struct relate_graph {
 
 /* Around a file or a tag: near ones first, up to nodes and depth. 0 or -errno. */
 int relate_graph(struct index *ix, uint32_t start, bool is_tag, unsigned nodes, unsigned depth,
-		 bool with_tags, struct relate_graph *out);
+		 bool with_tags, const struct scope_set *only, struct relate_graph *out);
 
 #endif

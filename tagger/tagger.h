@@ -18,6 +18,7 @@
 #include "tagger/pool.h"
 #include "tagger/query.h"
 #include "tagger/scan.h"
+#include "tagger/scope.h"
 #include "tagger/tree.h"
 #include "tagger/watch.h"
 
@@ -68,12 +69,28 @@ json_t *api_href(const char *path);
  * now
  * ("X-Weft-Target"), percent-encoded. Not of paths that are longer than anyone shares. */
 void api_tell(struct http_request *r, const char *header, const char *path);
-/* Percent-decoding: the length without the NUL that ends it, or -1. */
+/* Percent-decoding, also of "+" as a blank: the length without the NUL that ends it, or -1. */
 int api_decode(const char *text, size_t len, char *out, size_t max);
 /* A number in the query; def when there is none. False: answered. */
 bool api_number(struct http_request *r, const char *name, uint32_t def, uint32_t max,
 		uint32_t *out);
-/* The file that the query's "path" or "id" means; 0: answered. */
+/* The list of paths that this request is held to (scope.h), or NULL: none. While it is handled; who
+ * needs it later keeps a copy. */
+const char *api_scope(const struct http_request *r);
+/* Is r held to a list? Then set gets what it may see, and *only leads to set; else *only is NULL.
+ * False: answered. set->bits is the caller's to free. */
+bool api_only(struct tagger *t, struct http_request *r, struct scope_set *set,
+	      const struct scope_set **only);
+/* False: answered, as this is not allowed. */
+bool api_allow(struct http_request *r, bool allowed);
+/* The path of a file; static buffer. */
+const char *api_path(const struct tagger *t, uint32_t file);
+/* The folder that paths in queries and answers of a link begin from, decoded, or "". */
+const char *api_base(const struct http_request *r);
+/* A path of a query, below that folder. 0: there is no such file. */
+uint32_t api_by_path(const struct tagger *t, const struct http_request *r, const char *path,
+		     size_t len);
+/* The file that the query's "path" or "id" means, if r may see it; 0: answered. */
 uint32_t api_file(struct tagger *t, struct http_request *r);
 /* The body as a JSON object, or NULL: answered. */
 json_t *api_body(struct http_request *r);

@@ -145,7 +145,7 @@ static void measure_search(struct index *ix, double *ms)
 		word(c, sizeof(c), zipf() % 2000);
 		snprintf(text, sizeof(text), "tag:%s tag:%s tag:%s", a, b, c);
 		begin = now_ms();
-		if (query_run(ix, text, QUERY_BEST, 0, 50, &r, &why) != 0)
+		if (query_run(ix, text, NULL, QUERY_BEST, 0, 50, &r, &why) != 0)
 			exit(1);
 		ms[i] = now_ms() - begin;
 		found += r.total;
@@ -167,7 +167,7 @@ static void measure_suggest(struct index *ix, double *ms, size_t letters)
 		word(text, sizeof(text), zipf());
 		text[letters] = '\0';
 		begin = now_ms();
-		found += query_suggest(ix, text, out, 10);
+		found += query_suggest(ix, text, NULL, out, 10);
 		ms[i] = now_ms() - begin;
 	}
 	snprintf(what, sizeof(what), "suggestions, %zu letters", letters);
@@ -182,7 +182,7 @@ static void measure_near(struct index *ix, double *ms)
 	for (unsigned i = 0; i < QUERIES; i++) {
 		uint32_t file = 2 + (uint32_t)(rnd() % (ix->next_file - 2));
 		double begin = now_ms();
-		int n = relate_neighbours(ix, file, out, 10);
+		int n = relate_neighbours(ix, file, NULL, out, 10);
 
 		ms[i] = now_ms() - begin;
 		if (n < 0)

@@ -84,6 +84,8 @@ const char *http_request_header(const struct http_request *r, const char *name)
 		return "Bearer 0123456789abcdef";
 	if (strcmp(name, "X-Weft-Role") == 0)
 		return client.read_only ? "read_only" : NULL;
+	if (strcmp(name, "X-Weft-Scope") == 0)
+		return client.read_only ? "w:a/b r:three" : NULL;
 	return strcmp(name, "Range") == 0 && client.range[0] != '\0' ? client.range : NULL;
 }
 
