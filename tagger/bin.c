@@ -257,11 +257,19 @@ int bin_restore(const struct tree *t, struct bin_entry *e)
 
 int bin_remove(const struct tree *t, const char *id)
 {
-	int bin = bin_id_valid(id) ? tree_open_own(t, BIN) : -EINVAL, err;
+	int bin = bin_id_valid(id) ? tree_open_own(t, BIN) : -EINVAL, folder, err;
 
 	if (bin < 0)
 		return bin;
 	err = trash_put(t, bin, id);
+	folder = err != 0 && err != -ENOENT ? bin_open(t, id) : -1;
+	/* a full file system may have no room for moving it */
+	if (folder >= 0 && unlinkat(folder, BIN_IT, 0) == 0) {
+		bin_clean(bin, id);
+		err = 0;
+	}
+	if (folder >= 0)
+		close(folder);
 	close(bin);
 	return err;
 }
