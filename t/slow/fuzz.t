@@ -11,10 +11,10 @@ use Weft;
 use Weft::Pool;
 
 need(qw(clang make));
-my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 9;
+my $seconds = $ENV{WEFT_FUZZ_SECONDS} // 12;
 my $dir = build_dir() . '/slow-fuzz';
 my $got = run({ timeout => 1200, env => { WEFT_TARGETS => 'fuzzers' } }, src_dir() . '/t/build', $dir, 'CC=clang',
-	'--enable-developer', '--enable-fuzzers', '--without-npm');
+	'CFLAGS=-O1 -g1', '--enable-developer', '--enable-fuzzers', '--without-npm');
 is($got->{status}, 0, 'fuzzers build') or diag($got->{err});
 my @fuzzers = grep { -f && -x _ && !/\./ } glob("$dir/t/fuzz/*");
 ok(@fuzzers > 0, 'there are fuzzers');

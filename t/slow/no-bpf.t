@@ -8,8 +8,8 @@ use Test::More;
 use Weft;
 
 my $dir = build_dir() . '/slow-no-bpf';
-my $got = run({ timeout => 1200 }, src_dir() . '/t/build', $dir, '--enable-developer', '--disable-bpf',
-	'--without-npm');
+my $got = run({ timeout => 1200 }, src_dir() . '/t/build', $dir, 'CFLAGS=-O1', '--enable-developer',
+	'--disable-bpf', '--without-npm');
 is($got->{status}, 0, '--disable-bpf builds') or diag($got->{err});
 unlike(slurp("$dir/config.h"), qr/^#define HAVE_BPF/m, 'without eBPF');
 for my $name (qw(nbdsrv volmgr volctl)) {

@@ -12,7 +12,7 @@ use Weft::Pool;
 need(qw(clang make));
 my $dir = build_dir() . '/slow-clang-sanitizers';
 my $t = src_dir() . '/t';
-my $got = run({ timeout => 1200 }, "$t/build", $dir, 'CC=clang', '--enable-developer',
+my $got = run({ timeout => 1200 }, "$t/build", $dir, 'CC=clang', 'CFLAGS=-O2 -g1', '--enable-developer',
 	'--enable-sanitizers', '--without-npm');
 is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
 $got = run({ timeout => 1200, dir => $dir }, 'make', '-j' . pool_jobs(), 'unit-tests');

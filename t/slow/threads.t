@@ -13,7 +13,7 @@ need(qw(clang make));
 my $dir = build_dir() . '/slow-threads';
 my @unit = grep { -e src_dir() . "/$_" =~ s/t\z/c/r } map { "t/unit/$_.t" } qw(uring shm meta kv);
 my $got = run({ timeout => 1200, env => { WEFT_TARGETS => "nbdsrv/nbdsrv volmgr/volmgr volctl @unit" } },
-	src_dir() . '/t/build', $dir, 'CC=clang', '--enable-developer', '--enable-tsan',
+	src_dir() . '/t/build', $dir, 'CC=clang', 'CFLAGS=-O2 -g1', '--enable-developer', '--enable-tsan',
 	'--without-npm');
 is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
 
