@@ -241,6 +241,16 @@ void slot_apply_label(struct store *s, const struct rec *r)
 
 /* ---- MARK ---------------------------------------------------------------------------------- */
 
+/* Is the label as it was written? If not, the store has failed. */
+static bool label_sound(struct store *s, uint32_t slot)
+{
+	if (label_valid(&s->meta_labels[slot]))
+		return true;
+	if (s->failed == 0)
+		store_fail(s, EIO, label_damaged(slot));
+	return false;
+}
+
 /* As the last MARK has left it, also when that is on its way into the log. */
 static struct disk_label label_now(struct store *s, uint32_t slot)
 {
@@ -271,6 +281,8 @@ void slot_mark(struct store *s, struct nbd_req *req)
 		err = WEFT_ESTALE;
 	if (err == 0 && !slab_ensure(&s->recs, 1))
 		err = ENOMEM;
+	if (err == 0 && !label_sound(s, (uint32_t)slot))
+		err = EIO;
 	if (err != 0) {
 		nbd_req_done(req, err);
 		return;
@@ -448,6 +460,11 @@ void slot_labels(struct store *s, struct nbd_req *req)
 		if (count == room) {
 			head.more = htobe32(1);
 			break;
+		}
+		if (!label_sound(s, (uint32_t)slot)) {
+			buf_put(seg.buf);
+			nbd_req_done(req, EIO);
+			return;
 		}
 		e.slot = htobe32((uint32_t)slot);
 		e.slot_gen = htobe32(s->slots[slot].gen);

@@ -62,11 +62,23 @@ static uint32_t vol_crc(const struct disk_volume *d)
 	return htole32(crc32c(0, &copy, sizeof(copy)));
 }
 
+/* As it was written, or never written? */
+static bool vol_sound(const struct disk_volume *d)
+{
+	static const struct disk_volume none;
+
+	return d->number != 0 ? vol_crc(d) == d->crc : memcmp(d, &none, sizeof(none)) == 0;
+}
+
 /* Numbers only rise; 0 leaves one as it is. */
 void vol_write_meta(struct store *s, const struct vol *v, uint64_t committed, uint32_t epoch)
 {
 	struct disk_volume d = s->meta_vols[v - s->vols];
 
+	if (s->replay == NULL && !vol_sound(&d)) {
+		store_fail(s, EIO, "the volume table is not what was written there");
+		return;
+	}
 	if (le64toh(d.number) != v->number) {
 		memset(&d, 0, sizeof(d));
 		d.number = htole64(v->number);
@@ -85,9 +97,9 @@ int vol_load(struct store *s, const char **why)
 		const struct disk_volume *d = &s->meta_vols[i];
 		struct vol *v;
 
-		if (d->number == 0)
+		if (d->number == 0 && vol_sound(d))
 			continue;
-		if (vol_crc(d) != d->crc || vol_find(s, le64toh(d->number)) != NULL) {
+		if (!vol_sound(d) || vol_find(s, le64toh(d->number)) != NULL) {
 			*why = store_why(
 				"entry %u of the volume table is damaged: take this server "
 				"out and let the cluster rebuild it",

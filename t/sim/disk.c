@@ -232,6 +232,11 @@ void sim_disk_lie(struct sim_disk *sd, unsigned per_mille)
 	sd->d.lies = per_mille;
 }
 
+const char *sim_disk_spoil(struct sim_disk *sd, bool running)
+{
+	return disk_spoil(sd->proc, &sd->d, sd->info, running);
+}
+
 bool sim_disk_rot(struct sim_disk *sd)
 {
 	return fake_disk_rot(&sd->d, sd->d.lie_from, sd->d.lie_to);

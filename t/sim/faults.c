@@ -12,7 +12,7 @@
 
 #define WELL_NS NS_PER_S
 
-static unsigned server_of(const struct faults *f, const struct proc *p)
+unsigned server_of(const struct faults *f, const struct proc *p)
 {
 	unsigned i = 0;
 
@@ -55,7 +55,7 @@ static void on_server_back(struct event *e)
 	struct faults *f = sim_now->faults;
 	struct server *sv = f->sim->servers[e - f->server_back];
 
-	if (!proc_alive(server_proc(sv)))
+	if (!proc_alive(server_proc(sv)) && (f->away >> (e - f->server_back) & 1) == 0)
 		server_start(sv);
 }
 
@@ -116,19 +116,17 @@ static bool bearable(struct faults *f, unsigned i)
 
 bool faults_place_whole(const struct faults *f)
 {
-	return f->rotten != 0;
+	return (f->rotten & ~f->away) != 0;
 }
 
-/* May this one lose its memory now? No extent misses more than m shards then. */
-static bool bearable_now(struct faults *f, unsigned i)
+bool bearable_now(struct faults *f, unsigned i)
 {
 	return bearable(f, i) &&
 	       (!proc_alive(mgr_proc(mgr_of(f))) ||
 		meta_lost_most(f->sim->meta, (unwell(f) | 1u << i) << 1) <= f->sim->g.m);
 }
 
-/* A server that may lose its memory now. */
-static int any_loser(struct faults *f)
+int any_loser(struct faults *f)
 {
 	unsigned n = f->sim->g.servers, from = sim_below(f->sim, n);
 
@@ -433,70 +431,6 @@ static void do_slow(struct faults *f)
 	sim_at(f->sim, &f->fast, ns);
 }
 
-/* ---- disks that refuse: from some moment on, until they are well again --------------------- */
-
-static uint64_t refuse_pause(struct faults *f)
-{
-	return f->period_ns / 4 * (1 + sim_more(f->sim, 40));
-}
-
-static void on_refuse(struct event *e)
-{
-	struct faults *f = sim_now->faults;
-	int i;
-
-	if (!f->on)
-		return;
-	i = any_loser(f);
-	if (i >= 0 && f->heavy_left > 0 && !f->cure.queued) {
-		f->heavy_left--;
-		f->refusing = 1u << i;
-		server_refuse(f->sim->servers[i], 1 + sim_more(f->sim, 3));
-		sim_at(f->sim, &f->cure, (1 + sim_more(f->sim, 3000)) * NS_PER_MS);
-	}
-	sim_at(f->sim, e, refuse_pause(f));
-}
-
-static void on_cure(struct event *e)
-{
-	struct faults *f = sim_now->faults;
-
-	for (unsigned i = 0; i < f->sim->g.servers; i++)
-		if ((f->refusing >> i & 1) != 0)
-			server_refuse(f->sim->servers[i], 0);
-	f->refusing = 0;
-	(void)e;
-}
-
-static void on_gave_up(struct event *e)
-{
-	struct faults *f = sim_now->faults;
-	unsigned i = (unsigned)(e - f->gave_up);
-	struct server *sv = f->sim->servers[i];
-
-	if (!proc_alive(server_proc(sv)) || !server_proc(sv)->doomed)
-		return;
-	f->lost_moment = model_moment(f->sim->model);
-	if (!mgr_ready(mgr_of(f)))
-		f->loose = true;
-	server_gave_up(sv, sim_more(f->sim, 2) == 0);
-	if (!f->server_back[i].queued && (f->away >> i & 1) == 0)
-		sim_at(f->sim, &f->server_back[i], (50 + sim_more(f->sim, 2000)) * NS_PER_MS);
-}
-
-void faults_server_failed(struct faults *f, struct server *sv)
-{
-	struct event *e = &f->gave_up[server_of(f, server_proc(sv))];
-
-	if (!e->queued)
-		sim_at(f->sim, e, 0);
-}
-
-bool faults_refusal(struct faults *f, struct server *sv)
-{
-	return f->on && bearable_now(f, server_of(f, server_proc(sv)));
-}
-
 static void on_unfull(struct event *e)
 {
 	for (unsigned i = 0; i < sim_now->g.servers; i++)
@@ -576,13 +510,7 @@ void faults_end(struct faults *f)
 	on_thaw(NULL);
 	on_unfull(NULL);
 	on_fast(NULL);
-	on_cure(NULL);
-}
-
-void faults_begin(struct faults *f)
-{
-	if (f->refusals && !f->refuse.queued)
-		sim_at(f->sim, &f->refuse, refuse_pause(f));
+	ail_end(f);
 }
 
 struct faults *faults_new(struct sim *s)
@@ -601,9 +529,7 @@ struct faults *faults_new(struct sim *s)
 	f->has[LOSE_META] = sim_below(s, 12) == 0;
 	if (f->has[ROT])
 		f->rotten = 1u << sim_below(s, s->g.servers);
-	f->refusals = s->seed % 4 == 3 && sim_more(s, 3) != 0;
-	f->refuse.fn = on_refuse;
-	f->cure.fn = on_cure;
+	ail_init(f);
 	f->next.fn = on_next;
 	f->cut.fn = on_cut;
 	f->mgr_back.fn = on_mgr_back;
@@ -615,7 +541,7 @@ struct faults *faults_new(struct sim *s)
 	f->mark_kill.fn = on_mark_kill;
 	f->abort_cut.fn = on_abort_cut;
 	for (unsigned i = 0; i < s->g.servers; i++)
-		f->server_back[i].fn = on_server_back, f->gave_up[i].fn = on_gave_up;
+		f->server_back[i].fn = on_server_back;
 	return f;
 }
 

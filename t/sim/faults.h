@@ -38,6 +38,7 @@ struct faults {
 	uint32_t rotten;		     /* a server whose disk must not be believed */
 	bool refusals;			     /* disks refuse writes or syncs */
 	uint32_t refusing;		     /* servers with such a disk */
+	bool ailing;			     /* log and map of the rotten one rot, too */
 	uint32_t away;			     /* servers that stay away for good */
 	unsigned io_left;		     /* I/Os until the cut; 0: none */
 	enum sim_io io_kind;		     /* of these; SIM_ANY: all count */
@@ -47,7 +48,7 @@ struct faults {
 	uint64_t error_until_ns;	     /* requests may fail so long */
 	unsigned mgr;			     /* the one that is to run */
 	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast, mark_kill,
-		abort_cut, refuse, cure;
+		abort_cut, refuse, cure, ail;
 	struct proc *abort_proc; /* whom abort_cut is for */
 	struct event server_back[SIM_SERVERS_MAX], gave_up[SIM_SERVERS_MAX];
 };
@@ -58,11 +59,18 @@ static inline struct mgr *mgr_of(struct faults *f)
 }
 
 /* faults.c */
-/* A round begins: what has an event of its own. */
-void faults_begin(struct faults *f);
+unsigned server_of(const struct faults *f, const struct proc *p);
+/* May this one lose its memory now? No extent misses more than m shards then. */
+bool bearable_now(struct faults *f, unsigned i);
+/* A server that may lose its memory now; -1: none. */
+int any_loser(struct faults *f);
 void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns);
 void mgr_dies(struct faults *f, uint64_t back_ns);
 void mgr_begin(struct faults *f);
+/* ail.c: disks that fail, and their servers with them */
+void ail_init(struct faults *f);
+void ail_begin(struct faults *f); /* a round begins */
+void ail_end(struct faults *f);	  /* its faults end */
 /* What lasts for a while ends: freezes, full and slow disks, and those that refuse. */
 void faults_end(struct faults *f);
 

@@ -575,6 +575,28 @@ bool mgr_move(struct mgr *m)
 	return true;
 }
 
+bool mgr_leave(struct mgr *m, uint32_t server)
+{
+	struct extents e = {.n = 0};
+	const struct geometry *g = &m->proc.sim->g;
+
+	volume_each_extent(m->volume, extents_add, &e);
+	for (unsigned i = 0; i < e.n; i++)
+		for (unsigned j = 0; j < g->k + g->m; j++) {
+			uint32_t to = server_beside(m, &e.r[i]);
+
+			if (e.r[i].shard[j].server != server)
+				continue;
+			m->moving = true;
+			sim_note(m->proc.sim, "leaves", m->proc.name, e.r[i].extent << 8 | j, to);
+			proc_enter(&m->proc);
+			volume_move_shard(m->volume, e.r[i].extent, j, to, on_moved, m);
+			proc_leave(&m->proc);
+			return true;
+		}
+	return false;
+}
+
 bool mgr_moves(const struct mgr *m)
 {
 	return m->moving;

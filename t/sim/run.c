@@ -26,7 +26,7 @@ struct shared {
 };
 
 struct options {
-	uint64_t from, count;
+	uint64_t from, count, every;
 	unsigned jobs, failures;
 	bool single;
 };
@@ -106,7 +106,8 @@ static void worker(const struct options *o)
 	log_init("sim", LOG_LEVEL_DEBUG);
 	signal(SIGABRT, on_signal);
 	signal(SIGSEGV, on_signal);
-	for (uint64_t seed = shared->seed[job]; seed < o->from + o->count; seed += o->jobs) {
+	for (uint64_t seed = shared->seed[job]; seed < o->from + o->count * o->every;
+	     seed += o->jobs * o->every) {
 		uint64_t hash, steps;
 
 		shared->seed[job] = seed;
@@ -165,7 +166,7 @@ static int run(const struct options *o)
 	double began = seconds();
 
 	for (unsigned i = 0; i < o->jobs; i++) {
-		shared->seed[i] = o->from + i;
+		shared->seed[i] = o->from + i * o->every;
 		pids[i] = start(o, i);
 	}
 	while (alive > 0) {
@@ -182,7 +183,7 @@ static int run(const struct options *o)
 			continue;
 		}
 		printf("failed: --seed %" PRIu64 "\n", shared->seed[i]);
-		shared->seed[i] += o->jobs;
+		shared->seed[i] += o->jobs * o->every;
 		if (++failed < o->failures)
 			pids[i] = start(o, i);
 		else
@@ -196,10 +197,11 @@ static int run(const struct options *o)
 
 static void usage(FILE *to)
 {
-	fputs("usage: run --seeds N [--from S] [--jobs J] [--failures F]\n"
+	fputs("usage: run --seeds N [--from S] [--every E] [--jobs J] [--failures F]\n"
 	      "       run --seed S [--trace]\n"
 	      "  --seeds N     run so many seeds\n"
 	      "  --from S      the first of them (1)\n"
+	      "  --every E     every E-th from there on (1)\n"
 	      "  --jobs J      so many at once (1)\n"
 	      "  --failures F  stop a job after so many failed seeds (1)\n"
 	      "  --seed S      run this one\n"
@@ -222,10 +224,15 @@ static uint64_t number(const char *text)
 static void parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"seeds", required_argument, NULL, 'n'}, {"from", required_argument, NULL, 'f'},
-		{"jobs", required_argument, NULL, 'j'},	 {"failures", required_argument, NULL, 'F'},
-		{"seed", required_argument, NULL, 's'},	 {"trace", no_argument, NULL, 't'},
-		{"help", no_argument, NULL, 'h'},	 {NULL, 0, NULL, 0},
+		{"seeds", required_argument, NULL, 'n'},
+		{"from", required_argument, NULL, 'f'},
+		{"every", required_argument, NULL, 'e'},
+		{"jobs", required_argument, NULL, 'j'},
+		{"failures", required_argument, NULL, 'F'},
+		{"seed", required_argument, NULL, 's'},
+		{"trace", no_argument, NULL, 't'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -236,6 +243,9 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 		case 'f':
 			o->from = number(optarg);
+			break;
+		case 'e':
+			o->every = number(optarg);
 			break;
 		case 'j':
 			o->jobs = (unsigned)number(optarg);
@@ -258,7 +268,8 @@ static void parse(int argc, char **argv, struct options *o)
 			exit(2);
 		}
 	}
-	if (optind != argc || o->count == 0 || o->jobs == 0 || o->jobs > JOBS_MAX) {
+	if (optind != argc || o->count == 0 || o->every == 0 || o->jobs == 0 ||
+	    o->jobs > JOBS_MAX) {
 		usage(stderr);
 		exit(2);
 	}
@@ -266,7 +277,7 @@ static void parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.from = 1, .jobs = 1, .failures = 1};
+	struct options o = {.from = 1, .every = 1, .jobs = 1, .failures = 1};
 
 	parse(argc, argv, &o);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,

@@ -32,6 +32,7 @@ struct server {
 	bool full;	    /* the file system has nothing left */
 	bool damaged;	    /* its disk has rotted or lied */
 	bool refuses;	    /* its disk does */
+	bool ails;	    /* and this may be found out */
 };
 
 /* An empty store, made once. */
@@ -99,19 +100,20 @@ static void sv_failed(void *ctx)
 
 	if (sv->proc.doomed)
 		return;
-	if (!sv->refuses)
+	if (!sv->refuses && !sv->ails)
 		sim_fail(sv->proc.sim, "%s: its store fails, on a good disk", sv->proc.name);
 	sv->proc.doomed = true;
-	faults_server_failed(sv->proc.sim->faults, sv);
+	faults_server_failed(sv->proc.sim->faults, sv, false);
 }
 
 static void sv_ready(void *ctx, int err, const char *why)
 {
 	struct server *sv = ctx;
 
-	if (err != 0 && sv->refuses) {
+	if (err != 0 && (sv->refuses || sv->ails)) {
 		sim_note(sv->proc.sim, "cannot open", sv->proc.name, (uint64_t)-err, 0);
-		sv_failed(sv);
+		sv->proc.doomed = true;
+		faults_server_failed(sv->proc.sim->faults, sv, err == -EUCLEAN);
 		return;
 	}
 	if (err != 0)
@@ -157,7 +159,7 @@ void server_reset(struct server *sv, struct sim *s)
 	if (proc_alive(&sv->proc)) /* what was under way on the disk is in its memory */
 		heap_drop(&sv->proc.heap);
 	proc_init(s, &sv->proc, name);
-	sv->serves = sv->full = sv->damaged = sv->refuses = false;
+	sv->serves = sv->full = sv->damaged = sv->refuses = sv->ails = false;
 }
 
 struct proc *server_proc(struct server *sv)
@@ -214,6 +216,18 @@ void server_lie(struct server *sv, unsigned per_mille)
 	sim_disk_lie(sv->disk, per_mille);
 }
 
+void server_ail(struct server *sv)
+{
+	sv->ails = sv->damaged = true;
+}
+
+void server_spoil(struct server *sv, bool running)
+{
+	const char *what = sim_disk_spoil(sv->disk, running);
+
+	sim_note(sv->proc.sim, what != NULL ? what : "nothing rots", sv->proc.name, 0, 0);
+}
+
 void server_start(struct server *sv)
 {
 	struct store_config config = {
@@ -225,6 +239,7 @@ void server_start(struct server *sv)
 		.ctx = sv,
 	};
 
+	faults_server_starts(sv->proc.sim->faults, sv);
 	proc_start(&sv->proc);
 	sv->serves = sv->stopping = false;
 	sv->ended = (struct event){.fn = sv_ended, .proc = &sv->proc};

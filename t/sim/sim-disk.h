@@ -22,6 +22,12 @@ void sim_disk_slow(struct sim_disk *sd, bool slow);
 void sim_disk_refuse(struct sim_disk *sd, unsigned what, bool (*agrees)(struct proc *p));
 /* So many of a thousand writes of data are lost, or go elsewhere. */
 void sim_disk_lie(struct sim_disk *sd, unsigned per_mille);
+/* What is on it for good changes, in the log, the map or a superblock. What did; NULL: nothing. */
+const char *sim_disk_spoil(struct sim_disk *sd, bool running);
+/* spoil.c does it. */
+struct fake_disk;
+const char *disk_spoil(struct proc *p, struct fake_disk *d, const struct store_info *info,
+		       bool running);
 /* A byte of data rots. False: there is none. */
 bool sim_disk_rot(struct sim_disk *sd);
 

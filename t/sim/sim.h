@@ -186,6 +186,11 @@ struct disk_label;
 const struct disk_label *server_labels(const struct server *sv, uint32_t *n);
 void server_rot(struct server *sv); /* a byte of its data */
 void server_lie(struct server *sv, unsigned per_mille);
+/* From now on it is no wonder when its store fails, or does not open. */
+void server_ail(struct server *sv);
+/* What rots, or is lost, or overwritten, and was on the disk for good; running: only what a server
+ * that runs may meet. */
+void server_spoil(struct server *sv, bool running);
 
 /* ---- mgr.c: what volmgr does around session and stripe engine ------------------------------ */
 
@@ -203,6 +208,8 @@ bool mgr_rebuilds(const struct mgr *m); /* some shards are stale */
 /* Begins to move some shard to another server; false: not now, or enough were. */
 bool mgr_move(struct mgr *m);
 bool mgr_moves(const struct mgr *m); /* one is on its way */
+/* The same with one of this server, which is lost; false: it has none. */
+bool mgr_leave(struct mgr *m, uint32_t server);
 struct volume *mgr_volume(const struct mgr *m);
 bool mgr_moved(const struct mgr *m); /* the last one is where it was to be */
 void mgr_each_extent(const struct mgr *m, void (*fn)(void *arg, const struct extent_record *r),
@@ -337,10 +344,12 @@ void faults_io(struct faults *f, struct proc *p, enum sim_io kind);
 void faults_mark(struct faults *f, struct proc *p);
 /* This server is asked to undo a tx: the moment of a power cut, a little later? */
 void faults_abort(struct faults *f, uint32_t server);
+/* A server is about to start: its disk may have changed. */
+void faults_server_starts(struct faults *f, struct server *sv);
 /* The disk of this server is about to refuse something: may the server end now? */
 bool faults_refusal(struct faults *f, struct server *sv);
-/* It ends, for its disk failed. */
-void faults_server_failed(struct faults *f, struct server *sv);
+/* It ends, for its disk failed; lost: what is on it is of no use any more. */
+void faults_server_failed(struct faults *f, struct server *sv, bool lost);
 /* See mgr_resize(). */
 bool faults_may_resize(const struct faults *f);
 void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool durable),

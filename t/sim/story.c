@@ -100,12 +100,36 @@ static bool scrubbed(struct sim *s)
 	return mgr_scrubbed(mgr_of(s->faults)) >= 0;
 }
 
+static bool not_moving(struct sim *s)
+{
+	return runs(s) && !mgr_moves(mgr_of(s->faults));
+}
+
+/* What was on servers that are lost is made anew on others. false: there are none. */
+static bool leave_lost(struct faults *f)
+{
+	struct sim *s = f->sim;
+	unsigned i = (unsigned)__builtin_ctz(f->away);
+
+	if (s->g.servers == s->g.k + s->g.m)
+		return false;
+	for (unsigned tries = 0; mgr_leave(mgr_of(f), i + 1); tries++) {
+		if (!sim_run(s, not_moving, SETTLE_NS) || tries > 200)
+			sim_fail(s, "shards of a server that is lost stay there");
+		else if (!mgr_moved(mgr_of(f))) /* busy with it otherwise */
+			sim_run(s, never, 100 * NS_PER_MS);
+	}
+	return true;
+}
+
 /* Everything is whole again: no shard stale, all parity as it must be. */
 static void look_at_parity(struct faults *f)
 {
 	struct sim *s = f->sim;
 	int wrong;
 
+	if (f->away != 0 && !leave_lost(f))
+		return;
 	if (!sim_run(s, rebuilt, SETTLE_NS))
 		sim_fail(s, "with everything whole, shards stay stale, or on their way");
 	if (f->has[MOVE] && s->g.unit >= MOVE_UNIT_MIN && sim_below(s, 4) == 0 &&
@@ -131,7 +155,7 @@ static void lose_metadata(struct faults *f)
 
 	load_narrow(s->load); /* of one that is given back, a server that is away keeps its shard */
 	recover_tidy(s);
-	if (s->g.m > 0 && !f->has[ROT])
+	if (s->g.m > 0 && f->rotten == 0)
 		server_dies(f, i, true, 2 * NS_PER_S);
 	load_run(s->load, 20);
 	if (!sim_run(s, idle, SETTLE_NS) || !sim_run(s, all_serve, 10 * NS_PER_S))
@@ -158,7 +182,7 @@ static void one_round(struct faults *f)
 	f->heavy_left = 1 + sim_below(s, 6);
 	if (!f->next.queued)
 		sim_at(s, &f->next, 1 + sim_random(s) % f->period_ns);
-	faults_begin(f);
+	ail_begin(f);
 	load_run(s->load, 20 + sim_below(s, 60));
 	sim_run(s, idle, ROUND_NS);
 	load_pause(s->load);
@@ -173,7 +197,7 @@ static void one_round(struct faults *f)
 	look(f, done);
 	look_at_parity(f);
 	bury_old(f);
-	if (f->has[LOSE_META] && !proc_alive(mgr_proc(s->mgrs[!f->mgr])))
+	if (f->has[LOSE_META] && !f->ailing && !proc_alive(mgr_proc(s->mgrs[!f->mgr])))
 		lose_metadata(f);
 }
 
