@@ -8,57 +8,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/event.h>
-#include <event2/http.h>
-#include <event2/http_struct.h>
-#include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
 
-#include "http.h"
+#include "http-impl.h"
 #include "banned.h"
-
-struct http_server {
-	struct http_tls *tls; /* NULL: plain */
-	struct event_base *base;
-	struct evhttp *http;
-	struct evhttp_bound_socket *bound;
-	void (*handle)(void *arg, struct http_request *r);
-	void *arg;
-	struct event *resume;	      /* accepting was paused */
-	struct http_pending *pending; /* requests that were not answered yet */
-};
-
-/* A request with what the caller does not see. */
-struct http_pending {
-	struct http_request r; /* first */
-	struct http_server *server;
-	struct evhttp_request *ev; /* NULL: the client has gone */
-	struct evkeyvalq query;
-	char *query_text;      /* NULL: none */
-	struct evbuffer *body; /* ours, as the client may go before it is answered */
-	char peer[HTTP_PEER_MAX];
-	/* of an answer in pieces */
-	void (*gone)(void *arg);
-	void *gone_arg;
-	void (*drained)(void *arg);
-	void *drained_arg;
-	struct http_pending *next, **prev;
-};
 
 static void http_gone(struct evhttp_connection *evcon, void *arg)
 {
 	struct http_pending *p = arg;
 
+	http_body_gone(p, evhttp_connection_get_bufferevent(evcon));
 	/* libevent has let go of a request that waits for its answer; else it frees it itself */
 	if (evhttp_request_get_connection(p->ev) == NULL)
 		evhttp_request_free(p->ev);
 	p->ev = NULL;
+	if (http_body_tell_gone(p))
+		return;
 	if (p->gone != NULL)
 		p->gone(p->gone_arg);
 }
@@ -69,6 +37,7 @@ static void http_free(struct http_pending *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	evhttp_clear_headers(&p->query);
+	http_body_free(p);
 	if (p->body != NULL)
 		evbuffer_free(p->body);
 	free(p->query_text);
@@ -162,6 +131,7 @@ static void http_headers(struct http_pending *p, const char *type)
 
 static void http_send(struct http_pending *p, int status, const char *type, struct evbuffer *out)
 {
+	http_body_answer(p);
 	if (p->ev != NULL) {
 		evhttp_connection_set_closecb(evhttp_request_get_connection(p->ev), NULL, NULL);
 		http_headers(p, type);
@@ -203,6 +173,7 @@ void http_stream_start(struct http_request *r, int status, const char *type,
 
 	p->gone = gone;
 	p->gone_arg = arg;
+	http_body_answer(p);
 	if (p->ev == NULL)
 		return;
 	http_headers(p, type);
@@ -257,6 +228,7 @@ void http_stream_abort(struct http_request *r)
 	struct http_pending *p = (struct http_pending *)r;
 	struct evhttp_connection *conn;
 
+	p->in.fn = NULL;
 	if (p->ev != NULL) {
 		conn = evhttp_request_get_connection(p->ev);
 		evhttp_connection_set_closecb(conn, NULL, NULL);
@@ -353,7 +325,7 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 		p->next->prev = &p->next;
 	p->prev = &s->pending;
 	s->pending = p;
-	if (!http_keep(p, ev)) {
+	if (!http_keep(p, ev) || http_body_arrived(p) != 0) {
 		http_reply(&p->r, 503, NULL, NULL, 0);
 		return;
 	}
@@ -380,6 +352,7 @@ static struct bufferevent *http_connection(struct event_base *base, void *arg)
 	static const struct timeval pause = {.tv_sec = HTTP_PAUSE_S};
 	struct http_server *s = arg;
 	int lowest = dup(evhttp_bound_socket_get_fd(s->bound));
+	struct bufferevent *bev;
 
 	if (lowest >= 0)
 		close(lowest);
@@ -387,9 +360,11 @@ static struct bufferevent *http_connection(struct event_base *base, void *arg)
 		evconnlistener_disable(evhttp_bound_socket_get_listener(s->bound));
 		event_add(s->resume, &pause);
 	}
-	if (s->tls != NULL)
-		return http_tls_connection(s->tls, base);
-	return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	bev = s->tls != NULL ? http_tls_connection(s->tls, base)
+			     : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	if (bev != NULL)
+		http_body_watch(bev);
+	return bev;
 }
 
 struct http_server *http_serve(struct event_base *base, int fd,
@@ -443,8 +418,15 @@ void http_server_free(struct http_server *s)
 {
 	if (s == NULL)
 		return;
-	for (struct http_pending *p = s->pending; p != NULL; p = p->next)
+	for (struct http_pending *p = s->pending, *next; p != NULL; p = next) {
+		next = p->next;
+		if (p->ev != NULL)
+			evhttp_connection_set_closecb(evhttp_request_get_connection(p->ev), NULL,
+						      NULL);
+		http_body_gone(p, NULL);
 		p->ev = NULL;
+		(void)http_body_tell_gone(p);
+	}
 	event_free(s->resume);
 	evhttp_free(s->http);
 	free(s);

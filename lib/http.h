@@ -28,6 +28,8 @@ struct http_tls;
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OTHER };
 
+#define HTTP_LENGTH_UNKNOWN UINT64_MAX
+
 /* The handler's from its call until http_reply(), which may come later. HEAD is a GET whose body is
  * left out. */
 struct http_request {
@@ -84,6 +86,25 @@ void http_stream_end(struct http_request *r);
 /* In place of that, when the answer cannot be finished: the connection ends, so that the client
  * sees it. */
 void http_stream_abort(struct http_request *r);
+
+/*
+ * Bodies as they come. A PUT to a path that was given to http_stream_path() is handed out when its
+ * head is there, without a body (r->body_len is 0). http_body_next() asks for a piece of it: fn
+ * comes once, later, when there are max bytes, or with fewer and last, or with err: -ECONNRESET,
+ * the client has gone; -EBADMSG, that is no body. data may come with err, too, and is valid until
+ * the next piece is asked for or the request is answered, which is allowed at any time; then fn
+ * does not come any more. Nothing is read ahead but a buffer of fixed size. A client that waits to
+ * be told to send ("Expect") is told by the first call.
+ *
+ * Other requests may be asked, too: they give their body as the only piece.
+ */
+typedef void http_body_fn(void *arg, int err, const void *data, size_t len, bool last);
+void http_body_next(struct http_request *r, size_t max, http_body_fn *fn, void *arg);
+/* As the client says, or HTTP_LENGTH_UNKNOWN. */
+uint64_t http_body_length(const struct http_request *r);
+/* For all servers of the process, before the first; path stays the caller's. As it is in the
+ * request, without the query. */
+void http_stream_path(const char *path);
 
 /* Serve a listening socket, which is taken over. NULL: out of memory. */
 struct http_server *http_serve(struct event_base *base, int fd,

@@ -139,6 +139,16 @@ void http_stream_drained(struct http_request *r, void (*fn)(void *arg), void *ar
 {
 }
 
+void http_body_next(struct http_request *r, size_t max, http_body_fn *fn, void *arg)
+{
+	abort(); /* there is no tagger */
+}
+
+uint64_t http_body_length(const struct http_request *r)
+{
+	return r->body_len;
+}
+
 void http_stream_end(struct http_request *r)
 {
 }
