@@ -1,9 +1,14 @@
 /*
- * Uploads come in pieces, each a request that says at which offset it belongs: so a piece is
- * bounded in memory, and an upload that broke off goes on where it was, also after a restart. The
- * pieces go into a file of our own on the same file system; with the last one it is made durable
- * and renamed to its place in one step. Until then nobody sees anything of it. All that may wait
- * for the volume is done by a thread (aside.h), one piece after the other.
+ * Uploads. A body of any size is taken as it comes, a piece at a time: while a thread (aside.h)
+ * writes one, no more is read than a small buffer, so a volume that is slow makes the client wait
+ * and nothing grow. The bytes go into a file of our own on the same file system, whose space is
+ * reserved first, so that what does not fit is refused at once. When all of it is there it is made
+ * durable and renamed to its place in one step. Until then nobody sees anything of it.
+ *
+ * What broke off goes on where it was, also after a restart: the same path and size is the same
+ * upload, and how far it is is the length of its file. A request may also be a part of the whole
+ * (offset=, or Content-Range, which is what curl -C sends). Only an upload whose size is not said
+ * cannot go on.
  */
 #include "config.h"
 
@@ -16,25 +21,71 @@
 #include <unistd.h>
 
 #include "conf.h"
-#include "hash.h"
-#include "tagger/tagger.h"
+#include "tagger/upload.h"
 #include "banned.h"
 
-#define UPLOADS		"upload"
-#define UPLOAD_SIZE_MAX (1ull << 50)
+#define UPLOADS_MAX  16u	/* at a time */
+#define UPLOAD_PIECE (1u << 20) /* in memory, of each */
 
-struct upload {
-	struct aside_job job; /* first */
-	struct tagger *t;
-	struct http_request *r;
-	struct place place;
-	uint64_t offset, size;
-	bool replace;
-	char part[2 * HASH_BYTES + 8];
-	int err;
-	uint64_t have; /* of it, now */
-	bool misfit;   /* the piece belongs elsewhere */
-};
+static struct upload *uploads; /* those that are being received; the loop */
+static unsigned nuploads;
+
+/* ---- what is asked for ------------------------------------------------------------------------
+ */
+
+/* "bytes 100-299/300". False: it is something else. */
+static bool upload_range(const char *text, uint64_t *offset, uint64_t *end, uint64_t *size)
+{
+	char copy[96], *dash, *slash;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	dash = strchr(copy, '-');
+	slash = strchr(copy, '/');
+	if (strncmp(copy, "bytes ", 6) != 0 || dash == NULL || slash == NULL || slash < dash)
+		return false;
+	*dash = *slash = '\0';
+	return conf_number(slash + 1, 1, UPLOAD_SIZE_MAX, size) == 0 &&
+	       conf_number(dash + 1, 0, *size - 1, end) == 0 &&
+	       conf_number(copy + 6, 0, *end, offset) == 0;
+}
+
+/* Which part of what size; what is not said comes from the length of the body. */
+static bool upload_query(struct upload *u)
+{
+	struct http_request *r = u->r;
+	const char *size = http_query(r, "size"), *offset = http_query(r, "offset");
+	const char *path = http_query(r, "path"), *range;
+	uint64_t length = http_body_length(r), end;
+	bool put = r->method == HTTP_PUT;
+
+	range = put ? http_request_header(r, "Content-Range") : NULL;
+	u->replace = http_query(r, "replace") != NULL;
+	u->anew = offset == NULL && range == NULL;
+	u->size = length;
+	if (path == NULL || (size == NULL && (!put || offset != NULL)))
+		return false;
+	if (range != NULL && (size != NULL || !upload_range(range, &u->offset, &end, &u->size) ||
+			      length != end - u->offset + 1))
+		return false;
+	if (size != NULL && conf_number(size, 0, UPLOAD_SIZE_MAX, &u->size) != 0)
+		return false;
+	u->unsized = u->size == HTTP_LENGTH_UNKNOWN;
+	if (!u->unsized && u->size > UPLOAD_SIZE_MAX)
+		return false;
+	if (offset != NULL && conf_number(offset, 0, u->size, &u->offset) != 0)
+		return false;
+	upload_name(u, path);
+	return true;
+}
+
+static void upload_refuse_query(struct http_request *r)
+{
+	api_error(r, 400, "bad_request",
+		  "An upload needs path=. A part of it needs size= (of the whole) and offset= too, "
+		  "or Content-Range.");
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 static void upload_free(struct upload *u)
 {
@@ -42,221 +93,235 @@ static void upload_free(struct upload *u)
 	free(u);
 }
 
-/* The same path and size is the same upload. */
-static void upload_name(struct upload *u, const char *path)
+static void upload_dropped(struct aside_job *job)
 {
-	uint8_t hash[HASH_BYTES];
-	char text[32];
-	struct hash_stream *h = hash_stream_new();
-
-	if (h == NULL)
-		abort();
-	snprintf(text, sizeof(text), "%" PRIu64 "/", u->size);
-	hash_stream_add(h, text, strlen(text));
-	hash_stream_add(h, path, strlen(path));
-	hash_stream_end(h, hash);
-	for (int i = 0; i < HASH_BYTES; i++)
-		snprintf(u->part + 2 * i, 3, "%02x", hash[i]);
+	upload_free((struct upload *)job);
 }
 
-static bool upload_query(struct upload *u)
+/* It was answered. Even closing a file may have to wait for the volume. */
+static void upload_end(struct upload *u)
 {
-	struct http_request *r = u->r;
-	const char *size = http_query(r, "size"), *offset = http_query(r, "offset");
-	const char *path = http_query(r, "path");
+	if (u->listed) {
+		struct upload **at = &uploads;
 
-	u->replace = http_query(r, "replace") != NULL;
-	if (path == NULL || size == NULL || conf_number(size, 0, UPLOAD_SIZE_MAX, &u->size) != 0 ||
-	    (offset != NULL && conf_number(offset, 0, u->size, &u->offset) != 0))
-		return false;
-	upload_name(u, path);
-	return true;
-}
-
-static void upload_post(struct tagger *t, struct http_request *r,
-			void (*work)(struct aside_job *job), void (*done)(struct aside_job *job))
-{
-	struct upload *u = calloc(1, sizeof(*u));
-	int err = u != NULL ? 0 : -ENOMEM;
-
-	if (u != NULL) {
-		u->t = t;
-		u->r = r;
-		u->job.work = work;
-		u->job.done = done;
-		if (!upload_query(u)) {
-			api_error(r, 400, "bad_request",
-				  "An upload needs path=, size= (of the whole) and offset= (of "
-				  "this piece).");
-			upload_free(u);
-			return;
-		}
-		if (!api_allow(r, scope_may_put(api_scope(r), http_query(r, "path")))) {
-			upload_free(u);
-			return;
-		}
-		/* said with the first piece, and not after all of it has come */
-		if (r->method == HTTP_PUT)
-			err = place_new(t->index, http_query(r, "path"), &u->place);
+		while (*at != u)
+			at = &(*at)->next;
+		*at = u->next;
+		nuploads--;
+		u->listed = false;
 	}
-	if (err == 0)
-		err = aside_post(t->aside, ASIDE_CHANGE, &u->job);
-	if (err == 0)
+	u->r = NULL;
+	u->job.work = upload_drop;
+	u->job.done = upload_dropped;
+	if (u->fd >= 0 && u->t->aside != NULL &&
+	    aside_post(u->t->aside, ASIDE_CHANGE, &u->job) == 0)
 		return;
-	api_errno(r, err, "The upload");
-	if (u != NULL)
-		upload_free(u);
+	if (u->fd >= 0)
+		upload_drop(&u->job);
+	upload_free(u);
 }
 
 static void upload_reply(struct upload *u, int status, bool done)
 {
-	api_json(u->r, status,
-		 json_pack("{s:I, s:I, s:b}", "offset", (json_int_t)u->have, "size",
-			   (json_int_t)u->size, "done", done));
-	upload_free(u);
+	json_t *body = json_pack("{s:I, s:b}", "offset", (json_int_t)u->have, "done", done);
+
+	if (!u->unsized && body != NULL)
+		json_object_set_new(body, "size", json_integer((json_int_t)u->size));
+	api_json(u->r, status, body);
+	upload_end(u);
 }
 
-/* ---- on a thread ----------------------------------------------------------------------------- */
-
-static uint64_t upload_have(const struct upload *u, int parts)
+static void upload_fail(struct upload *u, int err)
 {
-	struct stat st;
-
-	return fstatat(parts, u->part, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
-}
-
-static int upload_write(const struct upload *u, int parts)
-{
-	int fd = openat(parts, u->part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
-	const char *data = u->r->body;
-	size_t len = u->r->body_len;
-	int err = 0;
-
-	if (fd < 0)
-		return -errno;
-	for (size_t at = 0; at < len && err == 0;) {
-		ssize_t n = pwrite(fd, data + at, len - at, (off_t)(u->offset + at));
-
-		if (n < 0)
-			err = -errno;
-		else
-			at += (size_t)n;
+	if (err == -ENOSPC)
+		bin_sweep(u->t);  /* perhaps the next try fits */
+	if (err == -ECONNRESET) { /* nobody hears it */
+		log_info("an upload to %s broke off at byte %" PRIu64, u->place.path, u->have);
+		http_reply(u->r, 400, NULL, NULL, 0);
+	} else {
+		api_errno(u->r, err, "The upload");
 	}
-	/* half a piece would be taken for the place to go on from, which it is; but say it */
-	if (err == 0 && u->offset + len == u->size && fsync(fd) < 0)
-		err = -errno;
-	if (close(fd) < 0 && err == 0)
-		err = -errno;
-	return err;
+	upload_end(u);
 }
 
-/* The name is durable with the folder. */
-static int upload_finish(const struct upload *u, int parts, int folder)
+/* A client that comes back has lost its connection, and we may not have noticed. */
+static void upload_supersede(const struct upload *by)
 {
-	int fd, err = 0;
-
-	if (renameat2(parts, u->part, folder, u->place.name, u->replace ? 0 : RENAME_NOREPLACE) < 0)
-		return -errno;
-	fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0)
-		err = -errno;
-	if (fd >= 0)
-		close(fd);
-	return err;
+	for (struct upload *u = uploads, *next; u != NULL; u = next) {
+		next = u->next;
+		if (strcmp(u->part, by->part) != 0)
+			continue;
+		u->superseded = true;
+		if (u->waiting)
+			upload_fail(u, -ECANCELED);
+	}
 }
 
-static int upload_piece(struct upload *u, int parts, int folder)
+/* ---- a body, piece by piece -------------------------------------------------------------------
+ */
+
+static void upload_next(struct upload *u);
+
+static void upload_step(struct upload *u, void (*work)(struct aside_job *job),
+			void (*done)(struct aside_job *job))
 {
-	struct stat st;
 	int err;
 
-	u->have = upload_have(u, parts);
-	u->misfit = u->offset != u->have || u->r->body_len > u->size - u->offset;
-	if (u->misfit)
-		return 0;
-	if (!u->replace && fstatat(folder, u->place.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-		return -EEXIST;
-	err = upload_write(u, parts);
-	u->have = upload_have(u, parts);
-	return err == 0 && u->have == u->size ? upload_finish(u, parts, folder) : err;
+	u->job.work = work;
+	u->job.done = done;
+	err = aside_post(u->t->aside, ASIDE_CHANGE, &u->job);
+	if (err != 0)
+		upload_fail(u, err);
 }
 
-static void upload_put(struct aside_job *job)
+/* False: it has ended. */
+static bool upload_goes_on(struct upload *u)
 {
-	struct upload *u = (struct upload *)job;
-	int parts = tree_open_own(&u->t->tree, UPLOADS), folder = -1;
-
-	u->err = parts < 0 ? parts : 0;
-	if (u->err == 0)
-		folder = place_open_folder(&u->t->tree, &u->place);
-	if (u->err == 0)
-		u->err = folder < 0 ? folder : upload_piece(u, parts, folder);
-	if (folder >= 0)
-		close(folder);
-	if (parts >= 0)
-		close(parts);
+	if (u->superseded && u->err == 0)
+		u->err = -ECANCELED;
+	if (u->err != 0)
+		upload_fail(u, u->err);
+	return u->err == 0;
 }
 
-static void upload_look(struct aside_job *job)
+static void upload_finished(struct aside_job *job)
 {
 	struct upload *u = (struct upload *)job;
-	int parts = tree_open_own(&u->t->tree, UPLOADS);
 
-	u->err = parts < 0 ? parts : 0;
-	if (parts < 0)
+	if (u->err != 0) {
+		upload_fail(u, u->err);
 		return;
-	if (u->r->method == HTTP_DELETE)
-		(void)unlinkat(parts, u->part, 0);
-	u->have = upload_have(u, parts);
-	close(parts);
+	}
+	scan_place(u->t->scan, u->place.folder, u->place.name);
+	upload_reply(u, 200, true);
 }
 
-/* ---- on the loop ----------------------------------------------------------------------------- */
-
-static bool upload_failed(struct upload *u)
+static void upload_written(struct aside_job *job)
 {
-	if (u->err == 0)
-		return false;
-	if (u->err == -ENOSPC)
-		bin_sweep(u->t); /* perhaps the next try fits */
-	api_errno(u->r, u->err, "The upload");
-	upload_free(u);
-	return true;
+	struct upload *u = (struct upload *)job;
+
+	if (!upload_goes_on(u))
+		return;
+	if (u->broke != 0)
+		upload_fail(u, u->broke);
+	else if (!u->last)
+		upload_next(u);
+	else if (u->unsized || u->have == u->size)
+		upload_step(u, upload_finish, upload_finished);
+	else
+		upload_reply(u, 200, false);
 }
+
+static void upload_came(void *arg, int err, const void *data, size_t len, bool last)
+{
+	struct upload *u = arg;
+
+	u->waiting = false;
+	u->broke = err;
+	u->last = last && err == 0;
+	u->data = data;
+	u->len = len;
+	if (u->t->aside == NULL) /* the end */
+		upload_fail(u, -ECONNRESET);
+	else if (len > (u->unsized ? UPLOAD_SIZE_MAX : u->size) - u->have)
+		upload_reply(u, 409, false);
+	else if (len > 0)
+		upload_step(u, upload_write, upload_written);
+	else
+		upload_written(&u->job);
+}
+
+static void upload_next(struct upload *u)
+{
+	u->waiting = true;
+	http_body_next(u->r, UPLOAD_PIECE, upload_came, u);
+}
+
+static void upload_opened(struct aside_job *job)
+{
+	struct upload *u = (struct upload *)job;
+
+	if (!upload_goes_on(u))
+		return;
+	if (u->misfit)
+		upload_reply(u, 409, false);
+	else
+		upload_next(u);
+}
+
+void api_upload_put(struct tagger *t, struct http_request *r)
+{
+	struct upload *u;
+	int err;
+
+	if (!api_may_change(t, r))
+		return;
+	if (nuploads >= UPLOADS_MAX) {
+		api_errno(r, -EAGAIN, "The upload");
+		return;
+	}
+	u = upload_new(t, r);
+	if (u == NULL) {
+		api_errno(r, -ENOMEM, "The upload");
+		return;
+	}
+	if (!upload_query(u)) {
+		upload_refuse_query(r);
+		upload_free(u);
+		return;
+	}
+	if (!api_allow(r, scope_may_put(api_scope(r), http_query(r, "path")))) {
+		upload_free(u);
+		return;
+	}
+	/* said before any of it has come */
+	err = place_new(t->index, http_query(r, "path"), &u->place);
+	if (err != 0) {
+		api_errno(r, err, "The upload");
+		upload_free(u);
+		return;
+	}
+	upload_supersede(u);
+	u->next = uploads;
+	uploads = u;
+	nuploads++;
+	u->listed = true;
+	upload_step(u, upload_open, upload_opened);
+}
+
+/* ---- how far it is ----------------------------------------------------------------------------
+ */
 
 static void upload_looked(struct aside_job *job)
 {
 	struct upload *u = (struct upload *)job;
 
-	if (!upload_failed(u))
+	if (u->err != 0)
+		upload_fail(u, u->err);
+	else
 		upload_reply(u, 200, false);
 }
 
-static void upload_was_put(struct aside_job *job)
-{
-	struct upload *u = (struct upload *)job;
-	bool whole = u->err == 0 && !u->misfit && u->have == u->size;
-
-	if (whole)
-		scan_place(u->t->scan, u->place.folder, u->place.name);
-	if (!upload_failed(u))
-		upload_reply(u, u->misfit ? 409 : 200, whole);
-}
-
-/* How far it is. */
 void api_upload_get(struct tagger *t, struct http_request *r)
 {
-	upload_post(t, r, upload_look, upload_looked);
+	struct upload *u = upload_new(t, r);
+
+	if (u == NULL) {
+		api_errno(r, -ENOMEM, "The upload");
+	} else if (!upload_query(u)) {
+		upload_refuse_query(r);
+		upload_free(u);
+	} else if (!api_allow(r, scope_may_put(api_scope(r), http_query(r, "path")))) {
+		upload_free(u);
+	} else {
+		if (r->method == HTTP_DELETE)
+			upload_supersede(u);
+		upload_step(u, upload_look, upload_looked);
+	}
 }
 
 /* What has come is thrown away. */
 void api_upload_delete(struct tagger *t, struct http_request *r)
 {
-	upload_post(t, r, upload_look, upload_looked);
-}
-
-void api_upload_put(struct tagger *t, struct http_request *r)
-{
-	if (api_may_change(t, r))
-		upload_post(t, r, upload_put, upload_was_put);
+	api_upload_get(t, r);
 }

@@ -87,14 +87,16 @@ void api_errno(struct http_request *r, int err, const char *what)
 		int err, status;
 		const char *code;
 	} known[] = {
-		{-ENOENT, 404, "not_found"},	{-ENOTDIR, 404, "not_found"},
-		{-ELOOP, 404, "not_found"},	{-EXDEV, 404, "not_found"},
-		{-EACCES, 403, "not_allowed"},	{-EPERM, 403, "not_allowed"},
-		{-EROFS, 403, "read_only"},	{-EEXIST, 409, "exists"},
-		{-ENOTEMPTY, 409, "not_empty"}, {-EISDIR, 409, "is_folder"},
-		{-EINVAL, 400, "bad_request"},	{-ENAMETOOLONG, 400, "name_too_long"},
-		{-ENOSPC, 507, "full"},		{-EDQUOT, 507, "full"},
-		{-EAGAIN, 503, "busy"},		{-ENOTSUP, 404, "not_possible"},
+		{-ENOENT, 404, "not_found"},	 {-ENOTDIR, 404, "not_found"},
+		{-ELOOP, 404, "not_found"},	 {-EXDEV, 404, "not_found"},
+		{-EACCES, 403, "not_allowed"},	 {-EPERM, 403, "not_allowed"},
+		{-EROFS, 403, "read_only"},	 {-EEXIST, 409, "exists"},
+		{-ENOTEMPTY, 409, "not_empty"},	 {-EISDIR, 409, "is_folder"},
+		{-EINVAL, 400, "bad_request"},	 {-ENAMETOOLONG, 400, "name_too_long"},
+		{-ENOSPC, 507, "full"},		 {-EDQUOT, 507, "full"},
+		{-EAGAIN, 503, "busy"},		 {-ENOTSUP, 404, "not_possible"},
+		{-EFBIG, 413, "too_large"},	 {-EBADMSG, 400, "bad_request"},
+		{-ECANCELED, 409, "superseded"},
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)

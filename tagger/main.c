@@ -38,7 +38,7 @@ static struct main_options {
 
 static struct tagger tagger;
 static int exit_status;
-static struct control_timer *progress_timer;
+static struct control_timer *progress_timer, *upload_timer;
 
 __attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt, ...)
 {
@@ -379,6 +379,8 @@ static void start_http(void)
 	const char *path = opts.socket != NULL ? opts.socket : TAGGER_SOCKET;
 	char bound[ADDR_TEXT_MAX];
 
+	http_stream_path("/upload");
+	http_stream_path("/api/v1/upload");
 	if (strcmp(path, "none") != 0)
 		start_local(path);
 	if (opts.listen == NULL)
@@ -459,14 +461,17 @@ static int serve(const char *dir)
 		die("out of memory");
 	if (faccessat(tagger.tree.root_fd, TREE_OWN "/trash", F_OK, 0) == 0)
 		trash_empty(&tagger.tree);
+	upload_timer = uploads_start(&tagger);
 	tags_start(&tagger);
 	scan_all(tagger.scan);
 	ready_done(opts.ready_fd);
 	control_run(tagger.control);
 	control_timer_free(progress_timer);
 	events_destroy(&tagger);
+	control_timer_free(upload_timer);
 	aside_destroy(tagger.aside);
 	bin_destroy(&tagger);
+	tagger.aside = NULL;
 	pool_destroy(tagger.pool);
 	http_server_free(tagger.http_local);
 	http_server_free(tagger.http_public);

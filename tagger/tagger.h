@@ -22,7 +22,7 @@
 #include "tagger/tree.h"
 #include "tagger/watch.h"
 
-#define TAGGER_BODY_MAX	   (8u << 20) /* of a request: a piece of an upload */
+#define TAGGER_BODY_MAX	   (1u << 20) /* of a request that is no upload */
 #define TAGGER_TOKEN_MAX   256
 #define TAGGER_TOKEN_MIN   16
 #define TAGGER_SOCKET	   "/run/weft/tagger.sock"
@@ -130,6 +130,8 @@ void api_delete(struct tagger *t, struct http_request *r);
 void api_upload_get(struct tagger *t, struct http_request *r);
 void api_upload_put(struct tagger *t, struct http_request *r);
 void api_upload_delete(struct tagger *t, struct http_request *r);
+/* Throws away what nobody goes on with, now and daily; free the timer at the end. */
+struct control_timer *uploads_start(struct tagger *t);
 
 /* ---- api-events.c */
 int events_create(struct tagger *t);

@@ -48,6 +48,11 @@ static struct client {
 	void *gone_arg;
 	void (*drained)(void *arg);
 	void *drained_arg;
+	/* a body that comes in pieces */
+	bool unsized;
+	size_t came;
+	http_body_fn *body_fn;
+	void *body_arg;
 } client;
 
 /* Byte by byte, so that the fuzzer does not learn what is sought. */
@@ -86,7 +91,10 @@ const char *http_request_header(const struct http_request *r, const char *name)
 		return client.read_only ? "read_only" : NULL;
 	if (strcmp(name, "X-Weft-Scope") == 0)
 		return client.read_only ? "w:a/b r:three" : NULL;
-	return strcmp(name, "Range") == 0 && client.range[0] != '\0' ? client.range : NULL;
+	return (strcmp(name, "Range") == 0 || strcmp(name, "Content-Range") == 0) &&
+			       client.range[0] != '\0'
+		       ? client.range
+		       : NULL;
 }
 
 bool http_is_gone(const struct http_request *r)
@@ -109,6 +117,7 @@ void http_reply(struct http_request *r, int status, const char *type, const void
 {
 	assert(!client.started && !client.answered && status >= 200 && status < 600);
 	client.answered = true;
+	client.body_fn = NULL;
 	check_secret(body, len);
 }
 
@@ -150,6 +159,30 @@ void http_stream_abort(struct http_request *r)
 	http_stream_end(r);
 }
 
+uint64_t http_body_length(const struct http_request *r)
+{
+	return client.unsized ? HTTP_LENGTH_UNKNOWN : r->body_len;
+}
+
+void http_body_next(struct http_request *r, size_t max, http_body_fn *fn, void *arg)
+{
+	assert(!client.answered && client.body_fn == NULL && max > 0);
+	client.body_fn = fn;
+	client.body_arg = arg;
+}
+
+static void body_comes(void)
+{
+	size_t left = client.r.body_len - client.came, n = left < 7 ? left : 7;
+	const char *at = client.r.body;
+	http_body_fn *fn = client.body_fn;
+
+	client.body_fn = NULL;
+	client.came += n;
+	fn(client.body_arg, client.gone ? -ECONNRESET : 0, n > 0 ? at + client.came - n : NULL, n,
+	   !client.gone && n == left);
+}
+
 static void client_goes(void)
 {
 	if (client.gone || client.answered)
@@ -189,6 +222,10 @@ static bool step(void)
 			last_job = &jobs;
 		job->work(job);
 		job->done(job);
+		return true;
+	}
+	if (client.body_fn != NULL) {
+		body_comes();
 		return true;
 	}
 	client.drained = NULL;
@@ -274,6 +311,7 @@ static void world_new(void)
 	if (watch_create(&watch, &t.watch) != 0 || scan_create(&scan, &t.scan) != 0 ||
 	    events_create(&t) != 0 || bin_create(&t, 1) != 0)
 		abort();
+	t.aside = (struct aside *)&jobs; /* not looked into */
 	while (step())
 		;
 	snprintf(t.token, sizeof(t.token), "0123456789abcdef");
@@ -327,6 +365,7 @@ static void request(const uint8_t *data, size_t len)
 	if (client.r.method > HTTP_OTHER)
 		client.r.method = HTTP_GET;
 	client.read_only = data[1] & 128;
+	client.unsized = client.r.method == HTTP_PUT && (data[0] & 8) != 0;
 	snprintf(client.r.path, sizeof(client.r.path), "%s", paths[(data[1] & 127) % PATHS]);
 	at = line(at, end, client.query, sizeof(client.query));
 	at = line(at, end, client.range, sizeof(client.range));
