@@ -12,8 +12,9 @@
 #include "people.h"
 #include "volmgr.h"
 
-#define API_BODY_MAX (320 << 10) /* a piece of an upload */
-#define API_WAIT_MS  15000	 /* then the answer is that it is still going on */
+#define API_BODY_MAX (320 << 10)
+#define API_UPLOAD   "/api/v1/tagger/upload" /* its bodies are passed on as they come */
+#define API_WAIT_MS  15000		     /* then the answer is that it is still going on */
 
 /* A request whose answer comes later. */
 struct api_call {

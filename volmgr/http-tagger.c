@@ -1,12 +1,14 @@
 /*
  * tagger's API, passed through: what comes under /api/v1/tagger/ goes to tagger's Unix socket, when
  * volmgr has seen who asks and what they may. Answers flow through in pieces, no faster than the
- * browser takes them, so a film costs no memory. One connection for each request, by HTTP/1.0: then
- * an answer ends where the connection does, and there is nothing to count.
+ * browser takes them, so a film costs no memory; and so do uploads, no faster than tagger takes
+ * them. One connection for each request, by HTTP/1.0: then an answer ends where the connection
+ * does, and there is nothing to count.
  */
 #include "config.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -28,6 +30,8 @@
 #define TAGGER_WAITING	  (1u << 20) /* bytes on their way to the browser */
 #define TAGGER_HEAD_LINES 64
 #define TAGGER_SILENCE_S  120
+#define UPLOAD_PIECE	  (128u << 10)
+#define UPLOADS_MAX	  32u /* at a time */
 #define TAGGER_TYPE_MAX	  128
 /* a page among the files must not act as one of ours; a browser shows no PDF in a sandbox */
 #define TAGGER_POLICY	  "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -41,21 +45,29 @@ struct relay {
 	int status; /* 0: the first line has not come */
 	unsigned lines;
 	bool started; /* the answer has */
+	/* an upload, whose body is passed on as it comes */
+	bool upload, chunked;
+	bool asked; /* for a piece of it */
+	bool sent;  /* all of it */
 	char type[TAGGER_TYPE_MAX];
 	char route[TAGGER_ROUTE_MAX];
 	char *object, *target; /* the paths that tagger says it has changed; NULL: it has not */
 };
 
 /* What tagger is told of the request, and the browser of the answer. */
-static const char *const passed_up[] = {"Range", "If-None-Match", "Content-Type"};
+static const char *const passed_up[] = {"Range", "If-None-Match", "Content-Type", "Content-Range"};
 static const char *const passed_down[] = {"Content-Length",	 "Content-Range", "Accept-Ranges",
 					  "Content-Disposition", "ETag",	  "Last-Modified",
 					  "Cache-Control"};
+
+static const struct timeval silence = {.tv_sec = TAGGER_SILENCE_S};
+static unsigned uploads; /* that are passed on */
 
 /* ---- ends ---------------------------------------------------------------------------------- */
 
 static void relay_free(struct relay *y)
 {
+	uploads -= y->upload;
 	bufferevent_free(y->up);
 	free(y->object);
 	free(y->target);
@@ -229,6 +241,93 @@ static void relay_event(struct bufferevent *bev, short what, void *arg)
 	relay_free(y);
 }
 
+/* ---- the body of an upload ------------------------------------------------------------------- */
+
+/* What had come of a body that broke off has gone to tagger, which keeps it. */
+static void relay_flushed(struct bufferevent *bev, void *arg)
+{
+	if (evbuffer_get_length(bufferevent_get_output(bev)) == 0)
+		relay_free(arg);
+}
+
+static void relay_flush_event(struct bufferevent *bev, short what, void *arg)
+{
+	if (!(what & BEV_EVENT_CONNECTED))
+		relay_free(arg);
+}
+
+static void relay_broke(struct relay *y, int err)
+{
+	struct refusal refusal;
+
+	refuse(&refusal, 400, "bad_request", "The upload: %s.", strerror(-err));
+	api_refuse(y->r, &refusal);
+	bufferevent_setwatermark(y->up, EV_WRITE, 0, 0);
+	bufferevent_setcb(y->up, NULL, relay_flushed, relay_flush_event, y);
+	if (evbuffer_get_length(bufferevent_get_output(y->up)) == 0)
+		relay_free(y);
+}
+
+static void relay_ask(struct relay *y);
+
+static void relay_piece(void *arg, int err, const void *data, size_t len, bool last)
+{
+	struct relay *y = arg;
+	struct evbuffer *out = bufferevent_get_output(y->up);
+
+	y->asked = false;
+	if (len > 0 && y->chunked)
+		evbuffer_add_printf(out, "%zx\r\n", len);
+	evbuffer_add(out, data, len);
+	if (len > 0 && y->chunked)
+		evbuffer_add(out, "\r\n", 2);
+	if (err != 0) {
+		relay_broke(y, err);
+		return;
+	}
+	y->sent = last;
+	if (last && y->chunked)
+		evbuffer_add(out, "0\r\n\r\n", 5);
+	if (last)
+		bufferevent_set_timeouts(y->up, &silence, &silence);
+	else if (evbuffer_get_length(out) < TAGGER_WAITING)
+		relay_ask(y);
+}
+
+static void relay_ask(struct relay *y)
+{
+	y->asked = true;
+	http_body_next(y->r, UPLOAD_PIECE, relay_piece, y);
+}
+
+/* tagger has taken most of what there was. */
+static void relay_wrote(struct bufferevent *bev, void *arg)
+{
+	struct relay *y = arg;
+
+	if (y->upload && !y->asked && !y->sent && !y->started)
+		relay_ask(y);
+}
+
+static void relay_upload(struct relay *y)
+{
+	uint64_t length = http_body_length(y->r);
+
+	uploads++;
+	y->upload = true;
+	y->chunked = length == HTTP_LENGTH_UNKNOWN;
+	if (y->chunked)
+		evbuffer_add_printf(bufferevent_get_output(y->up),
+				    "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+	else
+		evbuffer_add_printf(bufferevent_get_output(y->up),
+				    "Content-Length: %" PRIu64 "\r\n\r\n", length);
+	/* no answer is to be expected before the end */
+	bufferevent_set_timeouts(y->up, NULL, &silence);
+	bufferevent_setwatermark(y->up, EV_WRITE, TAGGER_WAITING / 2, 0);
+	relay_ask(y);
+}
+
 /* ---- the request --------------------------------------------------------------------------- */
 
 static const char *relay_method(const struct http_request *r)
@@ -246,8 +345,9 @@ static void relay_send(struct relay *y)
 	const struct http_request *r = y->r;
 	const char *query = http_query_text(r);
 
-	evbuffer_add_printf(out, "%s /api/v1/%s%s%s HTTP/1.0\r\nHost: tagger\r\n", relay_method(r),
-			    y->route, *query != '\0' ? "?" : "", query);
+	evbuffer_add_printf(out, "%s /api/v1/%s%s%s HTTP/1.%c\r\nHost: tagger\r\n", relay_method(r),
+			    y->route, *query != '\0' ? "?" : "", query,
+			    http_body_length(r) == HTTP_LENGTH_UNKNOWN ? '1' : '0');
 	evbuffer_add_printf(out, "X-Weft-User: %s\r\nX-Weft-Role: %s\r\n", r->who,
 			    r->rights >= ROLE_ADMIN  ? "admin"
 			    : r->rights >= ROLE_USER ? "user"
@@ -257,6 +357,10 @@ static void relay_send(struct relay *y)
 
 		if (value != NULL)
 			evbuffer_add_printf(out, "%s: %s\r\n", passed_up[i], value);
+	}
+	if (r->method == HTTP_PUT && strcmp(y->route, "upload") == 0) {
+		relay_upload(y);
+		return;
 	}
 	evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", r->body_len);
 	if (r->body_len > 0)
@@ -288,12 +392,17 @@ static bool relay_route(const char *path, char *route)
 
 void api_tagger(struct cluster *c, struct http_request *r)
 {
-	static const struct timeval silence = {.tv_sec = TAGGER_SILENCE_S};
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	struct refusal refusal;
 	struct relay *y;
 
 	if (api_auth_need(r, r->method == HTTP_GET ? ROLE_READ : ROLE_USER, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	if (uploads >= UPLOADS_MAX && r->method == HTTP_PUT) {
+		refuse(&refusal, 503, "busy", "There are %u uploads already.", uploads);
+		refuse_hint(&refusal, "Try again in a while.");
 		api_refuse(r, &refusal);
 		return;
 	}
@@ -310,7 +419,7 @@ void api_tagger(struct cluster *c, struct http_request *r)
 	y->up = bufferevent_socket_new(control_base(c->control), -1, BEV_OPT_CLOSE_ON_FREE);
 	if (y->up == NULL)
 		abort(); /* as mem_must() */
-	bufferevent_setcb(y->up, relay_read, NULL, relay_event, y);
+	bufferevent_setcb(y->up, relay_read, relay_wrote, relay_event, y);
 	bufferevent_set_timeouts(y->up, &silence, &silence);
 	bufferevent_setwatermark(y->up, EV_READ, 0, TAGGER_WAITING);
 	relay_send(y);

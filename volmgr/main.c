@@ -620,6 +620,7 @@ static void start_http(void)
 	struct event_base *base = control_base(cluster.control);
 	const char *why = NULL;
 
+	http_stream_path(API_UPLOAD);
 	http_local = http_serve(base, socket_fd, api_handle_local, &cluster);
 	if (http_fd >= 0)
 		http_public = http_serve(base, http_fd, api_handle_public, &cluster);

@@ -6,7 +6,7 @@ import { bytes } from './format.js';
 import { t } from './i18n.js';
 import { joinPath, taggerGet } from './tagger.js';
 
-const PIECE = 256 << 10;
+const PIECE = 8 << 20;
 const RETRY_MS = 2000;
 const RETRIES = 30;
 
