@@ -106,9 +106,39 @@ static void stop_undoing(uint64_t seed)
 	free(w);
 }
 
+/* Too many shards have missed writes for any to be taken: what waits for their rebuild is refused.
+ */
+static void stop_unbuilt(uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct world_req *r;
+	int err = UNDER_WAY;
+
+	world_init(w, &g22, seed);
+	world_open(w);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	for (uint64_t at = 0; at < 512 << 10; at += 12 << 10)
+		world_do(w, NBD_CMD_WRITE, 0, at, 4096);
+	for (unsigned shard = 0; shard < 4; shard += 2) {
+		fake_server_break(server_of(w, shard), true);
+		fake_server_return(server_of(w, shard));
+	}
+	r = world_submit(w, NBD_CMD_WRITE, 0, 4 << 10, 4096);
+	volume_stop(w->v, on_stopped, &err);
+	for (unsigned ms = 0; ms < 10000 && err == UNDER_WAY; ms += 10)
+		world_settle(w, 10);
+	is_int(err, 0, "a volume stops that would have to rebuild shards before it writes");
+	ok(r->done, "the write was answered");
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
 	for (uint64_t seed = 1; seed < 6; seed++) {
+		stop_unbuilt(seed);
 		stop_after_loss(seed);
 		stop_undoing(seed);
 	}

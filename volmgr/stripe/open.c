@@ -670,5 +670,6 @@ void volume_stop(struct volume *v, void (*done)(void *arg, int err), void *arg)
 	volume_scrub_stop(v);
 	moves_recorded(v, NULL, -ESHUTDOWN);
 	volume_run_held(v);
+	volume_unstall(v); /* what only a rebuild could help is refused now */
 	volume_wake(v);
 }

@@ -149,12 +149,17 @@ static uint32_t shard_bit(unsigned shard)
 
 /* ---- planning ------------------------------------------------------------------------------ */
 
-enum tx_plan { TX_GO, TX_WAIT, TX_REFUSED, TX_HOPELESS };
+enum tx_plan { TX_GO, TX_WAIT, TX_REFUSED, TX_STOPPED, TX_HOPELESS };
 
 /* Too few good shards: the volume's setting says whether to wait, once nobody may come back soon.
  */
 static enum tx_plan tx_below_min(const struct volume *v, const struct extent *x)
 {
+	uint32_t shards = ((1u << v->shards) - 1) & ~x->stale;
+
+	/* nothing is rebuilt any more */
+	if (v->state == VOLUME_STOPPING && (unsigned)__builtin_popcount(shards) < v->min)
+		return TX_STOPPED;
 	if (!v->config.below_min_fail)
 		return TX_WAIT;
 	for (unsigned i = 0; i < v->shards; i++)
@@ -246,6 +251,11 @@ void tx_start(struct volume *v, struct stripe *st)
 		parts = tx->parts;
 		tx_free(tx);
 		parts_done(v, parts, EIO);
+		return;
+	case TX_STOPPED:
+		parts = tx->parts;
+		tx_free(tx);
+		parts_done(v, parts, ESHUTDOWN);
 		return;
 	case TX_HOPELESS:
 		log_error("volume %s: stripe %llu: too few good shards to write", v->name,
