@@ -277,14 +277,15 @@ int weft_sockops(struct bpf_sock_ops *s)
 		return 1;
 	if (s->family != AF_INET && s->family != AF_INET6)
 		return 1;
+	if (bpf_get_netns_cookie(s) != netns) /* another one may have the same addresses */
+		return 1;
 	tuple_of(s, &t);
 	if (s->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
 		server_begins(s, &t);
 		return 1;
 	}
 	port = t.remote_port;
-	if (bpf_map_lookup_elem(&ports, &port) == NULL || !is_local(&t) ||
-	    bpf_get_netns_cookie(s) != netns)
+	if (bpf_map_lookup_elem(&ports, &port) == NULL || !is_local(&t))
 		return 1;
 	client_begins(s, &t);
 	return 1;
