@@ -18,7 +18,8 @@ skip_all('t/tools/hammer is not built') if !-x $hammer;
 my $seed = $ENV{WEFT_SEED} // CORE::time;
 my $dir = temp_dir();
 diag("seed $seed") if $ENV{WEFT_SEED};
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '64M');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', size => '64M',
+	args => { volmgr => [qw(--bpf off)] }); # one of the tests of a whole cluster without it
 at_end(sub { $cluster->kill });
 $cluster->up;
 

@@ -21,8 +21,7 @@ my $seed = $ENV{WEFT_SEED} // time | 0;
 srand($seed);
 diag("seed $seed");
 my $dir = temp_dir();
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 7, size => SIZE,
-	args => { volmgr => [ '--bpf', 'auto' ] });
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '4+2', servers => 7, size => SIZE);
 at_end(sub { $cluster->kill });
 $cluster->up;
 my $ebpf = $cluster->get('/status')->{ebpf};
@@ -363,6 +362,45 @@ sub stream_reads
 	}), 'five volumes, four clients each: all are routed');
 	$turn->() for 1 .. 20;
 	is($bad, 0, 'and nobody gets the bytes of another');
+}
+
+# ---- another volmgr ------------------------------------------------------------
+
+# Its programs see the same cgroup and the same loopback; its volume has the same name.
+{
+	my $other = Weft::Cluster->new(dir => "$dir/o", ec => '2+1', size => SIZE, args => { volmgr => [qw(--bpf on)] });
+	at_end(sub { $other->kill });
+	$other->up;
+	my ($host, $port) = $other->host_port;
+	my $o = Weft::NBD->connect("tcp:$host:$port", room => ROOM)->go('vol');
+	$o->put($o->request(Weft::NBD::CMD_WRITE, 0, 1 << 20, 'other' x (BLOCK / 4) . "\0" x ((1 << 20) - 5 * BLOCK / 4)));
+	my ($error) = $o->reply(0);
+	is($error, 0, 'another volmgr beside this one');
+	my $c = client();
+	my $wrong = 0;
+	my $both = sub {
+		for my $unit (0 .. 15) {
+			$_->put($_->request(Weft::NBD::CMD_READ, $unit * UNIT, BLOCK)) for $c, $o;
+			my ($e, $data) = $c->reply(BLOCK);
+			$wrong++ if $e || $data ne wanted($unit * UNIT, BLOCK);
+			($e, $data) = $o->reply(BLOCK);
+			$wrong++ if $e || $data ne ($unit ? "\0" x BLOCK : substr('other' x BLOCK, 0, BLOCK));
+		}
+	};
+	my $count = sub { $other->get('/volumes/vol')->{routed}{reads} };
+	my $before = routed();
+	ok(wait_until('both to be routed', 90, sub { $both->(); $count->() > 100 && routed() > $before + 100 }),
+		'both route');
+	is($wrong, 0, 'and each its own volume');
+	$other->kill;
+	$before = routed();
+	for my $unit (0 .. 15) {
+		$c->put($c->request(Weft::NBD::CMD_READ, $unit * UNIT, BLOCK));
+		my ($e, $data) = $c->reply(BLOCK);
+		$wrong++ if $e || $data ne wanted($unit * UNIT, BLOCK);
+	}
+	is($wrong, 0, 'when it is killed, the first goes on');
+	cmp_ok(routed(), '>=', $before + 16, 'with routed reads');
 }
 
 # ---- damage -----------------------------------------------------------------

@@ -28,7 +28,7 @@ struct bpf_route *route_open(enum route_mode mode, const char **why)
 {
 	struct bpf_route *b = NULL;
 
-	*why = "switched off; volmgr --bpf auto switches it on";
+	*why = "switched off by --bpf off";
 	if (mode != ROUTE_OFF)
 		b = bpf_route_open(why);
 	if (b != NULL) {

@@ -18,4 +18,9 @@ for my $name (qw(nbdsrv volmgr volctl)) {
 }
 unlike(run('sh', '-c', "ldd \$(find $dir -name volmgr -type f)")->{out}, qr/libbpf/,
 	'and needs no libbpf');
+for my $test (qw(restart watch)) {
+	local $ENV{WEFT_BUILD} = $dir;
+	my $run = run({ timeout => 600 }, $^X, src_dir() . "/t/$test.t");
+	ok($run->{status} == 0 && $run->{out} !~ /^not ok|^1\.\.0/m, "t/$test.t passes with it") or diag($run->{out}, $run->{err});
+}
 done_testing();
