@@ -35,7 +35,7 @@ is_deeply(\%described, \%routes, 'the OpenAPI file has the routes of volmgr, wit
 # bodies: each list of known members is one of the schemas
 my @schemas = map { join(' ', sort keys %{ $doc->{components}{schemas}{$_}{properties} // {} }) }
     grep { exists $doc->{components}{schemas}{$_}{additionalProperties} } keys %{ $doc->{components}{schemas} };
-for my $file (qw(api-commands.c api-login.c api-people.c api-parse.c api-moves.c)) {
+for my $file (qw(api-commands.c api-login.c api-people.c api-shares.c api-parse.c api-moves.c)) {
 	my $text = slurp("$src/volmgr/$file");
 	while ($text =~ /const known\[\] = \{(.*?)NULL\}/sg) {
 		my $members = join(' ', sort $1 =~ /"(\w+)"/g);
@@ -58,7 +58,7 @@ for my $route (sort keys %routes) {
 
 # what volmgr notes and refuses is what the page can say
 my @c = map { slurp($_) } glob("$src/volmgr/*.c");
-my %events = map { $_ => 1 } map { /"((?:volmgr|server|host|command|volume|scrub|cluster|login|person|token|session|invitation|settings|file|bin|folder|tag)\.[a-z]{2,})"/g } @c;
+my %events = map { $_ => 1 } map { /"((?:volmgr|server|host|command|volume|scrub|cluster|login|person|token|session|invitation|settings|file|bin|share|space|folder|tag)\.[a-z]{2,})"/g } @c;
 my @languages = map { slurp("$src/www/js/text-$_.js") } qw(en zh);
 for my $event (sort keys %events) {
 	ok($languages[0] =~ /['"]\Q$event\E['"]/ && $languages[1] =~ /['"]\Q$event\E['"]/, "the page has words for $event");

@@ -46,11 +46,11 @@ static void login_refuse(struct login *l, const struct refusal *refusal)
 
 static json_t *me_json(struct cluster *c, const char *name, enum role role, const char *csrf)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b}", "name", name, "role",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b}", "name", name, "role",
 			 role_name(role), "csrf", csrf, "registration",
 			 registration_name(c->people->settings.registration), "guests",
 			 (int)c->people->settings.guests, "empty", c->people->npersons == 0,
-			 "tagger", api_tagger_there(c));
+			 "tagger", api_tagger_there(c), "spaces", (int)c->people->settings.spaces);
 }
 
 void api_me_get(struct cluster *c, struct http_request *r, const char *name)

@@ -301,8 +301,9 @@ void api_invitation_add(struct cluster *c, struct http_request *r, const char *n
 
 static json_t *settings_json(const struct people_settings *s)
 {
-	return json_pack("{s:s, s:b, s:b}", "registration", registration_name(s->registration),
-			 "guests", (int)s->guests, "metrics", (int)s->metrics);
+	return json_pack("{s:s, s:b, s:b, s:b}", "registration", registration_name(s->registration),
+			 "guests", (int)s->guests, "metrics", (int)s->metrics, "spaces",
+			 (int)s->spaces);
 }
 
 void api_settings_get(struct cluster *c, struct http_request *r, const char *name)
@@ -312,7 +313,7 @@ void api_settings_get(struct cluster *c, struct http_request *r, const char *nam
 
 void api_settings_change(struct cluster *c, struct http_request *r, const char *name)
 {
-	static const char *const known[] = {"registration", "guests", "metrics", NULL};
+	static const char *const known[] = {"registration", "guests", "metrics", "spaces", NULL};
 	struct people_settings s = c->people->settings;
 	struct refusal refusal;
 	json_t *o = api_parse_object(r->body, r->body_len, known, &refusal);
@@ -321,7 +322,8 @@ void api_settings_change(struct cluster *c, struct http_request *r, const char *
 
 	if (o != NULL && api_parse_text(o, "registration", text, sizeof(text), &refusal) == 0 &&
 	    api_parse_bool(o, "guests", &s.guests, &refusal) == 0 &&
-	    api_parse_bool(o, "metrics", &s.metrics, &refusal) == 0) {
+	    api_parse_bool(o, "metrics", &s.metrics, &refusal) == 0 &&
+	    api_parse_bool(o, "spaces", &s.spaces, &refusal) == 0) {
 		if (text[0] == '\0' || registration_from_name(text, &s.registration))
 			err = settings_save(c, &s, &refusal);
 		else
@@ -330,12 +332,29 @@ void api_settings_change(struct cluster *c, struct http_request *r, const char *
 	}
 	json_decref(o);
 	if (err == 0)
-		events_note(c, r->who, "settings.changed", "", "registration %s, guests %s",
-			    registration_name(s.registration), s.guests ? "look" : "none");
+		events_note(c, r->who, "settings.changed", "",
+			    "registration %s, guests %s, files %s",
+			    registration_name(s.registration), s.guests ? "look" : "none",
+			    s.spaces ? "by spaces" : "for all");
 	answer(r, err, &refusal, settings_json(&s));
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
+
+/* What was done with files tells what there is; so it is told to those who see all of them. */
+static bool event_shows(const struct cluster *c, const struct http_request *r,
+			const struct event_record *e)
+{
+	static const char *const kinds[] = {"file.", "folder.", "bin.", "tag.", "share.", "space."};
+
+	if (r->rights >= ROLE_ADMIN || !c->people->settings.spaces ||
+	    (r->who[0] != '\0' && strcmp(e->who, r->who) == 0))
+		return true;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strncmp(e->what, kinds[i], strlen(kinds[i])) == 0)
+			return false;
+	return true;
+}
 
 void api_events_list(struct cluster *c, struct http_request *r, const char *name)
 {
@@ -355,11 +374,13 @@ void api_events_list(struct cluster *c, struct http_request *r, const char *name
 	n = events_before(before, page, (unsigned)limit);
 	list = json_array();
 	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:s, s:s, s:s}", "number",
-						      (json_int_t)page[i].number, "time",
-						      (json_int_t)page[i].time, "who", page[i].who,
-						      "what", page[i].what, "object",
-						      page[i].object, "detail", page[i].detail));
+		if (event_shows(c, r, &page[i]))
+			json_array_append_new(list,
+					      json_pack("{s:I, s:I, s:s, s:s, s:s, s:s}", "number",
+							(json_int_t)page[i].number, "time",
+							(json_int_t)page[i].time, "who",
+							page[i].who, "what", page[i].what, "object",
+							page[i].object, "detail", page[i].detail));
 	body = json_pack("{s:o, s:I}", "events", list, "last", (json_int_t)events_last());
 	if (body != NULL && n == limit && n > 0 && page[n - 1].number > 1)
 		json_object_set_new(body, "before", json_integer((json_int_t)page[n - 1].number));

@@ -47,6 +47,13 @@ static const struct api_route routes[] = {
 	{HTTP_DELETE, "invitations", true, NULL, api_invitation_remove, ROLE_ADMIN, NULL},
 	{HTTP_GET, "settings", false, NULL, api_settings_get, ROLE_ADMIN, NULL},
 	{HTTP_PATCH, "settings", false, NULL, api_settings_change, ROLE_ADMIN, NULL},
+	{HTTP_GET, "spaces", false, NULL, api_spaces_list, ROLE_READ, NULL},
+	{HTTP_POST, "spaces", false, NULL, api_space_add, ROLE_ADMIN, NULL},
+	{HTTP_DELETE, "spaces", true, NULL, api_space_remove, ROLE_ADMIN, NULL},
+	{HTTP_GET, "shares", false, NULL, api_shares_list, ROLE_READ, NULL},
+	{HTTP_POST, "shares", false, NULL, api_share_add, ROLE_USER, NULL},
+	{HTTP_DELETE, "shares", true, NULL, api_share_remove, ROLE_READ, NULL},
+	{HTTP_GET, "shared", true, NULL, api_shared_get, ROLE_NONE, NULL},
 	{HTTP_GET, "events", false, NULL, api_events_list, ROLE_READ, NULL},
 	{HTTP_GET, "live", false, NULL, api_live, ROLE_READ, NULL},
 	{HTTP_GET, "history", false, NULL, api_history, ROLE_READ, NULL},
@@ -285,6 +292,8 @@ void api_handle_public(void *arg, struct http_request *r)
 		api_metrics(arg, r);
 	else if (tagger)
 		api_tagger(arg, r);
+	else if (api_shared_path(r->path))
+		api_shared(arg, r);
 	else
 		api_route(arg, r);
 }

@@ -125,6 +125,10 @@ bool api_tagger_path(const char *path);
 /* Its socket is there. */
 bool api_tagger_there(const struct cluster *c);
 void api_tagger(struct cluster *c, struct http_request *r);
+/* Pass a request on to a route of tagger, held to a list of paths (NULL: none); paths begin below
+ * base, if it is not NULL. Takes over both. */
+void api_tagger_relay(struct cluster *c, struct http_request *r, const char *route, char *scope,
+		      char *base);
 
 /* ---- metrics.c */
 void api_metrics(struct cluster *c, struct http_request *r);
@@ -133,8 +137,22 @@ void metrics_head(FILE *f, const char *name, const char *type, const char *help)
 void metrics_work(struct cluster *c, FILE *f);
 /* status: as tagger says, or NULL. */
 void metrics_tagger(const json_t *status, FILE *f);
-/* ---- http-tagger-status.c: done once, perhaps at once; status NULL: it does not answer */
-void api_tagger_status(struct cluster *c, void (*done)(void *arg, const json_t *status), void *arg);
+/* ---- http-tagger-ask.c: one short request of our own, "file?path=..."; done once, perhaps at
+ * once, with the answer. status 0: there was none. */
+void api_tagger_ask(struct cluster *c, enum http_method method, const char *target,
+		    void (*done)(void *arg, int status, const json_t *body), void *arg);
+
+/* ---- api-shares.c */
+void api_spaces_list(struct cluster *c, struct http_request *r, const char *name);
+void api_space_add(struct cluster *c, struct http_request *r, const char *name);
+void api_space_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_shares_list(struct cluster *c, struct http_request *r, const char *name);
+void api_share_add(struct cluster *c, struct http_request *r, const char *name);
+void api_share_remove(struct cluster *c, struct http_request *r, const char *name);
+void api_shared_get(struct cluster *c, struct http_request *r, const char *name);
+/* /shared/SECRET/ROUTE: what tagger gives of a link. */
+bool api_shared_path(const char *path);
+void api_shared(struct cluster *c, struct http_request *r);
 
 /* ---- api-live.c */
 struct rates;

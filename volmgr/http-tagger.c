@@ -23,6 +23,7 @@
 #include "api.h"
 #include "href.h"
 #include "log.h"
+#include "shares.h"
 #include "banned.h"
 
 #define TAGGER_PREFIX	  "/api/v1/tagger/"
@@ -51,6 +52,7 @@ struct relay {
 	bool sent;  /* all of it */
 	char type[TAGGER_TYPE_MAX];
 	char route[TAGGER_ROUTE_MAX];
+	char *scope, *base;    /* what the request is held to; NULL: nothing */
 	char *object, *target; /* the paths that tagger says it has changed; NULL: it has not */
 };
 
@@ -69,6 +71,8 @@ static void relay_free(struct relay *y)
 {
 	uploads -= y->upload;
 	bufferevent_free(y->up);
+	free(y->scope);
+	free(y->base);
 	free(y->object);
 	free(y->target);
 	free(y);
@@ -128,11 +132,25 @@ static void relay_note(const struct relay *y)
 	free(target);
 }
 
+/* Shares go along with what they are of. */
+static void relay_follow(const struct relay *y)
+{
+	bool done = y->status < 300 && y->object != NULL;
+
+	if (done && y->r->method == HTTP_DELETE && strcmp(y->route, "file") == 0)
+		shares_deleted(y->cluster, y->object);
+	else if (done && y->target != NULL && strcmp(y->route, "move") == 0)
+		shares_moved(y->cluster, y->object, y->target);
+	else if (done && y->target != NULL && strcmp(y->route, "bin/restore") == 0)
+		shares_restored(y->cluster, y->object, y->target);
+}
+
 static void relay_headers_done(struct relay *y)
 {
 	bool pdf = strncmp(y->type, "application/pdf", 15) == 0;
 
 	relay_note(y);
+	relay_follow(y);
 	http_header(y->r, "Content-Security-Policy", pdf ? TAGGER_POLICY_PDF : TAGGER_POLICY);
 	y->started = true;
 	http_stream_start(y->r, y->status, y->type[0] != '\0' ? y->type : NULL, relay_gone, y);
@@ -352,6 +370,10 @@ static void relay_send(struct relay *y)
 			    r->rights >= ROLE_ADMIN  ? "admin"
 			    : r->rights >= ROLE_USER ? "user"
 						     : "read_only");
+	if (y->scope != NULL)
+		evbuffer_add_printf(out, "X-Weft-Scope: %s\r\n", y->scope);
+	if (y->base != NULL)
+		evbuffer_add_printf(out, "X-Weft-Base: %s\r\n", y->base);
 	for (size_t i = 0; i < sizeof(passed_up) / sizeof(passed_up[0]); i++) {
 		const char *value = http_request_header(r, passed_up[i]);
 
@@ -390,32 +412,18 @@ static bool relay_route(const char *path, char *route)
 	return true;
 }
 
-void api_tagger(struct cluster *c, struct http_request *r)
+void api_tagger_relay(struct cluster *c, struct http_request *r, const char *route, char *scope,
+		      char *base)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	struct refusal refusal;
-	struct relay *y;
+	struct relay *y = mem_must(sizeof(*y));
 
-	if (api_auth_need(r, r->method == HTTP_GET ? ROLE_READ : ROLE_USER, &refusal) != 0) {
-		api_refuse(r, &refusal);
-		return;
-	}
-	if (uploads >= UPLOADS_MAX && r->method == HTTP_PUT) {
-		refuse(&refusal, 503, "busy", "There are %u uploads already.", uploads);
-		refuse_hint(&refusal, "Try again in a while.");
-		api_refuse(r, &refusal);
-		return;
-	}
-	y = mem_must(sizeof(*y));
 	y->cluster = c;
 	y->r = r;
-	if (!relay_route(r->path, y->route) || strlen(c->tagger) >= sizeof(to.sun_path)) {
-		free(y);
-		refuse(&refusal, 404, "no_such_path", "There is nothing under this path.");
-		api_refuse(r, &refusal);
-		return;
-	}
-	memcpy(to.sun_path, c->tagger, strlen(c->tagger) + 1);
+	y->scope = scope;
+	y->base = base;
+	snprintf(y->route, sizeof(y->route), "%s", route);
+	memcpy(to.sun_path, c->tagger, strnlen(c->tagger, sizeof(to.sun_path) - 1));
 	y->up = bufferevent_socket_new(control_base(c->control), -1, BEV_OPT_CLOSE_ON_FREE);
 	if (y->up == NULL)
 		abort(); /* as mem_must() */
@@ -428,4 +436,27 @@ void api_tagger(struct cluster *c, struct http_request *r)
 		return;
 	}
 	bufferevent_enable(y->up, EV_READ | EV_WRITE);
+}
+
+void api_tagger(struct cluster *c, struct http_request *r)
+{
+	char route[TAGGER_ROUTE_MAX];
+	struct refusal refusal;
+
+	if (api_auth_need(r, r->method == HTTP_GET ? ROLE_READ : ROLE_USER, &refusal) != 0) {
+		api_refuse(r, &refusal);
+		return;
+	}
+	if (uploads >= UPLOADS_MAX && r->method == HTTP_PUT) {
+		refuse(&refusal, 503, "busy", "There are %u uploads already.", uploads);
+		refuse_hint(&refusal, "Try again in a while.");
+		api_refuse(r, &refusal);
+		return;
+	}
+	if (!relay_route(r->path, route)) {
+		refuse(&refusal, 404, "no_such_path", "There is nothing under this path.");
+		api_refuse(r, &refusal);
+		return;
+	}
+	api_tagger_relay(c, r, route, scope_text(c, r->who, (enum role)r->rights), NULL);
 }

@@ -213,7 +213,7 @@ static void metrics_write(struct cluster *c, FILE *f)
 
 static struct cluster *scraped; /* there is one */
 
-static void metrics_answer(void *arg, const json_t *tagger)
+static void metrics_answer(void *arg, int status, const json_t *tagger)
 {
 	struct http_request *r = arg;
 	char *text = NULL;
@@ -222,7 +222,7 @@ static void metrics_answer(void *arg, const json_t *tagger)
 
 	if (f != NULL) {
 		metrics_write(scraped, f);
-		metrics_tagger(tagger, f);
+		metrics_tagger(status == 200 ? tagger : NULL, f);
 		fclose(f);
 	}
 	http_reply(r, text != NULL ? 200 : 500, METRICS_TYPE, text, len);
@@ -240,5 +240,5 @@ void api_metrics(struct cluster *c, struct http_request *r)
 		return;
 	}
 	scraped = c;
-	api_tagger_status(c, metrics_answer, r);
+	api_tagger_ask(c, HTTP_GET, "status", metrics_answer, r);
 }

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "people.h"
+#include "shares.h"
 #include "banned.h"
 
 #define KEY_PERSON   "1/person/"
@@ -142,7 +143,7 @@ static int settings_load(struct cluster *c)
 {
 	struct people_settings *s = &c->people->settings;
 	const char *registration = "off";
-	int guests = 0, metrics = 0, err;
+	int guests = 0, metrics = 0, spaces = 0, err;
 	void *value;
 	size_t len;
 	json_t *o;
@@ -152,13 +153,14 @@ static int settings_load(struct cluster *c)
 		return err == -ENOENT ? 0 : err;
 	o = json_loadb(value, len, 0, NULL);
 	free(value);
-	err = json_unpack(o, "{s?s, s?b, s?b}", "registration", &registration, "guests", &guests,
-			  "metrics", &metrics) == 0 &&
+	err = json_unpack(o, "{s?s, s?b, s?b, s?b}", "registration", &registration, "guests",
+			  &guests, "metrics", &metrics, "spaces", &spaces) == 0 &&
 			      registration_from_name(registration, &s->registration)
 		      ? 0
 		      : -EUCLEAN;
 	s->guests = guests;
 	s->metrics = metrics;
+	s->spaces = spaces;
 	json_decref(o);
 	return err;
 }
@@ -171,6 +173,8 @@ int people_load(struct cluster *c, const char **why)
 	err = c->meta->ops->each(c->meta, KEY_PERSON, person_load, c);
 	if (err == 0)
 		err = tickets_load(c);
+	if (err == 0)
+		err = shares_load(c);
 	if (err == 0)
 		err = settings_load(c);
 	if (err == 0)
@@ -187,6 +191,7 @@ void people_free(struct cluster *c)
 		free(c->people->person[i]);
 	for (unsigned i = 0; i < c->people->ntickets; i++)
 		free(c->people->ticket[i]);
+	shares_free(c);
 	free(c->people);
 	c->people = NULL;
 }
@@ -267,6 +272,7 @@ int person_remove(struct cluster *c, struct person *p, struct refusal *r)
 	int err = -ENOMEM;
 
 	tickets_remove(c, p->name, -1, NULL);
+	shares_forget(c, p->name);
 	if (b != NULL) {
 		meta_batch_delete(b, person_key(key, p->name));
 		err = meta_commit_wait(c->meta, b);
@@ -285,9 +291,9 @@ int person_remove(struct cluster *c, struct person *p, struct refusal *r)
 int settings_save(struct cluster *c, const struct people_settings *s, struct refusal *r)
 {
 	if (people_put(c, KEY_SETTINGS,
-		       json_pack("{s:s, s:b, s:b}", "registration",
+		       json_pack("{s:s, s:b, s:b, s:b}", "registration",
 				 registration_name(s->registration), "guests", (int)s->guests,
-				 "metrics", (int)s->metrics),
+				 "metrics", (int)s->metrics, "spaces", (int)s->spaces),
 		       r) != 0)
 		return -1;
 	c->people->settings = *s;

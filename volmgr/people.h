@@ -55,13 +55,17 @@ struct people_settings {
 	enum registration registration;
 	bool guests;  /* who is not logged in may look */
 	bool metrics; /* /metrics without a token */
+	bool spaces;  /* who is no admin sees his spaces and shares alone (shares.h) */
 };
+
+struct shares;
 
 struct people {
 	struct person *person[PEOPLE_MAX];
 	unsigned npersons;
 	struct ticket *ticket[TICKETS_MAX];
 	unsigned ntickets;
+	struct shares *shares;
 	struct people_settings settings;
 };
 

@@ -298,6 +298,54 @@ if (tagger === 'tagger') {
 			ok(status === 404 || status === 400, `${path} is not there`);
 		}
 	});
+	await section('spaces and shares', async () => {
+		await go('settings');
+		await page.getByRole('checkbox', { name: 'Everybody has his own files' }).check();
+		await page.evaluate(() => import('./js/api.js').then((api) => api.post('/people', { name: 'uma', password: 'uma is long', role: 'user' })));
+		const give = async (to) => {
+			await go('files');
+			await page.getByRole('checkbox', { name: 'Mark notes' }).check();
+			await page.locator('.marks').getByRole('button', { name: 'Share' }).click();
+			await page.selectOption('dialog select[name=to]', to);
+			await page.locator('dialog button[type=submit]').click();
+		};
+		await give('uma');
+		ok(await seen('Shared with uma'), 'a folder is shared with a person');
+		await give('');
+		const link = await page.locator('dialog code').textContent();
+		PLACES.push(link.split('#/')[1]);
+		const other = await openPage(browser);
+		await other.goto(`${base}/#/login`);
+		await other.fill('input[name=name]', 'uma');
+		await other.fill('input[name=password]', 'uma is long');
+		await other.click('form button[type=submit]');
+		await other.waitForSelector('.hero');
+		await other.goto(`${base}/#/files`);
+		ok(await other.getByRole('link', { name: 'My space' }).waitFor().then(() => true) && await other.locator('.filelist tbody tr').count() === 2, 'who has it sees it, and a space of her own, and nothing else');
+		await other.getByRole('navigation', { name: 'Spaces' }).getByRole('link', { name: 'notes' }).click();
+		ok(await other.getByRole('button', { name: /harbour-1.md/ }).waitFor().then(() => true), 'and goes there');
+		await other.goto(`${base}/#/people`);
+		await other.getByRole('button', { name: 'Take off the list: notes' }).press('Enter');
+		ok(await other.getByText('Nobody has shared anything with you.').waitFor().then(() => true), 'she takes it off her list');
+		await other.context().clearCookies();
+		await other.goto(link);
+		await other.getByRole('button', { name: /harbour-2.md/ }).click();
+		ok(await other.locator('.markdown strong:has-text("2")').waitFor().then(() => true), 'a link shows it to who is not logged in');
+		await page.locator('dialog:has(code) button[type=submit]').click();
+		await go('people');
+		ok(await page.getByRole('button', { name: 'End: notes' }).count() === 1, 'the giver sees what is given');
+		await give('');
+		const ended = await page.locator('dialog code').textContent();
+		await page.locator('dialog:has(code) button[type=submit]').click();
+		await go('people');
+		await page.getByRole('button', { name: 'End: notes' }).last().click();
+		await page.waitForFunction(() => document.querySelectorAll('[aria-label="End: notes"]').length === 1);
+		await other.goto(ended);
+		await other.reload();
+		ok(await other.getByText('This link has ended').waitFor().then(() => true), 'and ends it');
+		ok(other.faults.filter((f) => !/404/.test(f)).length === 0, 'without faults in that page', ...other.faults);
+		await other.context().close();
+	});
 	await section('graph', async () => {
 		await go('graph');
 		await page.fill('input[type=search]', 'lighth');

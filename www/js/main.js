@@ -17,13 +17,15 @@ const PLACES = [
 	{ name: 'settings', module: 'settings' },
 	{ name: 'about', module: 'about' },
 ];
-const MODULES = { volume: 'volume', server: 'server', new: 'create', join: 'login', login: 'login', register: 'login' };
+const MODULES = { volume: 'volume', server: 'server', new: 'create', join: 'login', login: 'login', register: 'login', shared: 'shared' };
 
 export const me = { name: '', role: 'none' };
 let leave = []; // what the shown page wants to be told when it goes
 let shown = 0;
 
 export const mayChange = () => me.role === 'admin';
+// Sees spaces and shares only.
+export const isHeld = () => Boolean(me.spaces) && me.role !== 'admin';
 
 // ---- theme -------------------------------------------------------------------
 
@@ -70,7 +72,7 @@ async function show() {
 	const { words, search } = where();
 	if (words.length === 0)
 		words.push('overview');
-	const outside = ['login', 'join', 'register'].includes(words[0]);
+	const outside = ['login', 'join', 'register', 'shared'].includes(words[0]);
 	if (me.role === 'none' && !outside) {
 		sessionStorage.setItem('weft-then', location.hash);
 		location.replace('#/login');
@@ -79,7 +81,7 @@ async function show() {
 	const mine = ++shown;
 	leave.forEach((fn) => fn());
 	leave = [];
-	const main = outside ? outsideShell() : insideShell(words[0]);
+	const main = outside ? outsideShell(words[0] === 'shared') : insideShell(words[0]);
 	replace(main, loading());
 	const name = moduleOf(words);
 	try {
@@ -166,11 +168,11 @@ function insideShell(current) {
 	return main;
 }
 
-function outsideShell() {
+function outsideShell(wide) {
 	const main = el('main', { id: 'main', tabindex: '-1' });
 	replace(document.getElementById('app'),
 		el('header.top', el('span.brand', el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }), 'weft'), el('span.space'), languageButton()),
-		el('div.outside', main));
+		el(`div.outside${wide ? '.wide' : ''}`, main));
 	document.querySelector('.skip').textContent = t('skip');
 	return main;
 }
@@ -198,7 +200,7 @@ export function welcome(answer) {
 	forget();
 	const then = sessionStorage.getItem('weft-then');
 	sessionStorage.removeItem('weft-then');
-	location.hash = then && !/login|join|register/.test(then) ? then : '#/overview';
+	location.hash = then && !/#\/(?:login|join|register)/.test(then) ? then : '#/overview';
 }
 
 whenLoggedOut(() => {

@@ -7,7 +7,8 @@ import { csrfToken } from './api.js';
 import { chosen, dropped, foldersOf, upload, uploadPanel, uploadToken } from './upload.js';
 import { addTags, fileIcon, joinPath, nameOf, parentOf, taggerDelete, taggerGet, taggerPost, taggerUrl } from './tagger.js';
 import { mayEdit, preview, thumbnail } from './preview.js';
-import { go } from './main.js';
+import { go, isHeld, me } from './main.js';
+import { share, shortcuts } from './shares.js';
 
 const LIMIT = 100;
 const UNDO_MS = 10000; // later it is in the bin
@@ -175,6 +176,10 @@ async function remove(files, done) {
 	setTimeout(() => note.remove(), UNDO_MS);
 }
 
+// Nothing can be put where one only passes through.
+const mayPut = (folder) => mayEdit() && (folder !== '' || !isHeld());
+const mayShare = () => mayEdit() && me.name !== '';
+
 // ---- the page -------------------------------------------------------------------------------
 
 export default async function files({ main, search, watch }) {
@@ -196,6 +201,7 @@ export default async function files({ main, search, watch }) {
 	};
 	const open = (f) => (f.kind === 'folder' ? go(`files?in=${encodeURIComponent(f.path)}`)
 		: preview(f, { list: list.files.filter((x) => x.kind !== 'folder'), changed: again, actions: (full, box) => mayEdit() && [
+			mayShare() && el('button.small', { onclick: () => share(full) }, icon('link'), t('share')),
 			el('button.small', { onclick: () => { box.close(); rename(full, reload); } }, t('rename')),
 			el('button.small.danger', { onclick: () => { box.close(); remove([full], reload); } }, icon('trash'), t('delete'))] }));
 	const mark = (f, on) => {
@@ -211,6 +217,7 @@ export default async function files({ main, search, watch }) {
 		replace(bar, el('strong', t('markedN', some.length)),
 			el('a.button.small', { href: `${taggerUrl('archive', { format: 'zip' })}&${some.map((f) => `path=${f.href}`).join('&')}`, download: 'files.zip' }, icon('download'), t('downloadZip')),
 			mayEdit() && [el('button.small', { onclick: () => tagMany(some, reload) }, icon('tag'), t('tags')), el('button.small', { onclick: () => move(some, reload) }, t('move')),
+				some.length === 1 && mayShare() && el('button.small', { onclick: () => share(some[0]) }, icon('link'), t('share')),
 				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some, reload) }, icon('trash'), t('delete'))],
 			el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
 	};
@@ -222,7 +229,7 @@ export default async function files({ main, search, watch }) {
 		drawBar();
 		const seen = list.files;
 		if (seen.length === 0) {
-			replace(place, empty(words() ? 'search' : 'folder', t(words() ? 'nothingFits' : 'emptyFolder'), t(words() ? 'searchHint' : mayEdit() ? 'emptyFolderText' : 'emptyFolderRead')));
+			replace(place, empty(words() ? 'search' : 'folder', t(words() ? 'nothingFits' : 'emptyFolder'), t(words() ? 'searchHint' : mayPut(state.folder) ? 'emptyFolderText' : 'emptyFolderRead')));
 			return;
 		}
 		replace(place, state.grid ? el('ul.filegrid', seen.map(card))
@@ -246,6 +253,7 @@ export default async function files({ main, search, watch }) {
 	const uploads = uploadPanel(debounce(again, 500));
 	const picker = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': t('upload'), onchange: () => send(chosen(picker)) });
 	const input = el('input', { type: 'search', name: 'q', value: state.q, placeholder: t('searchFiles'), role: 'combobox', 'aria-label': t('searchFiles'), 'aria-expanded': 'false', 'aria-controls': 'suggest', autocomplete: 'off', oninput: debounce(() => changed({ q: input.value }), 200) });
+	const ways = me.spaces && me.name && state.folder === '' ? await shortcuts().catch(() => null) : null;
 	const year = new Date().getFullYear(), iso = (days) => new Date(Date.now() - days * 864e5).toISOString().slice(0, 10);
 	const view = el('button', { 'aria-pressed': String(state.grid), onclick: () => {
 		state.grid = !state.grid;
@@ -253,7 +261,7 @@ export default async function files({ main, search, watch }) {
 		view.setAttribute('aria-pressed', String(state.grid));
 		draw();
 	} }, t('thumbnails'));
-	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('a.button', { href: '#/files/bin' }, icon('trash'), t('bin')), el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button.primary', { onclick: () => picker.click() }, icon('upload'), t('upload')), picker)),
+	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('a.button', { href: '#/files/bin' }, icon('trash'), t('bin')), mayPut(state.folder) && [el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button.primary', { onclick: () => picker.click() }, icon('upload'), t('upload')), picker])), ways,
 		el('div.toolbar', { role: 'search' }, el('div.searchbox', input, suggestions(input, () => changed({ q: input.value }))),
 			select('kind', [['', t('anyKind')], ...KINDS.map((k) => [k, said('kinds', k)])], '', (e) => changed({ kind: e.target.value }), t('kind')),
 			select('date', [['', t('anyDate')], [iso(7), t('lastWeek')], [iso(31), t('lastMonth')], [`${year}-01-01`, t('thisYear')]], '', (e) => changed({ date: e.target.value }), t('changed')),
@@ -263,14 +271,14 @@ export default async function files({ main, search, watch }) {
 	if (state.folder)
 		title.textContent = nameOf(state.folder);
 	const over = (event) => {
-		if (!mayEdit() || ![...event.dataTransfer.types].includes('Files'))
+		if (!mayPut(state.folder) || ![...event.dataTransfer.types].includes('Files'))
 			return;
 		event.preventDefault();
 		document.body.classList.add('dropping');
 	};
 	const drop = async (event) => {
 		document.body.classList.remove('dropping');
-		if (!mayEdit() || !event.dataTransfer.files.length)
+		if (!mayPut(state.folder) || !event.dataTransfer.files.length)
 			return;
 		event.preventDefault();
 		send(await dropped(event.dataTransfer));

@@ -5,6 +5,7 @@ import { ago, moment } from './format.js';
 import { said, t } from './i18n.js';
 import { badge, commands, confirmName, dialog, empty, failure, field, notice, select, toast } from './ui.js';
 import { mayChange, me } from './main.js';
+import { allSpaces, ownShares } from './shares.js';
 
 const ROLES = ['admin', 'user', 'read-only'];
 const roleOptions = (most) => ROLES.slice(ROLES.indexOf(most)).map((r) => [r, said('roles', r)]);
@@ -135,7 +136,8 @@ async function everybody(place) {
 }
 
 export default async function people({ main }) {
-	const mine = el('section.panel'), all = el('section.panel');
-	replace(main, el('h1', t('people')), me.name ? mine : notice('info', el('p', t('guestText'))), mayChange() && all);
-	await Promise.all([me.name && account(mine), mayChange() && everybody(all)]);
+	const mine = el('section.panel'), all = el('section.panel'), shares = el('section.panel'), spaces = el('section.panel');
+	const files = me.name && me.tagger;
+	replace(main, el('h1', t('people')), me.name ? mine : notice('info', el('p', t('guestText'))), files && shares, mayChange() && all, mayChange() && files && spaces);
+	await Promise.all([me.name && account(mine), files && ownShares(shares), mayChange() && everybody(all), mayChange() && files && allSpaces(spaces)]);
 }

@@ -39,6 +39,7 @@ async function ofCluster(place) {
 	const draw = (settings) => replace(place, el('h2', t('forAll')),
 		field(t('registration'), select('registration', ['off', 'approval', 'open'].map((r) => [r, t(`registration_${r}`)]), settings.registration,
 			(event) => save({ registration: event.target.value })), t('registrationHint')),
+		check('spaces', t('spacesSetting'), t('spacesHint'), settings, save),
 		check('guests', t('guests'), t('guestsHint'), settings, save),
 		check('metrics', t('metrics'), t('metricsHint'), settings, save));
 	await load();

@@ -14,19 +14,19 @@ export const mayEdit = () => me.role === 'admin' || me.role === 'user';
 
 // ---- what it shows -----------------------------------------------------------
 
-async function textOf(f) {
-	const answer = await fetch(taggerUrl('content', { id: f.id }), f.size > TEXT_MAX ? { headers: { Range: `bytes=0-${TEXT_MAX - 1}` } } : {});
+async function textOf(f, url) {
+	const answer = await fetch(url('content', { id: f.id }), f.size > TEXT_MAX ? { headers: { Range: `bytes=0-${TEXT_MAX - 1}` } } : {});
 	return answer.text();
 }
 
 // Above the film a picture follows the pointer along the bar: one of a hundred from the whole film.
-function video(f) {
-	const film = el('video', { src: taggerUrl('content', { id: f.id }), controls: true, preload: 'metadata' });
+function video(f, url) {
+	const film = el('video', { src: url('content', { id: f.id }), controls: true, preload: 'metadata' });
 	const frame = el('div.frame-at'), strip = el('div.scrub', { role: 'slider', tabindex: '0', 'aria-label': t('scrub'), 'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-valuenow': '0' }, el('i'), frame);
 	const sprite = new Image();
 	sprite.onload = () => frame.style.setProperty('background-image', `url("${sprite.src}")`);
 	sprite.onerror = () => strip.remove();
-	sprite.src = taggerUrl('sprite', { id: f.id, columns: COLUMNS, rows: ROWS });
+	sprite.src = url('sprite', { id: f.id, columns: COLUMNS, rows: ROWS });
 	const at = (part) => {
 		const n = Math.min(COLUMNS * ROWS - 1, Math.floor(part * COLUMNS * ROWS));
 		const w = sprite.naturalWidth / COLUMNS, h = sprite.naturalHeight / ROWS;
@@ -53,19 +53,20 @@ function video(f) {
 	return el('div', film, strip);
 }
 
-async function picture(f) {
-	const source = taggerUrl('content', { id: f.id });
+// url: of a route, which for a link is another one.
+export async function picture(f, url = taggerUrl) {
+	const source = url('content', { id: f.id });
 	if (f.kind === 'image')
 		return el('img', { src: source, alt: f.name });
 	if (f.kind === 'video')
-		return video(f);
+		return video(f, url);
 	if (f.kind === 'audio')
 		return el('audio', { src: source, controls: true });
-	if (f.mime === 'application/pdf')
+	if (f.mime === 'application/pdf' || (f.mime === undefined && /\.pdf$/i.test(f.name)))
 		return el('iframe', { src: source, title: f.name });
 	if (['text', 'source', 'mail'].includes(f.kind) || /^text\//.test(f.mime ?? '')) {
-		const text = await textOf(f);
-		return [/markdown/.test(f.mime) || /\.md$/i.test(f.name) ? markdown(text) : el('pre.text', { tabindex: '0' }, text), f.size > TEXT_MAX && el('p.hint', t('onlyBeginning'))];
+		const text = await textOf(f, url);
+		return [/markdown/.test(f.mime ?? '') || /\.md$/i.test(f.name) ? markdown(text) : el('pre.text', { tabindex: '0' }, text), f.size > TEXT_MAX && el('p.hint', t('onlyBeginning'))];
 	}
 	return el('p.hint', f.excerpt || t('noPreview'));
 }

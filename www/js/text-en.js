@@ -108,6 +108,15 @@ export default {
 	setPassword: 'New password', setPasswordFor: (x) => `New password for ${x}`, roleOf: (x) => `Role of ${x}`, waits: 'waits', approve: 'Approve', active: 'active', lastLogin: 'Last login', never: 'never', you: 'you',
 	removePersonTitle: (x) => `Remove ${x}?`, removePersonText: 'Sessions and tokens end at once.', noPeople: 'Nobody yet', noPeopleText: 'Invite somebody.', guestText: 'You look as a guest. Log in to do more.',
 
+	// spaces, shares
+	spaces: 'Spaces', ownSpace: 'My space', newSpace: 'New space', spaceHint: 'As photos/2024; empty for everything.', forWhom: 'For', right: 'May', mayLook: 'look', mayWrite: 'change it', mayChangeIt: 'do everything with it', mayWriteHint: 'Nobody takes away what was shared: it comes back from your bin.',
+	spacesOn: 'Everybody has a folder of his own. These are there besides.', spacesOff: 'Everybody sees all files. Spaces count when everybody has his own files:', removeSpaceTitle: (x) => `Take the space ${x} away?`, removeSpaceText: 'Its files stay. What was shared from it ends.',
+	spacesSetting: 'Everybody has his own files', spacesHint: 'Admins see all files; others their own folder, spaces that you give them, and what is shared with them. Otherwise everybody sees everything.',
+	share: 'Share', shares: 'Shares', shareTitle: (x) => `Share ${x}`, shareWith: 'With', byLink: 'Whoever has a link', shareHint: 'A link is for anybody who gets it, without logging in.', shareDaysHint: 'A link has to end.', linkLabelHint: 'For whom it is, so that you remember.',
+	linkMade: 'The link', linkOnce: 'It is shown only now: copy it and pass it on.', sharedWith: (x) => `Shared with ${x}`, received: 'Received', given: 'Given', nothingReceived: 'Nobody has shared anything with you.', nothingGiven: 'You share nothing. Mark a file or folder under Files, then choose Share.',
+	endShare: 'End', takeOff: 'Take off the list', withWhom: (x) => `with ${x}`, linkFor: (x) => `link: ${x}`, noEnd: 'without an end', shareGone: 'in the bin', shareOver: 'over',
+	sharedBy: (x) => `Shared by ${x}`, linkEnded: 'This link has ended', linkEndedText: 'Ask who gave it to you for a new one.',
+
 	// settings
 	thisBrowser: 'This browser', language: 'Language', appearance: 'Appearance', asSystem: 'As the system', light: 'Light', dark: 'Dark', forAll: 'For everybody',
 	registration: 'Registration', registration_off: 'Nobody can register', registration_approval: 'With approval by an admin', registration_open: 'Everybody can', registrationHint: 'Invitations work in any case.',
@@ -161,7 +170,8 @@ export default {
 		'person.role': (x, d) => `${x} has the role ${d} now`, 'person.password': (x) => `The password of ${x} was changed`, 'person.removed': (x) => `${x} was removed`,
 		'token.added': (x) => `A token was made: ${x}`, 'token.removed': (x) => `A token was removed: ${x}`, 'session.removed': () => 'A session was ended',
 		'invitation.added': () => 'An invitation was made', 'invitation.removed': () => 'An invitation was withdrawn', 'settings.changed': () => 'Settings were changed',
-		'file.deleted': (x, d) => `A file was deleted: ${d}`, 'file.restored': (x, d) => `Taken back from the bin: ${d}`, 'bin.emptied': (x, d) => (d ? `Deleted for good: ${d}` : 'The bin was emptied'), 'file.moved': (x, d) => `A file was moved: ${d}`, 'folder.made': (x, d) => `A folder was made: ${d}`,
+		'file.deleted': (x, d) => `A file was deleted: ${d}`, 'file.restored': (x, d) => `Taken back from the bin: ${d}`, 'bin.emptied': (x, d) => (d ? `Deleted for good: ${d}` : 'The bin was emptied'), 'space.added': (x, d) => `A space was given to ${x || 'everybody'}: ${d}`, 'space.removed': (x, d) => `A space was taken away: ${d}`, 'share.added': (x, d) => (x ? `Shared with ${x}: ${d}` : `Shared by a link: ${d}`), 'share.removed': (x, d) => `A share was ended: ${d}`, 'share.left': (x, d) => `${x} took a share off the list: ${d}`, 'share.opened': (x, d) => `A link was opened: ${d}`,
+		'file.moved': (x, d) => `A file was moved: ${d}`, 'folder.made': (x, d) => `A folder was made: ${d}`,
 		'tag.renamed': () => 'A tag was renamed', 'tag.deleted': () => 'A tag was deleted',
 	},
 };

@@ -106,6 +106,15 @@ export default {
 	setPassword: '新密码', setPasswordFor: (x) => `为 ${x} 设置新密码`, roleOf: (x) => `${x} 的角色`, waits: '等待批准', approve: '批准', active: '有效', lastLogin: '最近登录', never: '从未', you: '您',
 	removePersonTitle: (x) => `移除 ${x}?`, removePersonText: '会话和令牌立即失效。', noPeople: '还没有用户', noPeopleText: '请邀请他人。', guestText: '您以访客身份浏览。登录后可以做更多。',
 
+	// spaces, shares
+	spaces: '空间', ownSpace: '我的空间', newSpace: '新建空间', spaceHint: '例如 photos/2024;留空表示全部。', forWhom: '给', right: '权限', mayLook: '可以查看', mayWrite: '可以修改', mayChangeIt: '可以任意更改', mayWriteHint: '对方无法取走分享的内容:您可以从回收站还原。',
+	spacesOn: '每个用户都有自己的文件夹。除此之外还有:', spacesOff: '目前所有人都能看到全部文件。启用“各自拥有文件”后,空间才会生效:', removeSpaceTitle: (x) => `收回空间 ${x}?`, removeSpaceText: '其中的文件会保留。由此分享的内容随即失效。',
+	spacesSetting: '各自拥有文件', spacesHint: '管理员可以看到全部文件;其他人只能看到自己的文件夹、获得的空间和别人分享的内容。否则所有人都能看到一切。',
+	share: '分享', shares: '分享', shareTitle: (x) => `分享 ${x}`, shareWith: '分享给', byLink: '持有链接的人', shareHint: '任何得到链接的人无需登录即可查看。', shareDaysHint: '链接必须有期限。', linkLabelHint: '写给谁,方便记住。',
+	linkMade: '链接', linkOnce: '只显示这一次:请复制并转交。', sharedWith: (x) => `已分享给 ${x}`, received: '收到的', given: '分享出去的', nothingReceived: '还没有人与您分享。', nothingGiven: '您没有分享任何内容。请在“文件”中选择文件或文件夹,然后点击“分享”。',
+	endShare: '结束', takeOff: '从列表移除', withWhom: (x) => `分享给 ${x}`, linkFor: (x) => `链接:${x}`, noEnd: '无期限', shareGone: '在回收站中', shareOver: '已失效',
+	sharedBy: (x) => `由 ${x} 分享`, linkEnded: '此链接已失效', linkEndedText: '请向给您链接的人索取新的链接。',
+
 	// settings
 	thisBrowser: '此浏览器', language: '语言', appearance: '外观', asSystem: '跟随系统', light: '浅色', dark: '深色', forAll: '对所有人',
 	registration: '注册', registration_off: '不允许注册', registration_approval: '需管理员批准', registration_open: '允许任何人', registrationHint: '邀请始终有效。',
@@ -144,6 +153,7 @@ export default {
 	scrubs: { never: '从未巡检', waiting: '等待中', running: '进行中', stopped: '已停止', done: '已完成' },
 	duties: { draining: '正在清空。', drained: '已清空。', replaced: '正由另一台服务器替换。', lost: '已丢失:正在其他服务器上重新生成分片。' },
 	refusals: {
+		link_ended: '此链接无效或已失效。', not_yours: '这不是您可以分享的内容。', no_such_person: '没有这个用户。', no_such_file: '没有这个文件或文件夹。', no_such_share: '没有这个分享。', too_many_shares: '分享数量过多。', bad_path: '路径无效。', bad_link: '链接必须有期限,并且只能查看。', bad_share: '请选择另一个用户。',
 		wrong_password: '名称和密码不符。', too_many_tries: '错误次数过多,请稍候再试。', waiting_for_approval: '需要管理员先批准。', bad_invitation: '邀请无效、已使用或已过期。',
 		name_taken: '此名称已被使用。', bad_name: '名称无效。', bad_password: '密码长度应为 8 到 256 个字节。', not_allowed: '您没有权限。', not_logged_in: '请先登录。',
 		registration_off: '这里不允许注册。', last_admin: '这是唯一的管理员。', not_enough_servers: '服务器数量不足。', server_in_use: '服务器上还有卷的分片。',
@@ -165,7 +175,8 @@ export default {
 		'person.role': (x, d) => `${x} 的角色改为 ${d}`, 'person.password': (x) => `${x} 的密码已修改`, 'person.removed': (x) => `已移除 ${x}`,
 		'token.added': (x) => `已创建令牌:${x}`, 'token.removed': (x) => `已移除令牌:${x}`, 'session.removed': () => '已结束一个会话',
 		'invitation.added': () => '已创建邀请', 'invitation.removed': () => '已撤回邀请', 'settings.changed': () => '设置已修改',
-		'file.deleted': (x, d) => `已删除文件 ${d}`, 'file.restored': (x, d) => `已从回收站还原 ${d}`, 'bin.emptied': (x, d) => (d ? `已彻底删除 ${d}` : '回收站已清空'), 'file.moved': (x, d) => `已移动文件 ${d}`, 'folder.made': (x, d) => `已新建文件夹 ${d}`,
+		'file.deleted': (x, d) => `已删除文件 ${d}`, 'file.restored': (x, d) => `已从回收站还原 ${d}`, 'bin.emptied': (x, d) => (d ? `已彻底删除 ${d}` : '回收站已清空'), 'space.added': (x, d) => `已将空间 ${d} 给予${x || '所有人'}`, 'space.removed': (x, d) => `已收回空间 ${d}`, 'share.added': (x, d) => (x ? `已将 ${d} 分享给 ${x}` : `已通过链接分享 ${d}`), 'share.removed': (x, d) => `已结束分享 ${d}`, 'share.left': (x, d) => `${x} 从列表移除了分享 ${d}`, 'share.opened': (x, d) => `链接被打开:${d}`,
+		'file.moved': (x, d) => `已移动文件 ${d}`, 'folder.made': (x, d) => `已新建文件夹 ${d}`,
 		'tag.renamed': () => '标签已重命名', 'tag.deleted': () => '标签已删除',
 	},
 };

@@ -1,0 +1,108 @@
+/* Who may see and give what: the rules of shares.h. */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "href.h"
+#include "shares.h"
+#include "banned.h"
+
+char *share_home(const char *person, char *buf)
+{
+	snprintf(buf, SHARE_PATH_MAX + 1, SHARE_HOME "/%s", person);
+	return buf;
+}
+
+static bool space_is_of(const struct share *s, const char *who)
+{
+	return s->kind == SHARE_SPACE && (s->person[0] == '\0' || strcmp(s->person, who) == 0);
+}
+
+/* By what is one's own: the home, and spaces. */
+static bool share_has(struct cluster *c, const char *who, enum role role, const char *path,
+		      bool write)
+{
+	const struct shares *all = c->people->shares;
+	char home[SHARE_PATH_MAX + 1];
+
+	if (write && role < ROLE_USER)
+		return false;
+	if (share_path_below(path, share_home(who, home)))
+		return true;
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct share *s = all->share[i];
+
+		if (space_is_of(s, who) && (s->write || !write) && share_path_below(path, s->path))
+			return true;
+	}
+	return false;
+}
+
+bool share_may_give(struct cluster *c, const char *who, enum role role, const char *path,
+		    bool write)
+{
+	if (role >= ROLE_ADMIN)
+		return true;
+	if (!c->people->settings.spaces)
+		return role >= (write ? ROLE_USER : ROLE_READ);
+	return share_has(c, who, role, path, write);
+}
+
+bool share_is_live(struct cluster *c, const struct share *s)
+{
+	const struct person *giver = person_by_name(c, s->giver);
+
+	if (s->gone || (s->expires > 0 && s->expires <= clock_wall_s()))
+		return false;
+	if (s->kind == SHARE_SPACE)
+		return true;
+	return giver != NULL && !giver->waiting &&
+	       share_may_give(c, giver->name, giver->role, s->path, s->write);
+}
+
+/* ---- the list for tagger ------------------------------------------------------------------- */
+
+struct scope_list {
+	char text[SCOPE_BYTES_MAX];
+	size_t len;
+};
+
+static void scope_add(struct scope_list *l, char right, const char *path)
+{
+	char *href = href_encode(path);
+	size_t n = strlen(href) + 3;
+
+	if (l->len + n < sizeof(l->text))
+		l->len += (size_t)snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%c:%s",
+					   l->len > 0 ? " " : "", right, href);
+	free(href);
+}
+
+char *scope_text(struct cluster *c, const char *who, enum role role)
+{
+	const struct shares *all = c->people->shares;
+	static struct scope_list l; /* one thread */
+	char *list;
+	char home[SHARE_PATH_MAX + 1];
+
+	if (role >= ROLE_ADMIN || !c->people->settings.spaces)
+		return NULL;
+	l.len = 0;
+	if (who[0] != '\0')
+		scope_add(&l, role >= ROLE_USER ? 'w' : 'r', share_home(who, home));
+	for (unsigned i = 0; who[0] != '\0' && i < all->n; i++) {
+		const struct share *s = all->share[i];
+		bool write = s->write && role >= ROLE_USER;
+
+		if (space_is_of(s, who))
+			scope_add(&l, write ? 'w' : 'r', s->path);
+		else if (s->kind == SHARE_PERSON && strcmp(s->person, who) == 0 &&
+			 share_is_live(c, s))
+			scope_add(&l, write ? 'e' : 'r', s->path);
+	}
+	list = strdup(l.len > 0 ? l.text : "-");
+	if (list == NULL)
+		abort(); /* as mem_must(): no list would be everything */
+	return list;
+}
