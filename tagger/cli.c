@@ -99,6 +99,33 @@ static int query_offline(const struct cli *cli, const char *text)
 	return err;
 }
 
+/* What can be asked for; tagger(8) says the same. */
+static const char query_help[] =
+	"Usage: tagger [OPTION]... query WORD...\n"
+	"\n"
+	"  berlin holiday        both\n"
+	"  berlin '|' hamburg    either; also OR\n"
+	"  -draft                not; also NOT\n"
+	"  '(' ')'               groups\n"
+	"  '\"new york\"'          words with blanks\n"
+	"  tag:beach             this tag exactly\n"
+	"  name:report           part of a name\n"
+	"  kind:image            text source page document mail image audio video archive\n"
+	"                        program font data folder link special empty unknown\n"
+	"  size:'>10M'           size; also size:1K..2M\n"
+	"  date:2024             date of last change; also date:'>2024-05',\n"
+	"                        date:2024-05-03..2024-07\n"
+	"  in:photos/2024        below this folder\n"
+	"  is:failed             also waiting, done, file, folder\n"
+	"\n"
+	"A plain word is a tag or a name that has it in it.\n";
+
+static int query_usage(void)
+{
+	fputs(query_help, stderr);
+	return EXIT_USAGE;
+}
+
 static int cli_query(const struct cli *cli, int argc, char **argv)
 {
 	char text[QUERY_TEXT_MAX + 1] = "", path[8192] = "/search", limit[16];
@@ -108,6 +135,10 @@ static int cli_query(const struct cli *cli, int argc, char **argv)
 	size_t i;
 	int err;
 
+	if (argc == 1 && strcmp(argv[0], "--help") == 0) {
+		fputs(query_help, stdout);
+		return EXIT_OK;
+	}
 	for (int a = 0; a < argc; a++) {
 		size_t len = strlen(text);
 		int n = snprintf(text + len, sizeof(text) - len, "%s%s", a > 0 ? " " : "", argv[a]);
@@ -123,6 +154,8 @@ static int cli_query(const struct cli *cli, int argc, char **argv)
 	if (status == 0)
 		return cli->index != NULL ? query_offline(cli, text) : unreachable(cli);
 	err = refused(cli, status, reply);
+	if (status == 400)
+		fputs("Try \"tagger query --help\".\n", stderr);
 	if (err == 0 && json_array_size(json_object_get(reply, "files")) == 0)
 		err = EXIT_NOTHING;
 	if (err == 0 && !cli->json)
@@ -301,11 +334,31 @@ static int stats_offline(const struct cli *cli)
 	return EXIT_OK;
 }
 
+static void print_stats(const char *group, json_t *stats)
+{
+	char name[64];
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(stats, key, value)
+	{
+		snprintf(name, sizeof(name), "%s%s%s", group, *group != '\0' ? "." : "", key);
+		if (json_is_object(value) && *group == '\0')
+			print_stats(name, value);
+		else if (json_is_string(value))
+			printf("%-22s %s\n", name, json_string_value(value));
+		else if (json_is_integer(value))
+			printf("%-22s %lld\n", name, (long long)json_integer_value(value));
+		else if (json_is_real(value))
+			printf("%-22s %.1f\n", name, json_real_value(value));
+		else if (json_is_boolean(value))
+			printf("%-22s %s\n", name, json_is_true(value) ? "yes" : "no");
+	}
+}
+
 static int cli_stats(const struct cli *cli)
 {
 	json_t *reply;
-	const json_t *value;
-	const char *key;
 	long status;
 	int err;
 
@@ -314,17 +367,7 @@ static int cli_stats(const struct cli *cli)
 		return cli->index != NULL ? stats_offline(cli) : unreachable(cli);
 	err = refused(cli, status, reply);
 	if (err == 0 && !cli->json)
-		json_object_foreach(reply, key, value)
-		{
-			if (json_is_string(value))
-				printf("%-14s %s\n", key, json_string_value(value));
-			else if (json_is_integer(value))
-				printf("%-14s %lld\n", key, (long long)json_integer_value(value));
-			else if (json_is_real(value))
-				printf("%-14s %.1f\n", key, json_real_value(value));
-			else if (json_is_boolean(value))
-				printf("%-14s %s\n", key, json_is_true(value) ? "yes" : "no");
-		}
+		print_stats("", reply);
 	json_decref(reply);
 	return err;
 }
@@ -332,8 +375,7 @@ static int cli_stats(const struct cli *cli)
 int cli_run(const struct cli *cli, int argc, char **argv)
 {
 	if (strcmp(argv[0], "query") == 0)
-		return argc > 1 ? cli_query(cli, argc - 1, argv + 1)
-				: usage("say what to look for");
+		return argc > 1 ? cli_query(cli, argc - 1, argv + 1) : query_usage();
 	if (strcmp(argv[0], "tag") == 0)
 		return cli_tag(cli, argc - 1, argv + 1);
 	return argc == 1 ? cli_stats(cli) : usage("stats takes no arguments");

@@ -1,0 +1,180 @@
+#!/usr/bin/perl
+# What tagger does beside answering: it follows when more happens than the kernel tells of, stays within its file
+# system, tells of changes, reads ahead, keeps what users say of files without its index, and sleeps when there
+# is nothing to do. And what its answers are good for: pictures, archives, exports, help.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use File::Path qw(make_path remove_tree);
+use Test::More;
+use Weft;
+use Weft::Tagger;
+
+use constant IDLE_S => 4;
+
+need(qw(tagger curl));
+my $base = temp_dir();
+my $dir = "$base/tree";
+make_path("$dir/zh", "$dir/odd", "$dir/busy");
+spew("$dir/zh/one.txt", '分布式存储系统使用纠删码保护数据。知识图谱连接文件。知识图谱说明文件的关系。');
+spew("$dir/zh/two.txt", '知识图谱连接人物和地点。知识图谱的关系由标签给出。');
+my $boats = join(' ', map { "Chapter $_. A boat needs a sail and an anchor, the harbour needs a light number $_, and sailors tell storm @{[ $_ * 7 ]} from wind." } 1 .. 30);
+spew("$dir/boat.txt", $boats);
+spew("$dir/boat2.txt", "$boats Ahoy, says the captain.");
+spew("$dir/odd/car.txt", 'Cars have engines. Engines need oil. ' x 8);
+
+my $tagger = Weft::Tagger->new(dir => $dir, base => $base);
+$tagger->wait_idle();
+sub cli { return run(program('tagger'), '--socket', "$base/sock", @_) }
+
+# ---- typing
+for my $typed ('知识', '图谱') {
+	my @tags = map { $_->{tag} } @{ $tagger->get('/suggest', q => $typed)->{tags} };
+	ok((grep { $_ eq '知识图谱' } @tags), 'suggestions in Chinese, of a beginning and of a part') or diag("@tags");
+}
+is_deeply($tagger->found('知识图谱'), [ 'zh/one.txt', 'zh/two.txt' ], 'and searches');
+
+# ---- the command line says how to ask
+my $help = cli('query', '--help');
+is($help->{status}, 0, 'tagger query --help');
+my $man = slurp(src_dir() . '/man/tagger.8') =~ s/\\-/-/gr;
+is_deeply([ grep { index($man, $_) < 0 } $help->{out} =~ /\b([a-z]+:)/g ], [], 'names nothing that the manual does not');
+is_deeply([ grep { index($help->{out}, $_) < 0 } ($man =~ /^\.SH SEARCHES(.*?)^\.SH/ms)[0] =~ /\\fB([a-z]+:)/mg ], [],
+	'and all that it does');
+is(cli('query')->{status}, 2, 'without words that is the usage');
+like(cli('query')->{err}, qr/kind:image/, 'which is shown');
+like(cli('query', '(x')->{err}, qr/bracket.*query --help/s, 'a mistake is named, and where the help is');
+like(cli('stats')->{out}, qr/^prefetch\.(?:on +no|hits +\d+\n.*prefetch\.waste +\d+)$/ms, 'stats show what reading ahead gained');
+
+# ---- what a user says outlives the index
+is($tagger->call('POST', '/file/tags', { path => 'boat.txt' }, '{"pin":["flagship"],"add":["summer"],"remove":["anchor"]}')->{code}, 200, 'a pinned tag');
+is($tagger->tags('boat.txt')->{flagship}{source}, 'hand', 'is there');
+$tagger->stop();
+remove_tree("$base/index");
+$tagger->start();
+$tagger->wait_idle();
+my $tags = $tagger->tags('boat.txt');
+ok($tags->{flagship} && $tags->{summer} && !$tags->{anchor}, 'without the index it comes from the file again');
+like($tagger->call('GET', '/file', { path => 'boat.txt' })->{body}, qr/flagship/, 'and is told');
+is($tagger->get('/neighbours', path => 'boat.txt')->{files}[0]{path}, 'boat2.txt', 'a text that is nearly the same is nearest');
+ok((grep { $_ eq 'text' } @{ $tagger->get('/neighbours', path => 'boat.txt')->{files}[0]{why} }), 'and known as such');
+
+# ---- pictures, archives, exports
+SKIP: {
+	skip('ffmpeg is not there', 6) if !tool('ffmpeg');
+	run_ok('ffmpeg', '-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=duration=3:size=320x180:rate=10', "$dir/film.mp4");
+	run_ok('ffmpeg', '-v', 'error', '-y', '-f', 'lavfi', '-i', 'mandelbrot=size=640x480', '-frames:v', 1, "$dir/shore.png");
+	run_ok('ffmpeg', '-v', 'error', '-y', '-i', "$dir/shore.png", '-vf', 'scale=320:240', '-q:v', 8, "$dir/odd/smaller.jpg");
+	$tagger->wait_for('the pictures', sub { @{ $tagger->found('kind:image is:done') } == 2 && @{ $tagger->found('kind:video is:done') } });
+	my ($near) = grep { $_->{path} eq 'odd/smaller.jpg' } @{ $tagger->get('/neighbours', path => 'shore.png')->{files} };
+	ok($near && (grep { $_ eq 'picture' } @{ $near->{why} }), 'a picture that looks the same is near, in another folder and format');
+	my $made = $tagger->get('/status')->{workers}{pictures};
+	for my $twice (1, 2) {
+		my $sprite = $tagger->call('GET', '/sprite', { path => 'film.mp4', columns => 3, rows => 2, width => 100, height => 100 });
+		like("$sprite->{code} " . substr($sprite->{body}, 0, 3), qr/^200 \xff\xd8\xff/, 'a sprite of a film');
+	}
+	is($tagger->get('/status')->{workers}{pictures} - $made, 1, 'is made once');
+	is($tagger->call('GET', '/thumbnail', { path => 'shore.png', width => 64, height => 64 })->{code}, 200, 'a thumbnail');
+	is($tagger->call('GET', '/thumbnail', { path => 'boat.txt', width => 64, height => 64 })->{code}, 404, 'not of what has no picture');
+}
+my $zip = $tagger->call('GET', '/archive', undef, undef, '--url-query', 'path=boat.txt', '--url-query', 'path=zh', '--url-query', 'format=zip');
+spew("$base/a.zip", $zip->{body});
+like(run('perl', '-MArchive::Zip', '-e', '1')->{status} == 0
+	? run_ok('perl', '-MArchive::Zip', '-e', 'print join("\n", Archive::Zip->new(shift)->memberNames)', "$base/a.zip")
+	: $zip->{body}, qr{boat\.txt.*zh/two\.txt}s, 'several files as one archive');
+my $xml = $tagger->call('GET', '/export', { format => 'graphml', relations => 1 })->{body};
+SKIP: {
+	skip('xmllint is not there', 1) if !tool('xmllint');
+	is(run({ stdin => $xml }, 'xmllint', '--noout', '-')->{status}, 0, 'GraphML is XML');
+}
+like($xml, qr{<edge source="f\d+" target="f\d+"}, 'with relations');
+
+# ---- changes as they happen
+my $pid = open(my $events, '-|', 'curl', '-sN', '-m', 60, '--unix-socket', "$base/sock", 'http://tagger/events') or die "curl: $!\n";
+at_end(sub { kill('KILL', $pid) if $pid });
+sub heard
+{
+	my ($change, $path) = @_;
+	local $SIG{ALRM} = sub { die "not heard: $change of $path\n" };
+	alarm(40);
+	while (defined(my $line = <$events>)) {
+		last if $line =~ /^data: .*"path":"\Q$path\E".*"change":"$change"/;
+	}
+	alarm(0);
+	pass("heard: $change of $path");
+	return;
+}
+my $first = <$events>;
+open(my $new, '>', "$dir/zeppelin.txt") or die;
+print $new 'Zeppelins are airships.';
+close($new);
+heard('added', 'zeppelin.txt');
+rename("$dir/zeppelin.txt", "$dir/airship.txt") or die;
+heard('moved', 'airship.txt');
+unlink("$dir/airship.txt");
+heard('removed', 'airship.txt');
+kill('KILL', $pid);
+undef $pid;
+close($events);
+
+# ---- another file system below is not entered
+SKIP: {
+	skip('this needs root', 3) if $> != 0;
+	make_path("$dir/odd/mnt");
+	run_ok('mount', '-t', 'tmpfs', 'weft-test', "$dir/odd/mnt");
+	spew("$dir/odd/mnt/elsewhere.txt", 'Submarines dive. ' x 9);
+	$tagger->stop();
+	$tagger->start();
+	$tagger->wait_idle();
+	is_deeply($tagger->found('submarines | name:elsewhere'), [], 'what is mounted below is not read');
+	is($tagger->call('GET', '/content', { path => 'odd/mnt/elsewhere.txt' })->{code}, 404, 'nor given out');
+	is($tagger->call('POST', '/mkdir', { path => 'odd/mnt/new' })->{code}, 404, 'nor changed');
+	run_ok('umount', "$dir/odd/mnt");
+}
+$tagger->stop();
+
+# ---- more happens than the kernel keeps
+for my $how ('fanotify', 'inotify') {
+	$tagger->{args} = [ '--watch', $how ];
+	$tagger->start();
+	my $status = $tagger->wait_idle();
+	SKIP: {
+		skip("$how cannot be had here", 3) if $status->{follows} !~ /^$how/;
+		kill('STOP', $tagger->{daemon}{pid});
+		spew("$dir/busy/a", '');
+		my $queue = slurp("/proc/sys/fs/$how/max_queued_events");
+		rename("$dir/busy/a", "$dir/busy/a0") or die;
+		for (1 .. $queue + 100) {
+			rename("$dir/busy/a" . ($_ - 1), "$dir/busy/a$_") or die;
+		}
+		rename("$dir/busy/a" . ($queue + 100), "$dir/busy/a") or die;
+		spew("$dir/busy/late-$how.txt", "The lateness of $how trains. ");
+		kill('CONT', $tagger->{daemon}{pid});
+		$tagger->wait_for('what came last', sub { @{ $tagger->found("name:late-$how is:done") } });
+		pass("$how: what nobody told of is found");
+		cmp_ok($tagger->get('/status')->{overflows}, '>', 0, 'as all was looked at again');
+		$tagger->wait_idle();
+		is_deeply([ grep { m{/} } @{ $tagger->found('in:busy') } ], [ sort map { "busy/$_" } map { s{.*/}{}r } glob("$dir/busy/*") ],
+			'and the index has what is there');
+	}
+	$tagger->stop();
+}
+
+# ---- nothing to do
+$tagger->{args} = [];
+$tagger->start();
+$tagger->wait_idle();
+sub used { my @f = split(/ /, slurp("/proc/$tagger->{daemon}{pid}/stat") =~ s/.*\) //r); return $f[11] + $f[12] }
+sub woken
+{
+	my $n = 0;
+	$n += (slurp($_) =~ /^voluntary_ctxt_switches:\s+(\d+)/m)[0] for glob("/proc/$tagger->{daemon}{pid}/task/*/status");
+	return $n;
+}
+my ($used, $woken) = (used(), woken());
+select(undef, undef, undef, IDLE_S); # this is what is measured
+cmp_ok(used() - $used, '<=', 1, 'an idle tagger takes no processor time');
+cmp_ok(woken() - $woken, '<=', 2 * IDLE_S, 'nor wakes up all the time') or diag(woken() - $woken);
+$tagger->stop();
+done_testing();
