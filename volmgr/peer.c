@@ -232,6 +232,8 @@ static void probe_answered(struct nbd_call *call, int error)
 {
 	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, stat_call));
 
+	if (error > 0)
+		wpeer_cut(wp, "it cannot tell its state: %s", strerror(error));
 	if (error != 0)
 		return; /* closed() says why */
 	wp->probe->stat = stat_from_wire(&wp->stat_wire);
@@ -288,6 +290,8 @@ static void first_answered(struct nbd_call *call, int error)
 	struct wpeer *wp = (struct wpeer *)((char *)call - offsetof(struct wpeer, first_call));
 	struct weft_stat st;
 
+	if (error > 0 && !wp->removed && wp->cut[0] == '\0')
+		wpeer_cut(wp, "it cannot tell its state: %s", strerror(error));
 	if (error != 0 || wp->removed || wp->cut[0] != '\0')
 		return; /* closed() says why */
 	st = stat_from_wire(&wp->first_wire);
