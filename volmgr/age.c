@@ -56,13 +56,14 @@ static void keep(struct cluster *c, struct server *s, bool changed)
 	durable = s->age->durable;
 	pthread_mutex_unlock(&c->lock);
 	s->log_kept_ns = clock_ns();
-	if (durable == s->log_durable && !changed)
+	if (durable == s->log_durable && !changed && !s->age_unkept)
 		return;
 	s->log_durable = durable;
 	err = server_put(c, s);
+	s->age_unkept = err != 0;
 	if (err == 0)
 		return;
-	s->log_durable = before; /* so that it is tried again */
+	s->log_durable = before;
 	log_error("server %s: the metadata could not be written: %s", s->name, strerror(-err));
 }
 

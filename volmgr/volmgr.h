@@ -204,6 +204,7 @@ struct server {
 	uint64_t older_ns;    /* when that was found; 0: before we started */
 	uint64_t log_durable; /* of its age, as the metadata has it */
 	uint64_t log_kept_ns;
+	bool age_unkept; /* the metadata refused it: it is tried again */
 };
 
 /* ---- a data thread ------------------------------------------------------------------------- */
