@@ -1,7 +1,11 @@
 /* When a thread is one of SCHED_BATCH, and when waiting for the processor has become too dear. */
 #include "config.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "batch.h"
 #include "tap.h"
@@ -10,6 +14,20 @@
 #define S  (1000 * MS)
 
 static uint64_t waited, turns, now;
+
+/* The scheduler, and how often it was asked: it may refuse. */
+static bool refuses;
+static unsigned asked;
+
+int sched_setscheduler(pid_t pid, int policy, const struct sched_param *param)
+{
+	asked++;
+	if (refuses) {
+		errno = EPERM;
+		return -1;
+	}
+	return (int)syscall(SYS_sched_setscheduler, pid, policy, param);
+}
 
 /* So many more turns, each after waiting so long. */
 static bool look(struct batch *b, uint64_t n, uint64_t wait_ns)
@@ -75,9 +93,51 @@ static void test_system(void)
 	batch_end(&b);
 }
 
+/* As in a container whose rules forbid the call. */
+static void test_refused(void)
+{
+	const struct sched_param none = {0};
+	struct batch b;
+	int fd;
+
+	sched_setscheduler(0, SCHED_OTHER, &none);
+	batch_start(&b);
+	if (b.fd < 0)
+		return;
+	fd = b.fd;
+	refuses = true;
+	asked = 0;
+	batch_look(&b, BATCH_LOOK_NS);
+	is_int(sched_getscheduler(0), SCHED_OTHER,
+	       "a thread that may not be one of batch is an ordinary one");
+	ok(!b.on && b.fd < 0 && fcntl(fd, F_GETFD) < 0, "and lets go of what it looked at");
+	for (unsigned i = 2; i < 10; i++)
+		batch_look(&b, i * BATCH_LOOK_NS);
+	is_int(asked, 1, "it does not ask again");
+	batch_end(&b);
+
+	refuses = false;
+	batch_start(&b);
+	batch_look(&b, BATCH_LOOK_NS);
+	ok(b.on && sched_getscheduler(0) == SCHED_BATCH, "one that may is");
+	refuses = true;
+	asked = 0;
+	/* as if waiting had become too dear: it cannot go back */
+	for (unsigned i = 2; i < 10 && b.fd >= 0; i++) {
+		b.turns = (uint64_t)0 - 2 * BATCH_TURNS_MIN;
+		b.waited_ns = (uint64_t)0 - 1000 * S;
+		batch_look(&b, i * BATCH_LOOK_NS);
+	}
+	ok(b.fd < 0 && asked == 1, "that it may not go back is found out once");
+	is_int(sched_getscheduler(0), SCHED_BATCH, "it stays what it is");
+	refuses = false;
+	batch_end(&b);
+}
+
 int main(void)
 {
 	test_judge();
 	test_system();
+	test_refused();
 	return done_testing();
 }
