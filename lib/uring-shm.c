@@ -115,6 +115,16 @@ static void socket_listen(struct uring_shm *s)
 	s->listening = true;
 }
 
+static ssize_t wakes_read(struct uring_shm *s)
+{
+	ssize_t n;
+
+	do
+		n = recv(s->fd, s->bytes, sizeof(s->bytes), MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* Read the wake-ups that gathered, and see whether the other end is still there. */
 static void socket_drain(struct uring_shm *s)
 {
@@ -122,9 +132,9 @@ static void socket_drain(struct uring_shm *s)
 
 	s->slept = 0;
 	/* to the last byte: the end is behind it, and is not told again */
-	for (int i = 0; i < WAKE_READS_MAX && (n > 0 || (n < 0 && errno == EINTR)); i++)
-		n = recv(s->fd, s->bytes, sizeof(s->bytes), MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	for (int i = 0; i < WAKE_READS_MAX && n > 0; i++)
+		n = wakes_read(s);
+	if (n < 0 && errno == EAGAIN)
 		return;
 	s->ended = true;
 	s->ended_err = n < 0 ? -errno : n > 0 ? -EPROTO : 0;

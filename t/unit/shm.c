@@ -10,12 +10,26 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shm.h"
 #include "tap.h"
 #include "uring-engines.h"
 #include "uring.h"
+
+/* A signal comes whenever wake-ups are read, so often. */
+static int interrupts;
+
+ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	if (interrupts > 0) {
+		interrupts--;
+		errno = EINTR;
+		return -1;
+	}
+	return syscall(SYS_recvfrom, fd, buf, len, flags, NULL, NULL);
+}
 
 /* ---- the ring ------------------------------------------------------------------------------ */
 
@@ -425,6 +439,32 @@ static void test_gone_after_waking(void)
 	munmap(p, sizeof(*p));
 }
 
+/* The same with signals that come meanwhile, so many. */
+static void test_gone_in_signals(int many, const char *name)
+{
+	struct env *env = uring_env(loop);
+	struct io_timer soon = {.fire = tick};
+	struct shm_pair *p;
+	struct echo e;
+	int fds[2];
+
+	pair(fds);
+	echo_start(&e, loop, fds[0]);
+	p = receive_pair(fds[1]);
+	env->ops->timer_set(env, &soon, env->ops->now_ns(env) + NS_PER_MS);
+	ok(run() && e.closed == 0, "a connection waits");
+	e.stop = loop;
+	interrupts = many;
+	ok(write(fds[1], "abc", 3) == 3, "a peer wakes us");
+	close(fds[1]);
+	env->ops->timer_set(env, &soon, env->ops->now_ns(env) + 3 * NS_PER_S);
+	ok(run() && e.closed == 1 && e.err == 0, name);
+	is_int(interrupts, 0, "and they came");
+	interrupts = 0;
+	env->ops->timer_cancel(env, &soon);
+	munmap(p, sizeof(*p));
+}
+
 static void everything(unsigned spin_us)
 {
 	struct uring_options opt = {.entries = 64, .spin_us = spin_us};
@@ -448,6 +488,8 @@ static void everything(unsigned spin_us)
 	test_takes_nothing();
 	test_gone_early();
 	test_gone_after_waking();
+	test_gone_in_signals(1, "its end is seen though a signal comes");
+	test_gone_in_signals(100, "and though many do");
 	uring_destroy(loop);
 }
 
