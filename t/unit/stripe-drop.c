@@ -155,11 +155,45 @@ static void written_before(void)
 	is_int(end(w), 0, "of what was there before");
 }
 
+/* A slot is owed to a server that was away; it goes again before it has heard of it, or answered.
+ */
+static void owed_twice(bool crash, const char *name)
+{
+	unsigned left = 0, owed = 0, wrong = 0;
+
+	for (int step = 1; step <= 12; step++) {
+		struct world *w = begin(&g21);
+		struct fake_server *s;
+
+		world_do(w, NBD_CMD_WRITE, 0, 0, 512 << 10);
+		world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+		s = server_of(w, 1);
+		fake_server_break(s, crash);
+		world_do(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size);
+		world_settle(w, 2000);
+		owed += fake_cluster_slots(&w->cluster) == 1;
+		s->break_after = step;
+		s->break_crash = crash;
+		fake_server_return(s);
+		world_settle(w, 500);
+		s->break_after = 0;
+		fake_server_return(s);
+		world_settle(w, 2000);
+		left += fake_cluster_slots(&w->cluster);
+		wrong += end(w);
+	}
+	is_int(owed, 12, "a server that is away keeps its slot");
+	is_int(left, 0, name);
+	is_int(wrong, 0, "and nothing else happens");
+}
+
 int main(void)
 {
 	placed_again();
 	below_min();
 	lost_meanwhile();
 	written_before();
+	owed_twice(false, "a slot that it owes goes, though its connection breaks once more");
+	owed_twice(true, "or it crashes");
 	return done_testing();
 }

@@ -419,6 +419,53 @@ static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers
 	end(w, "more servers than can be spared lose their memory");
 }
 
+#define BUFS_MAX 1024
+
+/* All of the pool's memory; how many pieces. */
+static unsigned take_memory(struct world *w, struct buf **bufs)
+{
+	unsigned n = 0;
+
+	for (size_t len = 1 << 20; len >= 4096; len /= 2)
+		while (n < BUFS_MAX && (bufs[n] = buf_get(w->pool, len)) != NULL)
+			n++;
+	return n;
+}
+
+/* A read is to be hedged, and there is no memory for that. */
+static void hedge_without_memory(bool returns)
+{
+	struct world *w = begin(&g42, 9);
+	struct fake_server *s;
+	struct buf *bufs[BUFS_MAX];
+	struct volume_stat st;
+	unsigned n;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 4 << 20);
+	s = &w->cluster.servers[w->map[0].shard[0].server - 1];
+	s->hung = true;
+	world_submit(w, NBD_CMD_READ, 0, 0, 256 << 10);
+	world_settle(w, 1);
+	n = take_memory(w, bufs);
+	ok(n > 0 && n < BUFS_MAX, "all memory is taken");
+	world_settle(w, 500);
+	is_int(world_inflight(w), 1, "a read that cannot be hedged goes on waiting");
+	s->hung = !returns;
+	world_settle(w, 100);
+	is_int(world_inflight(w), returns ? 0 : 1,
+	       returns ? "until the server answers" : "and waiting");
+	while (n > 0)
+		buf_put(bufs[--n]);
+	world_settle(w, 200);
+	is_int(world_inflight(w), 0, "or there is memory again");
+	volume_stat(w->v, &st);
+	is_int((intmax_t)st.hedged_reads, returns ? 0 : 1, "it is hedged then, once");
+	s->hung = false;
+	world_settle(w, 100);
+	is_int(w->errors, 0, "it does not fail");
+	end(w, "no memory for a hedged read");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -433,6 +480,8 @@ int main(int argc, char **argv)
 	slow_server(&g12, false);
 	slow_server_late(&g42);
 	slow_server_late(&g12);
+	hedge_without_memory(false);
+	hedge_without_memory(true);
 	below_min();
 	for (uint64_t n = 0; n < 5; n++)
 		below_min_fails(seed * 100 + n);
