@@ -155,13 +155,25 @@ static void written_before(void)
 	is_int(end(w), 0, "of what was there before");
 }
 
+/* Until the server is told to give a slot back, and has not heard of it yet. */
+static bool told(struct world *w, const struct fake_server *s)
+{
+	for (unsigned i = 0; i < 10000; i++) {
+		if (s->queue != NULL && s->queue->type == WEFT_CMD_DISCARD)
+			return true;
+		if (!world_step(w))
+			world_settle(w, 1);
+	}
+	return false;
+}
+
 /* A slot is owed to a server that was away; it goes again before it has heard of it, or answered.
  */
 static void owed_twice(bool crash, const char *name)
 {
-	unsigned left = 0, owed = 0, wrong = 0;
+	unsigned left = 0, owed = 0, wrong = 0, heard = 0;
 
-	for (int step = 1; step <= 12; step++) {
+	for (int step = 0; step < 12; step++) {
 		struct world *w = begin(&g21);
 		struct fake_server *s;
 
@@ -175,7 +187,11 @@ static void owed_twice(bool crash, const char *name)
 		s->break_after = step;
 		s->break_crash = crash;
 		fake_server_return(s);
-		world_settle(w, 500);
+		if (step == 0)
+			heard += told(w, s);
+		else
+			world_settle(w, 500);
+		fake_server_break(s, crash);
 		s->break_after = 0;
 		fake_server_return(s);
 		world_settle(w, 2000);
@@ -183,6 +199,7 @@ static void owed_twice(bool crash, const char *name)
 		wrong += end(w);
 	}
 	is_int(owed, 12, "a server that is away keeps its slot");
+	is_int(heard, 1, "and is told when it is back");
 	is_int(left, 0, name);
 	is_int(wrong, 0, "and nothing else happens");
 }
