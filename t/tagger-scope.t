@@ -61,6 +61,7 @@ ok(!exists said('GET', '/status')->{files} && !exists said('GET', '/status')->{d
 sub listed { return join(' ', map { $_->{name} } @{ said('GET', '/folder', @_)->{files} }) }
 is(listed(), 'home plans', 'one sees the way to what is theirs');
 is(listed({ path => 'home' }), 'bob uma', 'and nothing beside it');
+is_deeply([ map { $_->{through} ? 1 : 0 } @{ said('GET', '/folder', {})->{files} } ], [ 1, 0 ], 'which is told apart');
 is(listed({ path => 'home/bob' }), 'gift.txt', 'also where one file is shared');
 is(listed({ path => 'home/uma' }), 'trip diary.txt', 'all of what is below');
 is(code('GET', '/folder', { path => 'home/bob/private' }), 404, 'but no other folder');

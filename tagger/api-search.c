@@ -316,12 +316,16 @@ static uint32_t *folder_list(const struct tagger *t, const char *scope, uint32_t
 }
 
 /* Of a link: paths begin behind its base, and the base has no name. */
-static json_t *folder_file_json(const struct tagger *t, uint32_t file, const char *base)
+static json_t *folder_file_json(const struct tagger *t, uint32_t file, const char *base,
+				const char *scope)
 {
 	json_t *json = api_file_json(t, file);
 	size_t n = strlen(base);
 	const char *path = api_path(t, file);
 
+	/* one passes through it, and can do nothing with it */
+	if (scope_right(scope, path) < SCOPE_READ)
+		json_object_set_new(json, "through", json_true());
 	if (n == 0)
 		return json;
 	path = strlen(path) > n ? path + n + 1 : "";
@@ -352,10 +356,11 @@ void api_folder(struct tagger *t, struct http_request *r)
 	}
 	files = json_array();
 	for (uint32_t i = offset; i < n && i - offset < limit; i++)
-		json_array_append_new(files, folder_file_json(t, list[i], base));
+		json_array_append_new(files, folder_file_json(t, list[i], base, api_scope(r)));
 	api_json(r, 200,
-		 json_pack("{s:o, s:I, s:o}", "folder", folder_file_json(t, folder, base), "total",
-			   (json_int_t)n, "files", files));
+		 json_pack("{s:o, s:I, s:o}", "folder",
+			   folder_file_json(t, folder, base, api_scope(r)), "total", (json_int_t)n,
+			   "files", files));
 	free(list);
 	free(base);
 }

@@ -300,7 +300,7 @@ if (tagger === 'tagger') {
 	});
 	await section('spaces and shares', async () => {
 		await go('settings');
-		await page.getByRole('checkbox', { name: 'Everybody has his own files' }).check();
+		await page.getByRole('checkbox', { name: 'Everybody has files of their own' }).check();
 		await page.evaluate(() => import('./js/api.js').then((api) => api.post('/people', { name: 'uma', password: 'uma is long', role: 'user' })));
 		const give = async (to) => {
 			await go('files');

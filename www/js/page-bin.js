@@ -16,7 +16,7 @@ export default async function bin({ main }) {
 		total = list.total;
 		clear.hidden = !mayEdit() || total === 0;
 		replace(place, list.files.length === 0 ? empty('trash', t('binEmpty'), t('binText', list.days)) : [
-			el('p.hint', t('binText', list.days), ' ', t('binHolds', bytes(list.bytes))),
+			el('p.hint.above', t('binText', list.days), ' ', t('binHolds', bytes(list.bytes))),
 			el('div.scroll', { tabindex: '-1' }, el('table.list', el('caption.hidden', t('bin')),
 				el('thead', el('tr', ['name', 'deletedWhen', 'size', 'keptUntil'].map((n) => el('th', { scope: 'col' }, t(n))), el('th', { scope: 'col' }, el('span.hidden', t('actions'))))),
 				el('tbody', list.files.map(row)))),
@@ -51,8 +51,8 @@ export default async function bin({ main }) {
 		},
 	});
 	const row = (f) => el('tr', el('th', { scope: 'row' }, el('span.filename', icon(fileIcon(f)), el('span', f.name, el('small', parentOf(f.path))))),
-		el('td', { 'data-name': t('deletedWhen') }, el('span', { title: moment(f.time) }, ago(f.time)), f.by && el('small.hint', ` · ${t('byWhom', f.by)}`)),
-		el('td', { 'data-name': t('size') }, bytes(f.size), el('small.hint', ` · ${said('kinds', f.kind)}`)), el('td', { 'data-name': t('keptUntil') }, moment(f.ends)),
+		el('td', { 'data-name': t('deletedWhen') }, el('span', { title: moment(f.time) }, ago(f.time), f.by && el('small.hint', ` · ${t('byWhom', f.by)}`))),
+		el('td', { 'data-name': t('size') }, el('span', bytes(f.size), el('small.hint', ` · ${said('kinds', f.kind)}`))), el('td', { 'data-name': t('keptUntil') }, moment(f.ends)),
 		el('td.right', mayEdit() && [el('button.small', { 'aria-label': `${t('restore')}: ${f.name}`, onclick: () => back(f) }, t('restore')), ' ',
 			el('button.small.danger', { 'aria-label': `${t('deleteForGood')}: ${f.name}`, onclick: () => forGood(f) }, icon('trash'))]));
 	replace(main, el('nav.crumbs', { 'aria-label': t('folder') }, el('a', { href: '#/files' }, t('allFiles'))),

@@ -221,7 +221,7 @@ export default async function files({ main, search, watch }) {
 				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some, reload) }, icon('trash'), t('delete'))],
 			el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
 	};
-	const check = (f) => el('input', { type: 'checkbox', 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
+	const check = (f) => !f.through && el('input', { type: 'checkbox', 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
 	const row = (f) => el('tr', el('td.mark', check(f)), el('th', { scope: 'row' }, el('button.quiet.filename', { onclick: () => open(f) }, icon(fileIcon(f)), el('span', f.name, words() && parentOf(f.path) && el('small', parentOf(f.path))))),
 		el('td', { 'data-name': t('kind') }, said('kinds', f.kind), f.state === 'waiting' && el('small.hint', ` · ${t('beingRead')}`)), el('td', { 'data-name': t('size') }, f.kind === 'folder' ? '' : bytes(f.size)), el('td', { 'data-name': t('changed') }, moment(f.mtime)));
 	const card = (f) => el('li.filecard', check(f), el('button.quiet', { onclick: () => open(f) }, thumbnail(f), el('span', f.name)));

@@ -21,7 +21,7 @@ export default async function shared({ main, words, search }) {
 	});
 	if (!link)
 		return;
-	const head = (name, actions) => [el('h1', name), el('p.hint', [t('sharedBy', link.giver), link.expires && t('endsAt', moment(link.expires))].filter(Boolean).join(' · ')), el('div.actions', actions)];
+	const head = (name, action) => el('div.head', el('div', el('h1', name), el('p.hint', [t('sharedBy', link.giver), link.expires && t('endsAt', moment(link.expires))].filter(Boolean).join(' · '))), action);
 	const download = (f) => el('a.button.small', { href: url('content', { id: f.id, download: 1 }), download: f.name, 'aria-label': `${t('download')}: ${f.name}` }, icon('download'), t('download'));
 	const showFile = async (f) => replace(main, el('section.panel', f.path.includes('/') && crumbs(f.path.split('/').slice(0, -1).join('/')), head(f.name, download(f)),
 		el('div.show', await picture(f, url)), facts([t('kind'), said('kinds', f.kind)], [t('size'), bytes(f.size)], [t('changed'), moment(f.mtime)])));
@@ -33,7 +33,7 @@ export default async function shared({ main, words, search }) {
 		: el('button.quiet.filename', { onclick: () => showFile(f).catch((error) => replace(main, failure(error))) }, icon(fileIcon(f)), el('span', f.name, el('small', bytes(f.size)))), f.kind !== 'folder' && download(f));
 	const showFolder = async (folder, offset) => {
 		const { files, total } = await list({ path: folder, offset, limit: LIMIT });
-		replace(main, el('section.panel', crumbs(folder), head(nameOf(folder), el('a.button.small', { href: url('archive', { path: folder, format: 'zip' }), download: `${nameOf(folder)}.zip` }, icon('download'), t('downloadZip'))),
+		replace(main, el('section.panel', folder.includes('/') && crumbs(folder), head(nameOf(folder), el('a.button.small', { href: url('archive', { path: folder, format: 'zip' }), download: `${nameOf(folder)}.zip` }, icon('download'), t('downloadZip'))),
 			files.length ? el('ul.rows.sharedlist', files.map(row)) : notice('info', el('p', t('emptyFolder'))), pager(offset, LIMIT, total, (to) => showFolder(folder, to))));
 	};
 	if (link.folder) {

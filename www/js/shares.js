@@ -62,7 +62,7 @@ function stateOf(s) {
 function shareRow(s, given, load) {
 	const end = given ? t('endShare') : t('takeOff');
 	return el('li', el('div', el('p', el('a', { href: placeOf(s) }, nameOf(s.path)), ' ', stateOf(s)),
-		el('p.hint', [given ? (s.person ? t('withWhom', s.person) : s.label ? t('linkFor', s.label) : t('byLink')) : t('byWhom', s.giver), s.person && t(s.write ? 'mayWrite' : 'mayLook'),
+		el('p.hint', [given ? (s.person ? t('withWhom', s.person) : s.label ? t('linkFor', s.label) : t('byLink')) : t('sharedBy', s.giver), s.person && t(s.write ? 'toChange' : 'toLook'),
 			s.expires ? t('endsAt', moment(s.expires)) : t('noEnd'), parentOf(s.path)].filter(Boolean).join(' · '))),
 	el('button.small', {
 		'aria-label': `${end}: ${nameOf(s.path)}`,
@@ -101,7 +101,7 @@ async function newSpace(done) {
 }
 
 function spaceRow(s, load) {
-	return el('li', el('div', el('p', el('a', { href: placeOf(s) }, s.path || t('allFiles'))), el('p.hint', `${s.person || t('everybody')} · ${t(s.write ? 'mayChangeIt' : 'mayLook')}`)),
+	return el('li', el('div', el('p', el('a', { href: placeOf(s) }, s.path || t('allFiles'))), el('p.hint', `${s.person || t('everybody')} · ${t(s.write ? 'toChange' : 'toLook')}`)),
 		el('button.small.danger', {
 			'aria-label': `${t('remove')}: ${s.path}`,
 			onclick: () => confirmPlain({
@@ -134,5 +134,5 @@ export async function allSpaces(place) {
 export async function shortcuts() {
 	const [{ spaces }, { received }] = await Promise.all([get('/spaces'), get('/shares')]);
 	const all = [...spaces.map((s) => [s, s.home ? t('ownSpace') : s.path ? nameOf(s.path) : t('allFiles'), 'files']), ...received.filter((s) => s.live).map((s) => [s, nameOf(s.path), 'link'])];
-	return all.length > 0 && el('nav', { 'aria-label': t('spaces') }, el('ul.chips', all.map(([s, name, picture]) => el('li', el('a.button.small', { href: placeOf(s), title: s.giver && picture === 'link' ? t('byWhom', s.giver) : s.path }, icon(picture), name)))));
+	return all.length > 0 && el('nav', { 'aria-label': t('spaces') }, el('ul.chips', all.map(([s, name, picture]) => el('li', el('a.button.small', { href: placeOf(s), title: s.giver && picture === 'link' ? t('sharedBy', s.giver) : s.path }, icon(picture), name)))));
 }

@@ -107,10 +107,10 @@ export default {
 	removePersonTitle: (x) => `移除 ${x}?`, removePersonText: '会话和令牌立即失效。', noPeople: '还没有用户', noPeopleText: '请邀请他人。', guestText: '您以访客身份浏览。登录后可以做更多。',
 
 	// spaces, shares
-	spaces: '空间', ownSpace: '我的空间', newSpace: '新建空间', spaceHint: '例如 photos/2024;留空表示全部。', forWhom: '给', right: '权限', mayLook: '可以查看', mayWrite: '可以修改', mayChangeIt: '可以任意更改', mayWriteHint: '对方无法取走分享的内容:您可以从回收站还原。',
+	spaces: '空间', ownSpace: '我的空间', newSpace: '新建空间', spaceHint: '例如 photos/2024;留空表示全部。', forWhom: '给', right: '权限', toLook: '可以查看', toChange: '可以修改', mayLook: '可以查看', mayWrite: '可以修改', mayChangeIt: '可以任意更改', mayWriteHint: '对方无法取走分享的内容:您可以从回收站还原。',
 	spacesOn: '每个用户都有自己的文件夹。除此之外还有:', spacesOff: '目前所有人都能看到全部文件。启用“各自拥有文件”后,空间才会生效:', removeSpaceTitle: (x) => `收回空间 ${x}?`, removeSpaceText: '其中的文件会保留。由此分享的内容随即失效。',
-	spacesSetting: '各自拥有文件', spacesHint: '管理员可以看到全部文件;其他人只能看到自己的文件夹、获得的空间和别人分享的内容。否则所有人都能看到一切。',
-	share: '分享', shares: '分享', shareTitle: (x) => `分享 ${x}`, shareWith: '分享给', byLink: '持有链接的人', shareHint: '任何得到链接的人无需登录即可查看。', shareDaysHint: '链接必须有期限。', linkLabelHint: '写给谁,方便记住。',
+	spacesSetting: '各自拥有文件', spacesHint: '管理员可以看到全部文件;其他人只能看到自己的文件夹、获得的空间和别人分享的内容。访客看不到任何文件。不启用时所有人都能看到全部文件。',
+	share: '分享', shares: '分享', shareTitle: (x) => `分享 ${x}`, shareWith: '分享给', byLink: '持有链接的人', shareHint: '任何得到链接的人无需登录即可查看。', shareDaysHint: '链接必须有期限;分享给用户则可以不填。', linkLabelHint: '写给谁,方便记住。',
 	linkMade: '链接', linkOnce: '只显示这一次:请复制并转交。', sharedWith: (x) => `已分享给 ${x}`, received: '收到的', given: '分享出去的', nothingReceived: '还没有人与您分享。', nothingGiven: '您没有分享任何内容。请在“文件”中选择文件或文件夹,然后点击“分享”。',
 	endShare: '结束', takeOff: '从列表移除', withWhom: (x) => `分享给 ${x}`, linkFor: (x) => `链接:${x}`, noEnd: '无期限', shareGone: '在回收站中', shareOver: '已失效',
 	sharedBy: (x) => `由 ${x} 分享`, linkEnded: '此链接已失效', linkEndedText: '请向给您链接的人索取新的链接。',
