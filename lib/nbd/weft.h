@@ -134,7 +134,7 @@ enum weft_cmd_type {
 	 * returns that slot: the request may be repeated. */
 	WEFT_CMD_LABEL = 0x5706,
 	/* Free the slot that request offset points at, if slot_gen is its generation (else
-	 * WEFT_ESTALE). Its prepared txs go too. */
+	 * WEFT_ESTALE). Its prepared txs go too. Durable before the reply. */
 	WEFT_CMD_DISCARD = 0x5707,
 	/* Labels in use from slot number tx on: weft_list_head, then struct weft_label_entry. */
 	WEFT_CMD_LABELS = 0x5708,

@@ -329,11 +329,6 @@ void load_run(struct load *l, unsigned requests)
 	load_wake(l, 1000);
 }
 
-void load_narrow(struct load *l)
-{
-	l->wide = false;
-}
-
 void load_pause(struct load *l)
 {
 	l->left = 0;

@@ -316,7 +316,6 @@ struct load;
 struct load *load_new(struct sim *s);
 void load_free(struct load *l);
 void load_run(struct load *l, unsigned requests); /* so many from now on */
-void load_narrow(struct load *l);		  /* no whole extents are given back any more */
 void load_pause(struct load *l);
 bool load_idle(const struct load *l); /* all submitted, all answered */
 /* Reads all that was ever written; load_checked() when it is through. */

@@ -144,6 +144,12 @@ static void look_at_parity(struct faults *f)
 		sim_fail(s, "a scrub finds %d rows or blocks that do not fit", wrong);
 }
 
+/* Nothing that nobody was told of is being given back. */
+static bool at_rest(struct sim *s)
+{
+	return faults_may_resize(s->faults);
+}
+
 /*
  * All metadata is lost, with some shards stale perhaps, and rebuilt from what the servers say.
  * Nothing that was written is.
@@ -153,14 +159,15 @@ static void lose_metadata(struct faults *f)
 	struct sim *s = f->sim;
 	unsigned i = sim_below(s, s->g.servers);
 
-	load_narrow(s->load); /* of one that is given back, a server that is away keeps its shard */
 	recover_tidy(s);
 	if (s->g.m > 0 && f->rotten == 0)
 		server_dies(f, i, true, 2 * NS_PER_S);
 	load_run(s->load, 20);
 	if (!sim_run(s, idle, SETTLE_NS) || !sim_run(s, all_serve, 10 * NS_PER_S))
 		sim_fail(s, "requests are not answered, with one server away");
-	sim_run(s, never, NS_PER_S); /* extents that were dropped: their slots are given back */
+	if (!sim_run(s, at_rest, SETTLE_NS))
+		sim_fail(s, "the volume does not get its size again");
+	sim_run(s, never, NS_PER_S); /* what leaves the map by itself leaves the servers, too */
 	mgr_dies(f, 10 * NS_PER_S);
 	if (sim_below(s, 2) == 0)
 		for (i = 0; i < s->g.servers; i++)

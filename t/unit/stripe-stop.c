@@ -102,6 +102,8 @@ static void stop_undoing(uint64_t seed)
 	}
 	is_int(err, -EIO, "they have lost too much: it stops, whoever is still away");
 	ok(r->done, "the write under way was answered");
+	volume_free(w->v);
+	w->v = NULL;
 	world_free(w);
 	free(w);
 }
@@ -131,6 +133,8 @@ static void stop_unbuilt(uint64_t seed)
 		world_settle(w, 10);
 	is_int(err, 0, "a volume stops that would have to rebuild shards before it writes");
 	ok(r->done, "the write was answered");
+	volume_free(w->v);
+	w->v = NULL;
 	world_free(w);
 	free(w);
 }

@@ -104,7 +104,7 @@ static bool carry_lingers(struct carry *c)
 		arm(c->v, c->until_ns);
 		return true;
 	}
-	slot_discard(c->v, c->old.server, c->old.slot, c->old.slot_gen);
+	slot_discard(c->v, c->old.server, c->old.slot, c->old.slot_gen, NULL, NULL);
 	return false;
 }
 
@@ -116,7 +116,7 @@ void carry_unlinger(struct volume *v, uint64_t extent)
 	for (struct carry *c = v->carries; c != NULL; c = c->next) {
 		if (c->step != CARRY_LINGER || c->number != extent)
 			continue;
-		slot_discard(v, c->old.server, c->old.slot, c->old.slot_gen);
+		slot_discard(v, c->old.server, c->old.slot, c->old.slot_gen, NULL, NULL);
 		c->old.slot_gen = 0;
 	}
 }

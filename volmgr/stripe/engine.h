@@ -60,6 +60,8 @@ struct op {
 	uint16_t type;
 	bool zero; /* WRITE_ZEROES or TRIM */
 	bool fua;
+	bool place;	  /* zeros, where there is no extent, so that there is one: nowhere else */
+	bool once;	  /* not again after a reopening: others may have written since */
 	bool splitting;	  /* op_continue() is at it */
 	bool queued;	  /* in volume.retry: something wakes it */
 	bool waiting;	  /* counted in volume_stat.waiting */
@@ -538,12 +540,18 @@ void slot_lost(struct volume *v);
 /* What could not be given back while the server was away. */
 void slots_owed(struct server *s);
 void slots_owed_forget(struct server *s);
-/* Give a slot back; nobody waits for it but stop. */
-void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen);
+/*
+ * Give a slot back. done (may be NULL, then nobody waits for it but stop): it is, durably, or it
+ * cannot be before its server is back. Perhaps from inside the call.
+ */
+void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen,
+		  void (*done)(void *arg, bool given), void *arg);
 
 /* server.c */
 struct server *server_get(struct volume *v, uint32_t number); /* NULL: no memory or too many */
 bool server_ok(const struct server *s);
+/* It may be away, but was not removed. */
+bool server_known(const struct server *s);
 /* It is not ok, and has not been for the time that the volume waits for it. */
 bool server_gone(const struct server *s);
 void server_grace_fire(struct io_timer *t);
@@ -728,6 +736,8 @@ void trim_continue(struct op *op);
 void status_answer(struct volume *v, struct nbd_req *req);
 /* The last user of an extent that is to be dropped is gone. */
 void extent_drop_advance(struct volume *v, struct extent *x);
+/* Nothing is in it, and nobody wants anything of it: it is given back, if it can be now. */
+void extent_drop_blank(struct volume *v, struct extent *x);
 
 /* reopen.c */
 void reopen_want(struct volume *v);

@@ -65,7 +65,18 @@ struct discard {
 	struct discard *next; /* server.owed */
 	uint32_t slot, slot_gen;
 	bool owed; /* it was, so it may be done already */
+	void (*done)(void *arg, bool given);
+	void *arg;
 };
+
+static void discard_tell(struct discard *d, bool given)
+{
+	void (*done)(void *arg, bool given) = d->done;
+
+	d->done = NULL;
+	if (done != NULL)
+		done(d->arg, given);
+}
 
 /* When the server is there again; a restart of volmgr has its slots looked through anyway. */
 static void discard_later(struct discard *d)
@@ -74,6 +85,7 @@ static void discard_later(struct discard *d)
 	d->owed = true;
 	d->next = d->server->owed;
 	d->server->owed = d;
+	discard_tell(d, false);
 }
 
 static void discard_done(struct nbd_call *call, int error)
@@ -83,14 +95,15 @@ static void discard_done(struct nbd_call *call, int error)
 
 	v->background--;
 	if (error == -ENOTCONN) {
-		discard_later(d);
 		server_broke(d->server);
+		discard_later(d);
 	} else {
 		if (error != 0 && !(d->owed && error == (int)WEFT_ESTALE)) {
 			slot_lost(v);
 			log_warn("volume %s: server %u: slot %u was not given back: %s", v->name,
 				 d->server->number, d->slot, strerror(error));
 		}
+		discard_tell(d, true);
 		free(d);
 	}
 	if (v->stopped != NULL)
@@ -109,7 +122,8 @@ static void discard_submit(struct discard *d)
 	server_submit(d->server, &d->call);
 }
 
-void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen)
+void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t slot_gen,
+		  void (*done)(void *arg, bool given), void *arg)
 {
 	struct discard *d;
 
@@ -120,9 +134,12 @@ void slot_discard(struct volume *v, struct server *s, uint32_t slot, uint32_t sl
 		slot_lost(v);
 		log_warn("volume %s: server %u: out of memory: slot %u is not given back", v->name,
 			 s->number, slot);
+		if (done != NULL)
+			done(arg, false);
 		return;
 	}
-	*d = (struct discard){.v = v, .server = s, .slot = slot, .slot_gen = slot_gen};
+	*d = (struct discard){
+		.v = v, .server = s, .slot = slot, .slot_gen = slot_gen, .done = done, .arg = arg};
 	if (server_ok(s))
 		discard_submit(d);
 	else
@@ -203,7 +220,7 @@ static void placing_undo(struct placing *p)
 			continue;
 		if (c->error == 0)
 			slot_discard(p->v, c->server, be32toh(c->reply.slot),
-				     be32toh(c->reply.slot_gen));
+				     be32toh(c->reply.slot_gen), NULL, NULL);
 		else if (c->error == -ENOTCONN)
 			slot_lost(p->v);
 	}

@@ -132,7 +132,7 @@ static void move_end(struct move *m, int err)
 	struct volume *v = m->v;
 
 	if (err == 0)
-		slot_discard(v, m->old.server, m->old.slot, m->old.slot_gen);
+		slot_discard(v, m->old.server, m->old.slot, m->old.slot_gen, NULL, NULL);
 	m->done(m->arg, err);
 	free(m);
 	v->background--;

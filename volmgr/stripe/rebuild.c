@@ -190,10 +190,21 @@ static void job_free(struct rebuild *job)
 	free(job);
 }
 
+/* None of its servers ever had anything, nor was anything written meanwhile. */
+static bool job_is_blank(const struct rebuild *job)
+{
+	uint64_t touched = 0;
+
+	for (unsigned i = 0; i < STRIPES_MAX / 64; i++)
+		touched |= job->touched[i];
+	return job->step == REBUILD_END && job->mapped == 0 && touched == 0;
+}
+
 static void job_end(struct rebuild *job)
 {
 	struct volume *v = job->v;
 	struct extent *x = job->x;
+	bool blank = job_is_blank(job);
 
 	if (job->step <= REBUILD_COPY)
 		v->rebuild.copying--;
@@ -202,6 +213,8 @@ static void job_end(struct rebuild *job)
 	x->rebuild = NULL;
 	job_free(job);
 	extent_unbusy(v, x);
+	if (blank)
+		extent_drop_blank(v, x);
 	if (v->rebuild.jobs == NULL)
 		copies_free(v);
 	volume_wake(v);

@@ -60,6 +60,11 @@ bool server_ok(const struct server *s)
 	return s->state == SERVER_UP && s->peer->up;
 }
 
+bool server_known(const struct server *s)
+{
+	return s->v->config.ops->peer(s->v->config.ctx, s->number) != NULL;
+}
+
 bool server_gone(const struct server *s)
 {
 	return !server_ok(s) && volume_now(s->v) >= s->down_ns + s->v->config.grace_ms * NS_PER_MS;

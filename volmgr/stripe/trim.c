@@ -1,7 +1,14 @@
 /*
  * Giving space back, and telling where there is none in use. Whole extents leave the map (durably,
- * and after what runs in them has ended); their slots are discarded. The rest of a range becomes
- * txs of zeros, which cost the servers no space either.
+ * and after what runs in them has ended), their slots are discarded, and only then is the request
+ * answered. The rest of a range becomes txs of zeros, which cost the servers no space either.
+ *
+ * A server that is away keeps its slot and its label when the others give theirs back. Should the
+ * metadata be lost before it is told, recovery finds what was there before. So an extent is written
+ * with zeros, like a part of it, while any of its servers is away: what that one has is marked as
+ * stale. When it is back and rebuilt, the extent is given back (extent_drop_blank()). And when one
+ * goes away in the very moment, the extent is placed anew, with labels and a mark that are above
+ * those that stayed behind.
  */
 #include "config.h"
 
@@ -17,10 +24,29 @@
 
 /* ---- whole extents ------------------------------------------------------------------------- */
 
+/*
+ * Everybody who has a slot of it can be told, and nobody has one that should be gone. Servers that
+ * were removed for ever are not asked by recovery either.
+ */
+static bool extent_may_go(const struct volume *v, const struct extent *x)
+{
+	for (unsigned i = 0; i < v->shards; i++)
+		if (x->place[i].slot_gen != 0 && !server_ok(shard_server(x, i)) &&
+		    server_known(shard_server(x, i)))
+			return false;
+	for (unsigned i = 0; i < v->nservers; i++)
+		if (v->servers[i]->owed != NULL && server_known(v->servers[i]))
+			return false;
+	return true;
+}
+
 struct drop {
 	struct volume *v;
-	struct extent *x;
+	struct extent *x; /* NULL: it has left the map */
 	struct op *op;
+	uint64_t number;
+	unsigned pending; /* slots that are being given back */
+	bool behind;	  /* one could not be: its server is away */
 };
 
 /* Marks that came meanwhile are recorded now. */
@@ -42,29 +68,118 @@ static void drop_marks(struct volume *v, struct extent *x)
 		flush_marked(v);
 }
 
+static void drop_end(struct drop *d)
+{
+	struct volume *v = d->v;
+	struct op *op = d->op;
+
+	free(d);
+	volume_wake(v); /* ops that wait for the extent */
+	op_put(op);
+}
+
+/* The labels of its new slots get a mark above all that there ever were. */
+static void drop_replaced(void *arg, int err)
+{
+	struct drop *d = arg;
+	struct extent *x = extent_find(d->v, d->number);
+
+	if (x != NULL && x->state == EXTENT_READY)
+		extent_record(d->v, x);
+	else if (err != 0)
+		log_warn("volume %s: extent %llu: a slot of it stays on a server that is away: %s",
+			 d->v->name, (unsigned long long)d->number, strerror(-err));
+	drop_end(d);
+}
+
+/* A slot stayed behind: place the extent anew, if nobody has meanwhile. */
+static void drop_replace(struct drop *d)
+{
+	struct volume *v = d->v;
+	uint64_t start = d->number * v->l.extent;
+	struct op *op = NULL;
+
+	if (extent_find(v, d->number) == NULL && v->state == VOLUME_RUNNING)
+		op = op_own(v, NBD_CMD_WRITE_ZEROES, start, start + WEFT_BLOCK_BYTES, drop_replaced,
+			    d);
+	if (op == NULL) {
+		drop_replaced(d, 0);
+		return;
+	}
+	op->place = true;
+	op_wait(op); /* never from inside this call */
+	volume_wake(v);
+}
+
+static void drop_discarded(void *arg, bool given)
+{
+	struct drop *d = arg;
+
+	d->behind |= !given;
+	if (--d->pending > 0)
+		return;
+	if (d->behind)
+		drop_replace(d);
+	else
+		drop_end(d);
+}
+
 static void drop_done(void *arg, int err)
 {
 	struct drop *d = arg;
 	struct volume *v = d->v;
 	struct extent *x = d->x;
-	struct op *op = d->op;
 
-	free(d);
 	v->background--;
 	if (err != 0) {
 		log_error("volume %s: extent %llu: cannot be taken from the map: %s", v->name,
 			  (unsigned long long)x->number, strerror(-err));
 		drop_failed(v, x);
-		op_fail(op, EIO);
-	} else {
-		for (unsigned i = 0; i < v->shards; i++)
-			slot_discard(v, x->place[i].server, x->place[i].slot, x->place[i].slot_gen);
-		drop_marks(v, x);
-		flush_forget(v, x->number);
-		extent_forget(v, x);
+		op_fail(d->op, EIO);
+		drop_end(d);
+		return;
 	}
+	d->pending = 1;
+	for (unsigned i = 0; i < v->shards; i++) {
+		if (x->place[i].slot_gen == 0)
+			continue;
+		d->pending++;
+		slot_discard(v, x->place[i].server, x->place[i].slot, x->place[i].slot_gen,
+			     drop_discarded, d);
+	}
+	drop_marks(v, x);
+	flush_forget(v, x->number);
+	extent_forget(v, x);
+	d->x = NULL;
 	volume_wake(v); /* ops that wait for the extent */
+	drop_discarded(d, true);
+}
+
+static void drop_zeroed(void *arg, int err)
+{
+	struct op *op = arg;
+
+	if (err != 0)
+		op_fail(op, -err);
 	op_put(op);
+}
+
+/* One of its servers went while the extent came to rest: it stays, and becomes zeros. */
+static void drop_as_zeros(struct volume *v, struct extent *x)
+{
+	struct op *op = x->drop, *zeros;
+	uint64_t start = x->number * v->l.extent, end = start + v->l.extent;
+
+	x->drop = NULL;
+	drop_failed(v, x);
+	zeros = op_own(v, NBD_CMD_WRITE_ZEROES, start, end < op->end ? end : op->end, drop_zeroed,
+		       op);
+	if (zeros == NULL) {
+		drop_zeroed(op, -ENOMEM);
+		return;
+	}
+	op_wait(zeros);
+	volume_wake(v);
 }
 
 void extent_drop_advance(struct volume *v, struct extent *x)
@@ -75,6 +190,10 @@ void extent_drop_advance(struct volume *v, struct extent *x)
 	if (x->drop == NULL) /* on its way already */
 		return;
 	assert(x->busy == 0);
+	if (!extent_may_go(v, x)) {
+		drop_as_zeros(v, x);
+		return;
+	}
 	d = malloc(sizeof(*d));
 	if (d == NULL) {
 		struct op *op = x->drop;
@@ -85,7 +204,7 @@ void extent_drop_advance(struct volume *v, struct extent *x)
 		op_put(op);
 		return;
 	}
-	*d = (struct drop){v, x, x->drop};
+	*d = (struct drop){.v = v, .x = x, .op = x->drop, .number = x->number};
 	x->drop = NULL;
 	extent_record_of(v, x, &r);
 	v->background++;
@@ -125,19 +244,21 @@ static bool trim_next(struct op *op)
 	uint64_t number = op->cursor / v->l.extent;
 	uint64_t next = (number + 1) * v->l.extent;
 	struct extent *x = extent_find(v, number);
+	bool none;
 
 	if (next > op->end)
 		next = op->end;
-	if (x == NULL || (x->state == EXTENT_NEW && x->busy == 0)) {
+	none = x == NULL || (x->state == EXTENT_NEW && x->busy == 0);
+	if (none != op->place) {
 		op->cursor = next;
 		return true;
 	}
-	if (x->state == EXTENT_DROPPING ||
-	    (x->state != EXTENT_READY && all_of_extent(op, number))) {
+	if (!none && (x->state == EXTENT_DROPPING ||
+		      (x->state != EXTENT_READY && all_of_extent(op, number)))) {
 		op_wait(op);
 		return false;
 	}
-	if (all_of_extent(op, number)) {
+	if (!none && all_of_extent(op, number) && extent_may_go(v, x)) {
 		op->cursor = next;
 		extent_drop(op, x);
 		return true;
@@ -150,6 +271,27 @@ void trim_continue(struct op *op)
 	while (op->cursor < op->end && op->pending <= OP_STRIPES_MAX)
 		if (!trim_next(op))
 			return;
+}
+
+static void blank_dropped(void *arg, int err)
+{
+	(void)arg; /* else it goes another time */
+	(void)err;
+}
+
+void extent_drop_blank(struct volume *v, struct extent *x)
+{
+	struct op *op;
+
+	if (v->state != VOLUME_RUNNING || v->reopening || x->state != EXTENT_READY || x->busy > 0 ||
+	    x->stale != 0 || x->carry != NULL || flush_lacks(v, x) || !extent_may_go(v, x))
+		return;
+	op = op_own(v, NBD_CMD_TRIM, x->number * v->l.extent, (x->number + 1) * v->l.extent,
+		    blank_dropped, NULL);
+	if (op == NULL)
+		return;
+	op->once = true;
+	op_continue(op);
 }
 
 /* ---- block status -------------------------------------------------------------------------- */
@@ -203,7 +345,7 @@ static void discard_more(struct io_timer *t)
 		if (x->state == EXTENT_READY)
 			for (unsigned i = 0; i < v->shards; i++)
 				slot_discard(v, x->place[i].server, x->place[i].slot,
-					     x->place[i].slot_gen);
+					     x->place[i].slot_gen, NULL, NULL);
 		extent_forget(v, x);
 	}
 	if (v->background > 0 || extent_next(v, 0) != NULL) {

@@ -70,7 +70,8 @@ static struct op *op_new(struct volume *v, struct nbd_req *req)
 	op->pending = 1;
 	op->era = v->era;
 	op->error = 0;
-	op->zero = op->fua = op->splitting = op->queued = op->waiting = false;
+	op->zero = op->fua = op->place = op->once = false;
+	op->splitting = op->queued = op->waiting = false;
 	op->buf = op->late = NULL;
 	op->nsegs = 0;
 	return op;
@@ -161,7 +162,7 @@ static void op_finish(struct op *op)
 	struct volume *v = op->v;
 
 	op_waiting(op, false);
-	if (op->era != v->era && op->error == 0 && op_writes(op)) {
+	if (op->era != v->era && op->error == 0 && op_writes(op) && !op->once) {
 		op_redo(op);
 		return;
 	}
