@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Path qw(make_path);
+use POSIX ();
 use Test::More;
 use Weft;
 use Weft::HTTP;
@@ -183,11 +184,39 @@ is((shared($soon, '/content?path=gift.txt'))[0], 200, 'another one leads there')
 said('bob', 'DELETE', '/tagger/file?path=home/bob/gift.txt');
 is((shared($soon))[1]{error}{code}, 'link_ended', 'until its file is deleted');
 
+# ---- a stream of changes ends with the right to hear them
+sub stream
+{
+	my ($name) = @_;
+	my $pid = fork() // die;
+	if ($pid == 0) {
+		open(STDOUT, '>', "$dir/stream") or die;
+		exec('curl', '-sN', '--max-time', 60, '-H', "Cookie: $who{$name}{cookie}", "$base/api/v1/tagger/events");
+	}
+	at_end(sub { kill('KILL', $pid) if $pid });
+	wait_until('the stream', 20, sub { -s "$dir/stream" });
+	return sub {
+		wait_until('the end of the stream', 30, sub { waitpid($pid, POSIX::WNOHANG()) == $pid });
+		$pid = 0;
+		return $? >> 8;
+	};
+}
+my $shared = said('bob', 'POST', '/shares', { path => 'home/bob/open', person => 'uma' });
+my $end = stream('uma');
+said('bob', 'POST', '/tagger/mkdir?path=home/bob/open/told');
+wait_until('an event', 20, sub { slurp("$dir/stream") =~ /told/ });
+said('bob', 'DELETE', "/shares/$shared->{id}");
+isnt($end->(), 28, 'a stream of changes ends with the share that it told of');
+$end = stream('uma');
+said('uma', 'POST', '/logout');
+isnt($end->(), 28, 'and when who listened has logged out');
+
 # ---- events, restart, the end of a person
 my @events = map { $_->{what} } @{ said('alice', 'GET', '/events?limit=200')->{events} };
 for my $what (qw(space.added space.removed share.added share.removed share.left share.opened file.restored)) {
 	ok((grep { $_ eq $what } @events), "it is noted: $what");
 }
+log_in('uma');
 my @hers = @{ said('uma', 'GET', '/events?limit=200')->{events} };
 ok(!(grep { $_->{who} ne 'uma' && $_->{what} =~ /^(?:file|folder|bin|share|space)\./ } @hers), 'who sees no file of others is told no event of it');
 daemon_stop($volmgr);

@@ -31,6 +31,7 @@
 #define TAGGER_WAITING	  (1u << 20) /* bytes on their way to the browser */
 #define TAGGER_HEAD_LINES 64
 #define TAGGER_SILENCE_S  120
+#define TAGGER_RECHECK_MS 5000
 #define UPLOAD_PIECE	  (128u << 10)
 #define UPLOADS_MAX	  32u /* at a time */
 #define TAGGER_TYPE_MAX	  128
@@ -52,7 +53,8 @@ struct relay {
 	bool sent;  /* all of it */
 	char type[TAGGER_TYPE_MAX];
 	char route[TAGGER_ROUTE_MAX];
-	char *scope, *base;    /* what the request is held to; NULL: nothing */
+	char *scope, *base;	       /* what the request is held to; NULL: nothing */
+	struct control_timer *recheck; /* of a stream that has no end, or NULL */
 	char *object, *target; /* the paths that tagger says it has changed; NULL: it has not */
 };
 
@@ -71,6 +73,7 @@ static void relay_free(struct relay *y)
 {
 	uploads -= y->upload;
 	bufferevent_free(y->up);
+	control_timer_free(y->recheck);
 	free(y->scope);
 	free(y->base);
 	free(y->object);
@@ -132,6 +135,34 @@ static void relay_note(const struct relay *y)
 	free(target);
 }
 
+/*
+ * Changes are told for as long as somebody listens. Who may not hear them any more, or others, is
+ * let go of: a browser comes again by itself, and is asked then who it is.
+ */
+static void relay_recheck(void *arg)
+{
+	struct relay *y = arg;
+	struct http_request *r = y->r;
+	char who[HTTP_WHO_MAX], *scope;
+	unsigned rights = r->rights;
+	struct refusal refusal;
+	bool same;
+
+	memcpy(who, r->who, sizeof(who));
+	r->rights = ROLE_NONE;
+	r->who[0] = '\0';
+	same = api_auth_public(y->cluster, r, &refusal) == 0 && r->rights == rights &&
+	       strcmp(r->who, who) == 0;
+	scope = scope_text(y->cluster, r->who, (enum role)r->rights);
+	if (scope == NULL || y->scope == NULL)
+		same = same && scope == y->scope;
+	else
+		same = same && strcmp(scope, y->scope) == 0;
+	free(scope);
+	if (!same)
+		relay_gone(y);
+}
+
 /* Shares go along with what they are of. */
 static void relay_follow(const struct relay *y)
 {
@@ -153,6 +184,9 @@ static void relay_headers_done(struct relay *y)
 	relay_follow(y);
 	http_header(y->r, "Content-Security-Policy", pdf ? TAGGER_POLICY_PDF : TAGGER_POLICY);
 	y->started = true;
+	if (y->status == 200 && strcmp(y->route, "events") == 0)
+		y->recheck = control_timer_start(y->cluster->control, TAGGER_RECHECK_MS, 1,
+						 relay_recheck, y);
 	http_stream_start(y->r, y->status, y->type[0] != '\0' ? y->type : NULL, relay_gone, y);
 }
 
