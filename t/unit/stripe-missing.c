@@ -352,6 +352,28 @@ static void slow_server_late(const struct world_geometry *g)
 	end(w, "a late answer");
 }
 
+/* What was acknowledged is on fewer than k servers: a flush waits, and it can be told for whom. */
+static void flush_below_k(void)
+{
+	struct world *w = begin(&g22, 1);
+	struct world_req *flush;
+	uint32_t waits[4];
+	unsigned n = 0;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	for (unsigned shard = 0; shard < 3; shard++)
+		fake_server_break(&w->cluster.servers[w->map[0].shard[shard].server - 1], false);
+	flush = world_submit(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_settle(w, 3000);
+	ok(!flush->done, "a flush waits while fewer than k servers have what was written");
+	n = volume_waits_for(w->v, waits, 4);
+	is_int(n, 3, "and those that are away are named");
+	fake_server_return(&w->cluster.servers[w->map[0].shard[1].server - 1]);
+	world_settle(w, 1000);
+	ok(flush->done && flush->error == 0, "k are enough for it");
+	end(w, "a flush that waits");
+}
+
 /*
  * Fewer than k servers are left, with a write to be undone that reached some of those that are
  * away, and a read that waits for them: flushes fail, as the volume says, again and again but not
@@ -483,6 +505,7 @@ int main(int argc, char **argv)
 	hedge_without_memory(false);
 	hedge_without_memory(true);
 	below_min();
+	flush_below_k();
 	for (uint64_t n = 0; n < 5; n++)
 		below_min_fails(seed * 100 + n);
 	m_at_once(false, false);
