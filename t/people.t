@@ -27,6 +27,14 @@ sub start
 
 sub local_api { return http_local("$dir/sock", @_) }
 
+# What quickstart shows whoever started it.
+sub quickstart_link
+{
+	my ($invite) = slurp(src_dir() . '/quickstart') =~ /^(invite\(\) \{.*?^\})/ms or die 'quickstart has no invite()';
+	my $volctl = program('volctl');
+	return run_ok('sh', '-c', "volctl() { '$volctl' --socket '$dir/sock' \"\$\@\"; }\n$invite\ninvite");
+}
+
 sub code { return ref $_[0] eq 'HASH' ? $_[0]{error}{code} // '' : '' }
 
 sub refused
@@ -52,8 +60,8 @@ refused($guest, 403, 'registration_off', 'nobody can register', 'POST', '/regist
 	{ name => 'eve', password => 'long enough' });
 
 # ---- the first admin: a link -----------------------------------------------------------------------
-my $link = run_ok(program('volctl'), '--socket', "$dir/sock", 'user', 'invite', '--role', 'admin');
-like($link, qr{\A\Q$base\E/#/join/[\w-]{43}\n\z}, 'volctl prints a link');
+my $link = quickstart_link();
+like($link, qr{\A\Q$base\E/#/join/[\w-]{43}\n\z}, 'quickstart prints a link');
 my ($invitation) = $link =~ m{/([\w-]+)\n};
 my $alice = $page->();
 refused($alice, 403, 'bad_invitation', 'another invitation is refused', 'POST', '/join',
@@ -64,6 +72,7 @@ refused($alice, 400, 'bad_name', 'a bad name is refused', 'POST', '/join',
 	{ name => 'a/b', password => 'long enough', invitation => $invitation });
 ($status, $said) = $alice->login({ name => 'alice', password => 'alice is long', invitation => $invitation }, '/join');
 ok($status == 201 && $said->{role} eq 'admin', 'the link makes an admin') or diag(json_encode($said));
+is(quickstart_link(), '', 'and quickstart prints none from then on');
 refused($page->(), 403, 'bad_invitation', 'it works once', 'POST', '/join',
 	{ name => 'bob', password => 'long enough', invitation => $invitation });
 ($status, $said) = $alice->api('GET', '/me');
