@@ -17,6 +17,8 @@ for my $unit (@units) {
 	# as if installed: programs are looked for
 	my $text = slurp($unit) =~ s{^(Exec\w+=)\S+/(\w+)}{$1 . program($2)}gmer;
 	spew("$dir/" . basename($unit), $text);
+	like($text, qr{^SystemCallErrorNumber=EPERM$}m, basename($unit) . ' kills nobody for a call that he may not make')
+	    if $text =~ /^SystemCallFilter=/m;
 }
 
 sub verified
