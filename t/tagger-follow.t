@@ -90,6 +90,31 @@ SKIP: {
 }
 like($xml, qr{<edge source="f\d+" target="f\d+"}, 'with relations');
 
+# ---- the same place and time
+SKIP: {
+	skip('exiv2 or ffmpeg is not there', 1) if !tool('exiv2') || !tool('ffmpeg');
+	make_path("$dir/camera", "$dir/phone");
+	my $n = 0;
+	# what is in it has nothing to do with the others; 200 metres and an hour lie between the first two
+	for my $shot ([ 'camera/a.jpg', '2021:06:05 14:30:00', 48.8571, 2.3522 ], [ 'phone/b.jpg', '2021:06:05 15:20:00', 48.8575, 2.3494 ],
+		[ 'camera/c.jpg', '2019:01:02 09:00:00', 35.0116, 135.7681 ], [ 'phone/d.jpg', '2021:06:05 14:30:00', -33.8600, 151.2100 ]) {
+		my ($name, $date, @degrees) = @$shot;
+		run_ok('ffmpeg', '-v', 'error', '-y', '-f', 'lavfi', '-i', ('testsrc=size=320x240', 'mandelbrot=size=320x240', 'smptebars=size=320x240',
+			'rgbtestsrc=size=320x240')[$n++], '-frames:v', 1, "$dir/$name");
+		my @where = map { sprintf('%d/1 %d/1 %d/100', abs($_), abs($_) * 60 % 60, (abs($_) * 3600 - int(abs($_) * 60) * 60) * 100) } @degrees;
+		run_ok('exiv2', '-M', "set Exif.Photo.DateTimeOriginal $date", '-M', 'set Exif.GPSInfo.GPSLatitudeRef ' . ($degrees[0] < 0 ? 'S' : 'N'),
+			'-M', "set Exif.GPSInfo.GPSLatitude $where[0]", '-M', 'set Exif.GPSInfo.GPSLongitudeRef E',
+			'-M', "set Exif.GPSInfo.GPSLongitude $where[1]", "$dir/$name");
+	}
+	$tagger->wait_for('the photographs', sub { @{ $tagger->found('day:2021-06-05 | tag:day:2021-06-05') } >= 3 && $tagger->wait_idle() });
+	is($tagger->get('/neighbours', path => 'camera/a.jpg')->{files}[0]{path}, 'phone/b.jpg', 'the nearest photograph is of the same place and day')
+	    or diag(json_encode($tagger->get('/file', path => 'camera/a.jpg')->{tags}), json_encode($tagger->get('/file', path => 'phone/b.jpg')->{tags}));
+}
+utime(1714694400, 1714694400, "$dir/odd/car.txt");
+$tagger->wait_for('another date', sub { "@{ $tagger->found('date:2024-05') }" eq 'odd/car.txt' });
+is_deeply($tagger->found($_), ['odd/car.txt'], $_) for 'date:2024-05-03', 'date:2024-05..2024-07', 'date:<2024-06 kind:text', 'date:2023..2024-05-03';
+is_deeply($tagger->found($_), [], $_) for 'date:2024-05-04', 'date:2024-06..2024-07', 'date:>2024-05-03 name:car';
+
 # ---- changes as they happen
 my $pid = open(my $events, '-|', 'curl', '-sN', '-m', 60, '--unix-socket', "$base/sock", 'http://tagger/events') or die "curl: $!\n";
 at_end(sub { kill('KILL', $pid) if $pid });
@@ -159,6 +184,39 @@ for my $how ('fanotify', 'inotify') {
 			'and the index has what is there');
 	}
 	$tagger->stop();
+}
+
+# ---- reading ahead; who looks into the cache opens files, too, so that is tried elsewhere
+sub forget { run_ok('dd', "of=$_", 'if=/dev/null', 'conv=notrunc,fsync', 'status=none'), run_ok('dd', "if=$_", 'iflag=nocache', 'count=0', 'status=none') for @_; return }
+SKIP: {
+	skip('fincore is not there', 2) if !tool('fincore');
+	my @pair = ("$dir/odd/ahead-one.txt", "$dir/odd/ahead-two.txt");
+	spew($_, 'Windmills grind grain. Millers own windmills. ' x 5000) for @pair, "$base/ahead";
+	forget("$base/ahead");
+	skip('files do not leave the cache here', 2) if run_ok('fincore', '-bno', 'RES', "$base/ahead") > 0;
+	$tagger->{args} = [];
+	$tagger->start();
+	my $ahead = $tagger->wait_idle()->{prefetch};
+	skip('who opens a file is not told here', 2) if !$ahead->{on};
+	forget(@pair);
+	$ahead = $tagger->get('/status')->{prefetch};
+	slurp($pair[0]);
+	$tagger->wait_for('reading ahead', sub { $tagger->get('/status')->{prefetch}{files} > $ahead->{files} });
+	pass('when a file is opened the nearest one is read ahead');
+	slurp($pair[1]);
+	$tagger->wait_for('a hit', sub { $tagger->get('/status')->{prefetch}{hits} > $ahead->{hits} });
+	pass('and opened it is a hit');
+	$tagger->stop();
+}
+
+# ---- on a terminal
+SKIP: {
+	skip('script is not there', 2) if !tool('script');
+	spew("$dir/busy/$_.txt", "Page $_ of the logbook. " x 50) for 1 .. 400;
+	my $seen = run('script', '-qec', join(' ', program('tagger'), '--once', '--index', "$base/once", '--workers-dir',
+		build_dir() . '/tagger/worker', $dir), '/dev/null');
+	is($seen->{status}, 0, 'tagger --once on a terminal');
+	like($seen->{out}, qr{\r\d+ files, \d+ read, \d+ waiting, \d+ failed, \d+ files/s}, 'shows how far it is');
 }
 
 # ---- nothing to do

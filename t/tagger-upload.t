@@ -251,9 +251,9 @@ SKIP: {
 SKIP: {
 	skip('volmgr is not built', 11) if !program('volmgr') || !program('volctl');
 	run_ok(program('volctl'), 'cluster', 'init', '--secret', "$base/secret");
-	my $volmgr = daemon_start(name => 'volmgr', log => "$base/volmgr.log", argv => [ program('volmgr'), '--dir', "$base/meta",
-		'--secret', "$base/secret", '--listen', "unix:$base/nbd", '--socket', "$base/volmgr.sock", '--http', 'tcp:127.0.0.1:0',
-		'--tagger', "$base/sock" ]);
+	my @argv = (program('volmgr'), '--dir', "$base/meta", '--secret', "$base/secret", '--listen', "unix:$base/nbd", '--socket',
+		"$base/volmgr.sock", '--http', 'tcp:127.0.0.1:0', '--tagger', "$base/sock");
+	my $volmgr = daemon_start(name => 'volmgr', log => "$base/volmgr.log", argv => [@argv]);
 	my $web = 'http://' . ($volmgr->{http} =~ s/\Atcp://r);
 	my ($invitation) = run_ok(program('volctl'), '--socket', "$base/volmgr.sock", 'user', 'invite', '--role', 'admin') =~ m{/([\w-]+)\n};
 	my $alice = Weft::HTTP->new($web);
@@ -285,6 +285,23 @@ SKIP: {
 	is(code($web_curl->('-C', 7_654_321, '-T', $film, $via->('in/via.mkv'))), 200, 'and gone on with');
 	ok(same($film, "$dir/in/via.mkv"), 'to its end');
 	daemon_stop($volmgr);
+	SKIP: {
+		skip('openssl is not here', 3) if !tool('openssl');
+		run_ok(tool('openssl'), qw(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x -keyout),
+			"$base/key.pem", '-out', "$base/cert.pem");
+		$volmgr = daemon_start(name => 'volmgr', log => "$base/volmgr.log", argv => [ @argv, '--tls-cert', "$base/cert.pem",
+			'--tls-key', "$base/key.pem" ]);
+		$web = 'https://' . ($volmgr->{http} =~ s/\Atcp://r);
+		my $before = memory_from($volmgr->{pid});
+		$got = $web_curl->('-k', '-T', $large, $via->('in/tls.iso'));
+		is(code($got), 200, 'by HTTPS') or diag($got->{out}, $got->{err});
+		ok(same($large, "$dir/in/tls.iso"), 'all of it has come, too');
+		SKIP: {
+			skip('a sanitizer takes memory its own way', 1) if $sanitized;
+			cmp_ok(memory($volmgr->{pid}) - $before, '<', GROWTH_MAX, 'and memory does not grow');
+		}
+		daemon_stop($volmgr);
+	}
 }
 $tagger->stop();
 
