@@ -308,7 +308,26 @@ struct lingering {
 	struct event *event;
 	int fd;
 	size_t bytes;
+	struct lingering *next, **prev;
 };
+
+static struct lingering *lingering;
+
+static void linger_end(struct lingering *l)
+{
+	*l->prev = l->next;
+	if (l->next != NULL)
+		l->next->prev = l->prev;
+	event_free(l->event);
+	close(l->fd);
+	free(l);
+}
+
+void http_body_end(void)
+{
+	while (lingering != NULL)
+		linger_end(lingering);
+}
 
 static void linger_read(evutil_socket_t fd, short what, void *arg)
 {
@@ -319,9 +338,7 @@ static void linger_read(evutil_socket_t fd, short what, void *arg)
 	l->bytes += n > 0 ? (size_t)n : 0;
 	if ((n > 0 && l->bytes < LINGER_BYTES) || (n < 0 && errno == EAGAIN))
 		return;
-	event_free(l->event);
-	close(l->fd);
-	free(l);
+	linger_end(l);
 }
 
 /* The socket stays open beside libevent's, which closes it, until the client has heard us. */
@@ -340,6 +357,11 @@ static void linger_start(struct event_base *base, int socket)
 		return;
 	}
 	l->fd = fd;
+	l->next = lingering;
+	if (l->next != NULL)
+		l->next->prev = &l->next;
+	l->prev = &lingering;
+	lingering = l;
 	event_add(l->event, &patience);
 }
 

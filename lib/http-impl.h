@@ -76,5 +76,7 @@ void http_body_gone(struct http_pending *p, struct bufferevent *bev);
 /* Afterwards: whoever waits for the body is told. True: so it was, and p may be freed. */
 bool http_body_tell_gone(struct http_pending *p);
 void http_body_free(struct http_pending *p);
+/* A server ends: nobody is waited for any more. */
+void http_body_end(void);
 
 #endif

@@ -427,6 +427,7 @@ void http_server_free(struct http_server *s)
 		p->ev = NULL;
 		(void)http_body_tell_gone(p);
 	}
+	http_body_end();
 	event_free(s->resume);
 	evhttp_free(s->http);
 	free(s);

@@ -179,9 +179,10 @@ static bool upload_goes_on(struct upload *u)
 {
 	if (u->superseded && u->err == 0)
 		u->err = -ECANCELED;
-	if (u->err != 0)
-		upload_fail(u, u->err);
-	return u->err == 0;
+	if (u->err == 0)
+		return true;
+	upload_fail(u, u->err);
+	return false;
 }
 
 static void upload_finished(struct aside_job *job)
