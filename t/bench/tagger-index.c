@@ -192,6 +192,50 @@ static void measure_near(struct index *ix, double *ms)
 	report("neighbours", ms, QUERIES, found);
 }
 
+/* The same for somebody who sees every other file. */
+static void measure_held(struct index *ix, double *ms)
+{
+	struct scope_set set;
+	struct query_tag out[10], *tags;
+	uint64_t found = 0;
+	uint32_t n, total;
+	unsigned rounds = QUERIES / 20;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		double begin = now_ms();
+
+		if (scope_set("w:", ix, &set) != 0)
+			exit(1);
+		ms[i] = now_ms() - begin;
+		free(set.bits);
+	}
+	report("what one may see, of all", ms, rounds, 0);
+	if (scope_set("w:", ix, &set) != 0)
+		exit(1);
+	memset(set.bits, 0x55, (set.files + 63) / 64 * sizeof(*set.bits));
+	for (unsigned i = 0; i < rounds; i++) {
+		char text[64];
+		double begin;
+
+		word(text, sizeof(text), zipf());
+		text[2] = '\0';
+		begin = now_ms();
+		found += query_suggest(ix, text, &set, out, 10);
+		ms[i] = now_ms() - begin;
+	}
+	report("suggestions of that, 2", ms, rounds, found);
+	for (unsigned i = 0; i < rounds; i++) {
+		double begin = now_ms();
+
+		if (query_tags(ix, "", &set, 0, 30, &tags, &n, &total) != 0)
+			exit(1);
+		ms[i] = now_ms() - begin;
+		free(tags);
+	}
+	report("its commonest tags", ms, rounds, total);
+	free(set.bits);
+}
+
 /* Of its own, of the files that LevelDB maps, and the most there ever was. */
 static void memory(const char *when)
 {
@@ -243,6 +287,7 @@ int main(int argc, char **argv)
 	for (size_t letters = 1; letters <= 5; letters++)
 		measure_suggest(ix, ms, letters);
 	measure_near(ix, ms);
+	measure_held(ix, ms);
 	memory("at the end");
 	index_close(ix);
 	free(ms);

@@ -106,7 +106,7 @@ export default {
 	everybody: 'Everybody', invite: 'Invite', inviteText: 'Makes a link. Whoever opens it first chooses a name and a password. It ends after a week.', inviteLabelHint: 'For whom it is, so that you remember.',
 	inviteMade: 'The link', inviteOnce: 'It is shown only now: copy it and pass it on.', rolesHint: 'Admins may do everything, users have files, readers only look.', invitations: 'Open invitations',
 	setPassword: 'New password', setPasswordFor: (x) => `New password for ${x}`, roleOf: (x) => `Role of ${x}`, waits: 'waits', approve: 'Approve', active: 'active', lastLogin: 'Last login', never: 'never', you: 'you',
-	removePersonTitle: (x) => `Remove ${x}?`, removePersonText: 'Sessions and tokens end at once.', noPeople: 'Nobody yet', noPeopleText: 'Invite somebody.', guestText: 'You look as a guest. Log in to do more.',
+	removePersonTitle: (x) => `Remove ${x}?`, removePersonText: 'Sessions, tokens and shares end at once. Files stay.', noPeople: 'Nobody yet', noPeopleText: 'Invite somebody.', guestText: 'You look as a guest. Log in to do more.',
 
 	// spaces, shares
 	spaces: 'Spaces', ownSpace: 'My space', newSpace: 'New space', spaceHint: 'As photos/2024; empty for everything.', forWhom: 'For', right: 'May', toLook: 'to look at', toChange: 'to change', mayLook: 'look', mayWrite: 'change it', mayChangeIt: 'do everything with it', mayWriteHint: 'Nobody takes away what was shared: it comes back from your bin.',

@@ -104,7 +104,7 @@ export default {
 	everybody: '所有用户', invite: '邀请', inviteText: '生成一个链接。首先打开它的人可以选择名称和密码。一周后失效。', inviteLabelHint: '写给谁,方便记住。',
 	inviteMade: '链接', inviteOnce: '只显示这一次:请复制并转交。', rolesHint: '管理员可以做任何事,用户拥有文件,只读者只能查看。', invitations: '未使用的邀请',
 	setPassword: '新密码', setPasswordFor: (x) => `为 ${x} 设置新密码`, roleOf: (x) => `${x} 的角色`, waits: '等待批准', approve: '批准', active: '有效', lastLogin: '最近登录', never: '从未', you: '您',
-	removePersonTitle: (x) => `移除 ${x}?`, removePersonText: '会话和令牌立即失效。', noPeople: '还没有用户', noPeopleText: '请邀请他人。', guestText: '您以访客身份浏览。登录后可以做更多。',
+	removePersonTitle: (x) => `移除 ${x}?`, removePersonText: '会话、令牌和分享立即失效。文件会保留。', noPeople: '还没有用户', noPeopleText: '请邀请他人。', guestText: '您以访客身份浏览。登录后可以做更多。',
 
 	// spaces, shares
 	spaces: '空间', ownSpace: '我的空间', newSpace: '新建空间', spaceHint: '例如 photos/2024;留空表示全部。', forWhom: '给', right: '权限', toLook: '可以查看', toChange: '可以修改', mayLook: '可以查看', mayWrite: '可以修改', mayChangeIt: '可以任意更改', mayWriteHint: '对方无法取走分享的内容:您可以从回收站还原。',
