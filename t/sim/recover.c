@@ -95,14 +95,27 @@ void recover_tidy(struct sim *s)
 
 /* ---- the plan ------------------------------------------------------------------------------ */
 
-static void take_label(struct survey_server *to, uint32_t slot, const struct disk_label *d)
+/* As LABELS tells it: the map comes behind the labels. */
+static uint64_t mapped_bytes(const struct disk_label *labels, uint32_t n, uint32_t slot)
+{
+	const struct disk_entry *e = (const struct disk_entry *)(labels + n);
+	uint64_t bytes = 0;
+
+	e += (uint64_t)slot * SLOT_GRANULES;
+	for (unsigned i = 0; i < SLOT_GRANULES; i++)
+		bytes += e[i].phys != 0 ? WEFT_GRANULE_BYTES : 0;
+	return bytes;
+}
+
+static void take_label(struct survey_server *to, uint32_t slot, const struct disk_label *d,
+		       uint64_t mapped)
 {
 	struct survey_label *l = &to->labels[to->nlabels++];
 
 	*l = (struct survey_label){
 		.volume = le64toh(d->volume),
 		.extent = le64toh(d->extent),
-		.mapped_bytes = 1,
+		.mapped_bytes = mapped,
 		.generation = le32toh(d->generation),
 		.unit_bytes = le32toh(d->unit_bytes),
 		.slot = slot,
@@ -127,7 +140,8 @@ static void survey(struct sim *s, struct survey_server *servers)
 		servers[i].labels = world_alloc(SIM_SLOTS_MAX * sizeof(struct survey_label));
 		for (uint32_t slot = 0; slot < n && servers[i].nlabels < SIM_SLOTS_MAX; slot++)
 			if (labels[slot].volume != 0)
-				take_label(&servers[i], slot, &labels[slot]);
+				take_label(&servers[i], slot, &labels[slot],
+					   mapped_bytes(labels, n, slot));
 	}
 }
 
