@@ -128,6 +128,8 @@ static void look_at_parity(struct faults *f)
 	struct sim *s = f->sim;
 	int wrong;
 
+	if (!sim_run(s, all_serve, SETTLE_NS)) /* or turn out to be lost */
+		sim_fail(s, "with everything whole, servers do not come back");
 	if (f->away != 0 && !leave_lost(f))
 		return;
 	if (!sim_run(s, rebuilt, SETTLE_NS))
