@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "http-impl.h"
@@ -27,7 +28,8 @@
 
 #define BODY_BUFFER   (256u << 10) /* what is read ahead of the handler */
 #define BODY_PATHS    4u
-#define LINGER_S      3
+#define LINGER_S      3 /* of silence */
+#define LINGER_MAX_S  15
 #define LINGER_BYTES  (64u << 20)
 #define LINGER_PIECE  (64u << 10)
 #define CONTINUE_TEXT "HTTP/1.1 100 Continue\r\n\r\n"
@@ -308,6 +310,7 @@ struct lingering {
 	struct event *event;
 	int fd;
 	size_t bytes;
+	time_t until;
 	struct lingering *next, **prev;
 };
 
@@ -329,6 +332,14 @@ void http_body_end(void)
 		linger_end(lingering);
 }
 
+static time_t linger_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 static void linger_read(evutil_socket_t fd, short what, void *arg)
 {
 	static char waste[LINGER_PIECE];
@@ -336,7 +347,8 @@ static void linger_read(evutil_socket_t fd, short what, void *arg)
 	ssize_t n = what & EV_READ ? recv(fd, waste, sizeof(waste), MSG_DONTWAIT) : 0;
 
 	l->bytes += n > 0 ? (size_t)n : 0;
-	if ((n > 0 && l->bytes < LINGER_BYTES) || (n < 0 && errno == EAGAIN))
+	if (((n > 0 && l->bytes < LINGER_BYTES) || (n < 0 && errno == EAGAIN)) &&
+	    linger_now() < l->until)
 		return;
 	linger_end(l);
 }
@@ -357,6 +369,7 @@ static void linger_start(struct event_base *base, int socket)
 		return;
 	}
 	l->fd = fd;
+	l->until = linger_now() + LINGER_MAX_S;
 	l->next = lingering;
 	if (l->next != NULL)
 		l->next->prev = &l->next;
