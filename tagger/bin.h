@@ -26,7 +26,7 @@
 #define BIN_DAYS	30u
 #define BIN_DAYS_MAX	3650u
 #define BIN_FREE_PART	20u	     /* of the tree's space is to be free, else the oldest go */
-#define BIN_FREE_MAX	(4ull << 30) /* but no more than this */
+#define BIN_FREE_MAX	(1ull << 30) /* but no more than this */
 #define BIN_TICK_MS	(10 * 60 * 1000)
 
 struct bin_entry {
