@@ -470,7 +470,7 @@ sub stream_reads
 SKIP: {
 	skip('no setpriv', 2) if !tool('setpriv');
 	my $got = run({ timeout => 60 }, tool('setpriv'), '--bounding-set', '-bpf,-sys_admin', program('volmgr'), '--dir',
-		"$dir/no-caps", '--secret', $cluster->secret, '--listen', 'tcp:127.0.0.1:0', '--bpf', 'on');
+		"$dir/no-caps", '--secret', $cluster->secret, '--listen', 'tcp:127.0.0.1:0', qw(--http none --bpf on), '--socket', "$dir/no-caps.sock");
 	isnt($got->{status}, 0, 'without the privileges it does not start with --bpf on');
 	like($got->{err}, qr/--bpf on: .*(?:CAP_BPF|kernel)/, 'and says what is missing');
 }
