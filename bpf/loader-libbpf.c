@@ -291,7 +291,7 @@ static int add_sender(struct bpf_route *b, int fd, const struct route_sock *st)
 	uint64_t value = (uint64_t)fd, key = st->key;
 
 	if (st->role == ROUTE_PEER)
-		key |= 1ULL << 63; /* ids of clients are smaller */
+		key |= ROUTE_PEER_KEY;
 	if (bpf_map_update_elem(bpf_map__fd(b->skel->maps.socks), &fd, st, BPF_ANY) != 0 ||
 	    bpf_map_update_elem(bpf_map__fd(b->skel->maps.fronts), &key, &value, BPF_ANY) != 0)
 		return -errno;

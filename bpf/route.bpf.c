@@ -486,12 +486,12 @@ static __always_inline void count_read(const struct route_read *read, __u32 volu
 		watch_add(w, read->len, ns);
 }
 
-/* The reply that we redirected last did not get there: the server tells so. */
+/* The reply that we redirected last did not get there: the server sends it again, or an error. */
 static __always_inline void undo_last(struct route_sock *st, __u64 cookie)
 {
 	struct route_conn *c;
 
-	if (st->last_cookie != cookie)
+	if (cookie == 0 || st->last_cookie != cookie)
 		return;
 	st->last_cookie = 0;
 	c = conn_find(st->last.conn);
@@ -499,12 +499,21 @@ static __always_inline void undo_last(struct route_sock *st, __u64 cookie)
 		__sync_fetch_and_add(&c->inflight, 1);
 }
 
-/* To volmgr; of a reply that is not whole yet, the rest too. */
+/*
+ * To volmgr's end of the connection; of a reply that is not whole yet, the rest too. By redirect,
+ * as a message that was redirected in part cannot be passed on: the kernel keeps the socket, and
+ * the bytes that a verdict is for, with the message.
+ */
 static __always_inline int to_volmgr(struct sk_msg_md *msg, struct route_sock *st, __u64 whole)
 {
-	if (whole > msg->size)
+	__u64 key = st->key | ROUTE_PEER_KEY;
+
+	if (whole > msg->size) {
 		st->left = (__u32)(whole - msg->size);
-	return SK_PASS;
+		whole = msg->size;
+	}
+	bpf_msg_apply_bytes(msg, (__u32)whole);
+	return bpf_msg_redirect_hash(msg, &fronts, &key, BPF_F_INGRESS);
 }
 
 static __always_inline int give_back(struct sk_msg_md *msg, struct route_sock *st,
@@ -556,34 +565,44 @@ int weft_server(struct sk_msg_md *msg)
 	if (st == NULL)
 		return SK_PASS;
 	if (st->left > 0) {
-		st->left -= msg->size < st->left ? msg->size : st->left;
+		whole = st->left;
+		st->left = 0;
+		return to_volmgr(msg, st, whole);
+	}
+	r = head(msg, CHUNK_BYTES);
+	/* the negotiation, or what is left of a reply that failed when it had been changed */
+	if (r == NULL || r->magic != CHUNK_MAGIC) {
+		undo_last(st, st->last_cookie);
 		return SK_PASS;
 	}
-	r = head(msg, DATA_HEAD_BYTES);
-	if (r == NULL || r->magic != CHUNK_MAGIC)
-		return SK_PASS; /* the negotiation, or a chunk of nothing */
 	cookie = bpf_be64_to_cpu(r->cookie);
 	whole = CHUNK_BYTES + (__u64)bpf_ntohl(r->len);
-	if (r->type == TYPE_ERROR)
+	if (r->type == TYPE_DATA || r->type == TYPE_ERROR)
 		undo_last(st, cookie);
+	if (r->type != TYPE_DATA)
+		return to_volmgr(msg, st, whole);
+	r = head(msg, DATA_HEAD_BYTES);
 	read = bpf_map_lookup_elem(&reads, &cookie);
-	if (read == NULL || r->type != TYPE_DATA || r->flags != (read->steered ? 0 : CHUNK_DONE) ||
-	    whole != msg->size || whole != (__u64)read->len + DATA_HEAD_BYTES)
+	if (r == NULL || read == NULL || r->flags != (read->steered ? 0 : CHUNK_DONE) ||
+	    whole > msg->size || whole != (__u64)read->len + DATA_HEAD_BYTES)
 		return to_volmgr(msg, st, whole);
 	st->last = *read;
 	c = conn_find(st->last.conn);
 	key = st->last.conn;
 	if (c == NULL || bpf_map_delete_elem(&reads, &cookie) != 0)
-		return SK_PASS; /* the client is gone, or volmgr serves it */
+		return to_volmgr(msg, st, whole); /* volmgr serves it */
 	if (bpf_msg_redirect_hash(msg, &clients, &key, BPF_F_INGRESS) != SK_PASS)
-		return SK_PASS;
+		return to_volmgr(msg, st, whole);
 	st->last_cookie = cookie;
 	if (give_back(msg, st, c) != SK_PASS)
 		return SK_DROP;
+	if (!c->structured)
+		whole -= POP_BYTES;
+	bpf_msg_apply_bytes(msg, (__u32)whole);
 	ns = bpf_ktime_get_ns() - st->last.start_ns;
 	count_read(&st->last, c->volume, ns);
 	took(c, ns);
-	__sync_fetch_and_add(&c->delivered, msg->size);
+	__sync_fetch_and_add(&c->delivered, whole);
 	__sync_fetch_and_add(&c->inflight, -1);
 	return SK_PASS;
 }

@@ -17,10 +17,12 @@
  *    (tcp_sent), before volmgr can know of the request.
  *  - S's receive queue takes redirected requests only, each one message of 28 bytes. The
  *    negotiation was read before, and volmgr sends nothing on R but by redirect.
- *  - Replies of several senders must not mix within one, so each is one message: those of servers
- *    (at most ROUTE_READ_MAX bytes, always whole in one sk_msg) and those of volmgr up to that
- * size. For a larger one volmgr closes the connection's route, waits until nothing is on its way,
- * and then is the only sender.
+ *  - R's receive queue takes redirected replies only, once the negotiation has been read: those
+ *    that are not for a client. The program takes a send of the server apart into replies.
+ *  - Replies of several senders must not mix within one, so each is put there as one: those of
+ *    servers (at most ROUTE_READ_MAX bytes, always whole in one sk_msg) and those of volmgr up to
+ *    that size. For a larger one volmgr closes the connection's route, waits until nothing is on
+ * its way, and then is the only sender.
  *  - A request is only looked at when C's stream is at the beginning of one: at the place that
  *    volmgr has told (boundary), or where the request before ended. Places are compared by TCP's
  * own count of bytes, so one that was cut or sent in part cannot be mistaken.
@@ -86,6 +88,7 @@ struct route_tuple {
 #define ROUTE_KEY_SHIFT	      24u
 #define ROUTE_KEY_NUMBER      8u
 #define ROUTE_KEY_SERVER(key) ((route_u32)((key) >> ROUTE_KEY_NUMBER & 0xffff))
+#define ROUTE_PEER_KEY	      (1ULL << 63) /* beside a key, among the sockets of volmgr */
 
 /* In the socket's own storage. */
 enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEER };

@@ -328,6 +328,36 @@ static bool try_steered(struct test *t)
 	       same(t->in + DATA_HEAD, 4096, 3) && t->conn->inflight == 0;
 }
 
+/* Several answers in one send, some of them for R. */
+static bool try_many(struct test *t, uint32_t structured)
+{
+	struct nbd_request_wire w, got[2];
+	struct nbd_chunk none = {.magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC),
+				 .flags = htobe16(NBD_REPLY_FLAG_DONE),
+				 .type = htobe16(NBD_REPLY_TYPE_NONE)};
+	uint32_t len = DATA_HEAD + 4096;
+
+	t->conn->structured = structured;
+	for (unsigned i = 0; i < 2; i++) {
+		request_make(&w, 600 + i, (5ULL << 16) + i * 4096, 4096);
+		if (!put(t->c, &w, sizeof(w)) || !get(t->s, &got[i], sizeof(got[i])))
+			return false;
+		reply_make(t->out + i * len, got[i].cookie, be64toh(got[i].offset), 4096, 60 + i);
+	}
+	memmove(t->out + len + sizeof(none), t->out + len, len);
+	memcpy(t->out + len, &none, sizeof(none));
+	memcpy(t->out + 2 * len + sizeof(none), &none, sizeof(none));
+	if (!put(t->s, t->out, 2 * (len + sizeof(none))) || !get(t->r, t->in, 2 * sizeof(none)) ||
+	    memcmp(t->in, &none, sizeof(none)) != 0 ||
+	    memcmp(t->in + sizeof(none), &none, sizeof(none)) != 0)
+		return false;
+	for (unsigned i = 0; i < 2; i++)
+		if (structured ? !take_structured(t, 600 + i, (5ULL << 16) + i * 4096, 4096, 60 + i)
+			       : !take_simple(t, 600 + i, 4096, 60 + i))
+			return false;
+	return t->conn->inflight == 0 && !readable(t->r, 0) && !readable(t->c, 0);
+}
+
 static void *volmgr_sends(void *arg)
 {
 	struct test *t = arg;
@@ -393,6 +423,8 @@ static const char *try_all(struct test *t)
 		return "its own trial failed: the negotiation did not come through";
 	if (!try_one(t))
 		return "its own trial failed: a routed read did not come back as it should";
+	if (!try_many(t, 1) || !try_many(t, 0))
+		return "its own trial failed: several answers in one send were not told apart";
 	if (!try_others(t))
 		return "its own trial failed: other requests did not come through";
 	if (!try_error(t))

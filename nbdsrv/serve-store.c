@@ -245,7 +245,7 @@ static int ss_export(struct backend *b, struct nbd_session *session, const char 
 			.pref_block = WEFT_BLOCK_BYTES,
 			.max_block = WEFT_UNIT_MAX,
 			.flags = NBD_FLAG_READ_ONLY | NBD_FLAG_SEND_FUA,
-			.single = true,
+			.split = true,
 			.ctx = &s->route,
 		};
 		return 0;

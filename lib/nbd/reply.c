@@ -282,7 +282,7 @@ void nbd_req_done_data(struct nbd_req *req, const struct nbd_seg *segs, int nseg
 	if (!s->structured) {
 		reply_simple(req, 0);
 	} else if (!holes || (req->flags & NBD_CMD_FLAG_DF) || !reply_chunks(req)) {
-		req->note = s->single && (req->flags & NBD_CMD_FLAG_FUA);
+		req->note = s->split && (req->flags & NBD_CMD_FLAG_FUA);
 		c.head = chunk_head(req, NBD_REPLY_TYPE_OFFSET_DATA, !req->note, 8 + req->len);
 		c.offset = htobe64(req->offset);
 		memcpy(req->header, &c, sizeof(c));
@@ -473,7 +473,7 @@ void session_reply_sent(struct nbd_session *s, size_t n)
 			return;
 		}
 		s->tx_head = req->reply_next;
-		if (s->single || s->whole)
+		if (s->split || s->whole)
 			session_whole_sent(s, req);
 		session_req_free(s, req);
 		if (n == 0)

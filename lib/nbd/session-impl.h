@@ -115,8 +115,8 @@ struct nbd_session {
 	unsigned tx_piece;		   /* of tx_head */
 	uint32_t tx_off;		   /* bytes of that piece that are sent */
 
-	/* see nbd_session_route() and nbd_export.single */
-	bool single, whole;
+	/* see nbd_session_route() and nbd_export.split */
+	bool split, whole;
 	bool alone_asked, alone;
 	bool send_failed;   /* tx_head tells of a reply that could not be sent */
 	uint32_t in_total;  /* bytes received */

@@ -210,7 +210,7 @@ static int session_output(void *engine, struct iovec *iov, int max)
 
 	if (s->neg_head != NULL)
 		n = session_neg_output(s, iov, max);
-	if (s->single || s->whole) /* nothing shares a send with the negotiation */
+	if (s->split || s->whole) /* nothing shares a send with the negotiation */
 		return n > 0 ? n : session_whole_output(s, iov, max);
 	return n + session_reply_output(s, iov + n, max - n);
 }
@@ -320,7 +320,7 @@ int session_negotiated(struct nbd_session *s)
 	free(s->meta_name);
 	s->meta_name = NULL;
 	s->state = SESSION_WAITING;
-	s->single = s->export.single;
+	s->split = s->export.split;
 	if (s->ops->ready != NULL)
 		s->ops->ready(s->ctx, s, s->export.ctx);
 	else

@@ -39,7 +39,7 @@ struct nbd_export {
 	uint16_t flags;	    /* NBD_FLAG_* transmission flags without HAS_FLAGS and SEND_DF, which
 			     * the session adds itself */
 	bool private_cmds;  /* weft_cmd requests are taken; plain WRITE, TRIM, ... refused */
-	bool single;	    /* replies are sent one by one, see WEFT_ROUTE_EXPORT */
+	bool split;	    /* sends are split into replies, see WEFT_ROUTE_EXPORT */
 	const char *description; /* for NBD_INFO_DESCRIPTION, or NULL; read once after open() */
 	void *ctx;		 /* the back end's, comes back with every request */
 };

@@ -22,7 +22,7 @@
 /*
  * Reads only, for requests that come past volmgr (see bpf/route.h). Byte b of slot s with
  * generation g is at (g modulo 65536) << 48 | s << 22 | b; another generation is refused. Replies
- * are structured, each sent by itself; one that cannot be sent is followed by an error for it. With
+ * are structured, and a send has whole ones only; one that cannot be sent becomes an error. With
  * NBD_CMD_FLAG_FUA the chunk is not the last: when it has been sent, one of nothing follows.
  */
 #define WEFT_ROUTE_EXPORT     "weft-route"

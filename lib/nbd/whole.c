@@ -32,7 +32,8 @@ static const struct nbd_req *batch_end(const struct nbd_session *s, int max)
 	int pieces, n;
 	uint64_t bytes = session_reply_bytes(last, &pieces);
 
-	while (last->reply_next != NULL && reply_fits(last->reply_next, bytes, pieces, max)) {
+	while (!last->note && last->reply_next != NULL &&
+	       reply_fits(last->reply_next, bytes, pieces, max)) {
 		last = last->reply_next;
 		bytes += session_reply_bytes(last, &n);
 		pieces += n;
@@ -44,7 +45,9 @@ int session_whole_output(struct nbd_session *s, struct iovec *iov, int max)
 {
 	if (s->tx_head == NULL)
 		return 0;
-	if (s->single || s->alone)
+	if (s->split)
+		return session_reply_pieces(s, batch_end(s, max), iov, max);
+	if (s->alone)
 		return session_reply_pieces(s, s->tx_head, iov, max);
 	if (s->ops->room != NULL && !s->ops->room(s->ctx, s))
 		return 0;
@@ -72,7 +75,7 @@ void session_whole_sent(struct nbd_session *s, const struct nbd_req *req)
 /* A redirected reply did not get there; an error for it goes to volmgr, by TCP. */
 int session_send_failed(struct nbd_session *s, int err)
 {
-	if (!s->single || s->send_failed || s->tx_head == NULL || s->tx_piece != 0 ||
+	if (!s->split || s->send_failed || s->tx_head == NULL || s->tx_piece != 0 ||
 	    s->tx_off != 0 || s->neg_head != NULL)
 		return err;
 	s->send_failed = true;

@@ -27,7 +27,7 @@ struct back {
 	const char *description;
 	bool holes;    /* every other 4 KiB of a READ is a zero segment */
 	bool hold;     /* keep requests until back_answer() */
-	bool single;   /* of the plain export */
+	bool split;    /* of the plain export */
 	bool pause;    /* ready() does not resume */
 	int list_more; /* names that LIST gives beside the two */
 	int fail;      /* answer everything with this error */
@@ -65,7 +65,7 @@ static int back_open(void *ctx, struct nbd_session *s, const char *name, size_t 
 	out->max_block = b->max_block;
 	out->flags = b->flags;
 	out->private_cmds = private;
-	out->single = b->single;
+	out->split = b->split;
 	out->description = b->description;
 	out->ctx = b;
 	if (!info_only)

@@ -73,13 +73,13 @@ static void ask(uint64_t offset, uint32_t len)
 	ask_by(0, offset, len);
 }
 
-static void begin(bool structured, bool single)
+static void begin(bool structured, bool split)
 {
 	const struct nbd_session_config config = {.ops = &whole_ops};
 	uint32_t flags = htobe32(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
 
 	peer_start(&p, &config, SIZE_MAX);
-	p.back.single = single;
+	p.back.split = split;
 	peer_say(&p, &flags, sizeof(flags));
 	if (structured)
 		peer_option(&p, NBD_OPT_STRUCTURED_REPLY, NULL, 0);
@@ -178,19 +178,23 @@ static void test_single(void)
 	begin(true, true);
 	ask(0, 4096);
 	ask(4096, 4096);
-	is_int(next_send(NULL), 28 + 4096, "one reply a send");
+	is_int(next_send(NULL), 2 * (28 + 4096), "whole replies are sent together");
 	is_int(p.st.stream.ops->send_failed(p.st.stream.engine, -EPIPE), 0,
 	       "one that cannot be sent");
 	n = next_send(copy);
-	ok(n < 100 && nbd_get16(copy + 6) == NBD_REPLY_TYPE_ERROR &&
+	ok(n > 28 + 4096 && nbd_get16(copy + 6) == NBD_REPLY_TYPE_ERROR &&
 		   nbd_get64(copy + 8) == p.cookie - 1,
-	   "is followed by an error for it");
+	   "becomes an error");
 	is_int(p.st.stream.ops->send_failed(p.st.stream.engine, -EPIPE), -EPIPE,
 	       "when that fails, too, it is over");
+	ok(nbd_get64(copy + n - 28 - 4096 + 8) == p.cookie, "the next one is as it was");
 	sent(n);
-	is_int(next_send(copy), 28 + 4096, "else the next one goes on");
-	ok(nbd_get64(copy + 8) == p.cookie, "as it was");
-	sent(28 + 4096);
+	ask(0, 40000);
+	ask(0, 40000);
+	is_int(next_send(NULL), 28 + 40000, "no more than a program sees at once");
+	sent(28 + 40000);
+	is_int(next_send(NULL), 28 + 40000, "then the rest");
+	sent(28 + 40000);
 	peer_end(&p);
 }
 
@@ -200,14 +204,16 @@ static void test_note(void)
 
 	begin(true, true);
 	ask_by(NBD_CMD_FLAG_FUA, 4096, 4096);
+	ask(0, 512);
 	is_int(next_send(copy), 28 + 4096, "a reply whose sending is to be told");
 	is_int(nbd_get16(copy + 4), 0, "is not the last chunk");
 	sent(28 + 4096);
-	is_int(next_send(copy), 20, "another follows by itself");
+	is_int(next_send(copy), 20 + 28 + 512, "another follows, and what was asked later");
 	ok(nbd_get16(copy + 4) == NBD_REPLY_FLAG_DONE &&
-		   nbd_get16(copy + 6) == NBD_REPLY_TYPE_NONE && nbd_get64(copy + 8) == p.cookie,
+		   nbd_get16(copy + 6) == NBD_REPLY_TYPE_NONE &&
+		   nbd_get64(copy + 8) == p.cookie - 1,
 	   "the end, of nothing");
-	sent(20);
+	sent(20 + 28 + 512);
 	is_int(next_send(NULL), 0, "and that is all");
 	ask_by(NBD_CMD_FLAG_FUA, 0, 4096);
 	ok(p.st.stream.ops->send_failed(p.st.stream.engine, -EPIPE) == 0 && next_send(copy) < 100 &&
