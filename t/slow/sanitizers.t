@@ -29,7 +29,7 @@ my $env = sub {
 };
 # those that take longest first
 my @whole = grep { -e } map { "$t/$_.t" }
-    qw(bad-input restart nbdsrv-file full-store api extract-media extract extract-sandbox tagger-hang tagger-upload extract-mutate);
+    qw(bad-input restart nbdsrv-file full-store api extract-media extract extract-sandbox tagger-hang tagger-upload tagger-scope tagger-bin shares extract-mutate);
 my @unit = map { "$dir/$_" } split(/\s+/, run_ok({ dir => $dir }, 'make', '-s', 'print-unit-tests'));
 sanitized_ok($env, @whole, @unit);
 done_testing();
