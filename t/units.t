@@ -33,6 +33,7 @@ for my $name (map { basename($_) =~ s/\@\./\@disk1./r } @units) {
 	my $got = verified($name =~ /tagger/ ? $name =~ s/disk1/mnt-photos/r : $name);
 	is("$got->{status} $got->{ours}", '0 ', "systemd finds no fault in $template");
 }
+unlike(slurp(build_dir() . '/systemd/tagger@.service'), qr{^RestrictSUIDSGID}m, 'tagger may call openat2()');
 spew("$dir/wrong.service", "[Service]\nExecStart=" . program('volctl') . "\nProtectSysten=strict\n");
 like(verified('wrong.service')->{ours}, qr/ProtectSysten/, 'it would find one');
 done_testing();
