@@ -33,7 +33,9 @@ for my $name (map { basename($_) =~ s/\@\./\@disk1./r } @units) {
 	my $got = verified($name =~ /tagger/ ? $name =~ s/disk1/mnt-photos/r : $name);
 	is("$got->{status} $got->{ours}", '0 ', "systemd finds no fault in $template");
 }
-unlike(slurp(build_dir() . '/systemd/tagger@.service'), qr{^RestrictSUIDSGID}m, 'tagger may call openat2()');
+my $tagger = slurp(build_dir() . '/systemd/tagger@.service');
+unlike($tagger, qr{^RestrictSUIDSGID}m, 'tagger may call openat2()');
+like($tagger, qr{^SystemCallFilter=.*\bseccomp\b}m, 'and its workers seccomp()');
 spew("$dir/wrong.service", "[Service]\nExecStart=" . program('volctl') . "\nProtectSysten=strict\n");
 like(verified('wrong.service')->{ours}, qr/ProtectSysten/, 'it would find one');
 done_testing();
