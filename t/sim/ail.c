@@ -63,9 +63,7 @@ static void on_ail(struct event *e)
 		return;
 	if (server_serves(sv) && f->heavy_left > 0 && sim_more(f->sim, 3) != 0) {
 		f->heavy_left--;
-		if (sim_more(f->sim, 3) == 0)
-			server_spoil(sv, true);
-		else
+		if (sim_more(f->sim, 2) != 0 || !server_spoil(sv, true))
 			server_dies(f, server_of(f, server_proc(sv)), sim_more(f->sim, 2) == 0,
 				    sim_more(f->sim, 2000) * NS_PER_MS);
 	}

@@ -31,6 +31,7 @@ struct sim_disk {
 	bool slow;
 	unsigned refuses; /* SIM_REFUSE_* */
 	bool (*agrees)(struct proc *p);
+	bool dropped; /* what a refused sync should have covered never comes to the disk */
 };
 
 /* Whoever is running, this memory is the world's. */
@@ -123,7 +124,13 @@ static bool disk_refuses(struct fake_disk *d, const struct fake_disk_op *o)
 	struct sim_disk *sd = (struct sim_disk *)d;
 	unsigned what = o->kind == FAKE_SYNC ? SIM_REFUSE_SYNC : SIM_REFUSE_WRITE;
 
-	return (sd->refuses & what) != 0 && !sd->proc->doomed && sd->agrees(sd->proc);
+	if ((sd->refuses & what) == 0 || sd->proc->doomed || !sd->agrees(sd->proc))
+		return false;
+	if (o->kind == FAKE_SYNC) { /* as Linux does it: later syncs say nothing of it */
+		fake_synced(d, o->stamp);
+		sd->dropped = true;
+	}
+	return true;
 }
 
 static void disk_event(struct event *e)
@@ -194,6 +201,7 @@ void sim_disk_reset(struct sim_disk *sd, const struct store_info *info, uint64_t
 	sd->event.queued = false;
 	sd->slow = false;
 	sd->refuses = 0;
+	sd->dropped = false;
 }
 
 struct disk *sim_disk_open(struct sim_disk *sd)
@@ -210,10 +218,11 @@ void *sim_disk_map(struct sim_disk *sd)
 void sim_disk_died(struct sim_disk *sd, bool power)
 {
 	sim_cancel(sd->proc->sim, &sd->event);
-	if (power)
+	if (power || sd->dropped)
 		fake_disk_cut(&sd->d);
 	else
 		fake_disk_orphan(&sd->d);
+	sd->dropped = false;
 }
 
 void sim_disk_slow(struct sim_disk *sd, bool slow)

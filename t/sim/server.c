@@ -221,11 +221,12 @@ void server_ail(struct server *sv)
 	sv->ails = sv->damaged = true;
 }
 
-void server_spoil(struct server *sv, bool running)
+bool server_spoil(struct server *sv, bool running)
 {
 	const char *what = sim_disk_spoil(sv->disk, running);
 
 	sim_note(sv->proc.sim, what != NULL ? what : "nothing rots", sv->proc.name, 0, 0);
+	return what != NULL;
 }
 
 void server_start(struct server *sv)

@@ -189,8 +189,8 @@ void server_lie(struct server *sv, unsigned per_mille);
 /* From now on it is no wonder when its store fails, or does not open. */
 void server_ail(struct server *sv);
 /* What rots, or is lost, or overwritten, and was on the disk for good; running: only what a server
- * that runs may meet. */
-void server_spoil(struct server *sv, bool running);
+ * that runs may meet. False: there was nothing. */
+bool server_spoil(struct server *sv, bool running);
 
 /* ---- mgr.c: what volmgr does around session and stripe engine ------------------------------ */
 

@@ -107,6 +107,30 @@ static const char *spoil_log(struct proc *p, struct fake_disk *d, const struct s
 	}
 }
 
+/* A bit of a map entry in use: often of those that say which blocks are there. */
+static const char *spoil_entry(struct proc *p, struct fake_disk *d, const struct store_info *info)
+{
+	uint64_t base = info->meta_offset + STORE_VOLUMES_MAX * sizeof(struct disk_volume) +
+			info->slots * sizeof(struct disk_label);
+	uint32_t n = SIM_SLOTS_MAX * SLOT_GRANULES, from = below(p, n);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t at = base + (from + i) % n * sizeof(struct disk_entry);
+		struct disk_entry e;
+		unsigned bit;
+
+		memcpy(&e, d->platter + at, sizeof(e));
+		if (e.phys == 0 || memcmp(&e, d->memory + at, 8) != 0)
+			continue;
+		bit = below(p, 2) == 0 ? below(p, sizeof(e) * 8) : 32 + below(p, 16);
+		d->memory[at + bit / 8] ^= (uint8_t)(1u << bit % 8);
+		d->platter[at + bit / 8] ^= (uint8_t)(1u << bit % 8);
+		d->touched[(at + bit / 8) / FAKE_PAGE] |= 1;
+		return "map entry rots";
+	}
+	return NULL;
+}
+
 /* A byte of the map that says something. */
 static const char *spoil_map(struct proc *p, struct fake_disk *d)
 {
@@ -148,14 +172,18 @@ static const char *spoil_super(struct proc *p, struct fake_disk *d, const struct
 const char *disk_spoil(struct proc *p, struct fake_disk *d, const struct store_info *info,
 		       bool running)
 {
-	uint32_t what = running ? 0 : below(p, 8);
+	uint32_t what = below(p, running ? 4 : 9);
 	const char *did = NULL;
 
-	if (what == 7)
+	if (what == 8)
 		return spoil_super(p, d, info);
-	if (what == 6)
+	if (what == 7)
 		did = overwrite_map(p, d);
-	else if (what >= 2)
+	else if (what == 3)
+		did = spoil_map(p, d);
+	else if (what <= 2)
+		did = spoil_entry(p, d, info);
+	if (did == NULL && !running)
 		did = spoil_log(p, d, info);
-	return did != NULL ? did : spoil_map(p, d);
+	return did != NULL ? did : spoil_entry(p, d, info);
 }
