@@ -297,7 +297,7 @@ static struct bin_entry *bin_load_entry(int bin, const char *id)
 	if (folder >= 0)
 		close(folder);
 	if (e != NULL) {
-		snprintf(e->id, sizeof(e->id), "%s", id);
+		snprintf(e->id, sizeof(e->id), "%.*s", (int)sizeof(e->id) - 1, id);
 		e->time = e->time > 0 ? e->time : st.st_ctim.tv_sec;
 	}
 	if (e != NULL && e->path == NULL) {
