@@ -90,6 +90,11 @@ static bool rebuilt(struct sim *s)
 	return runs(s) && !mgr_rebuilds(mgr_of(s->faults)) && !mgr_moves(mgr_of(s->faults));
 }
 
+static bool rebuilt_or_lost(struct sim *s)
+{
+	return rebuilt(s) || (s->faults->ailing && s->faults->away != 0);
+}
+
 static bool scrub_begins(struct sim *s)
 {
 	return mgr_scrub(mgr_of(s->faults));
@@ -130,6 +135,11 @@ static void look_at_parity(struct faults *f)
 
 	if (!sim_run(s, all_serve, SETTLE_NS)) /* or turn out to be lost */
 		sim_fail(s, "with everything whole, servers do not come back");
+	if (f->away != 0 && !leave_lost(f))
+		return;
+	sim_run(s, rebuilt_or_lost, SETTLE_NS);
+	if (f->ailing && f->away == 0)
+		return; /* it may find out at any time that it is */
 	if (f->away != 0 && !leave_lost(f))
 		return;
 	if (!sim_run(s, rebuilt, SETTLE_NS))
