@@ -146,7 +146,7 @@ static const char *start(struct guard *g, const char *iface, const struct guard_
 	g->skel->rodata->ethernet = ethernet;
 	if (guard_bpf__load(g->skel) != 0)
 		return errno == EPERM ? "the kernel does not let this process load programs (it "
-					"takes CAP_BPF and CAP_NET_ADMIN)"
+					"takes CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)"
 				      : "the kernel does not take the programs";
 	for (unsigned i = 0; i < nports; i++)
 		if (bpf_map_update_elem(bpf_map__fd(g->skel->maps.guard_ports), &ports[i], &one,

@@ -91,7 +91,7 @@ sub module_text
 # Module files by name ("-" and "_" are the same there), and each with what it depends on first.
 sub modules_copy
 {
-	my ($kernel, $root) = @_;
+	my ($kernel, $root, @more) = @_;
 	my %path;
 	for my $file (split(/\n/, run_ok('find', "$kernel/lib/modules", '-name', '*.ko*'))) {
 		(my $name = basename($file)) =~ s/\.ko(\.xz)?\z//;
@@ -109,7 +109,7 @@ sub modules_copy
 		spew("$root/modules/$name.ko", $text);
 		push @order, $name;
 	};
-	$add->($_) for @MODULES;
+	$add->($_) for @MODULES, @more;
 	spew("$root/modules/order", join('', map { "$_\n" } @order));
 	return;
 }
@@ -137,13 +137,14 @@ sub file_copy
 
 sub programs_copy
 {
-	my ($root, $more, $files) = @_;
+	my ($root, $opt) = @_;
+	my ($more, $files) = ($opt->{programs} // [], $opt->{files} // []);
 	make_path(map { "$root/$_" } qw(bin sbin proc sys dev tmp etc run mnt usr));
 	symlink('../bin', "$root/usr/bin");
 	symlink('../sbin', "$root/usr/sbin");
 	file_copy(tool('busybox'), "$root/bin/busybox", 0755);
 	my %taken = (busybox => 1);
-	my @paths = grep { defined } map { m{/} ? $_ : tool($_) } @PROGRAMS, @$more;
+	my @paths = grep { defined } map { m{/} ? $_ : tool($_) } ($opt->{bare} ? () : @PROGRAMS), @$more;
 	for my $path (@paths) {
 		file_copy($path, "$root/bin/" . basename($path), 0755);
 		$taken{ basename($path) } = 1;
@@ -174,14 +175,17 @@ for m in $(cat /modules/order); do
 	*) insmod /modules/$m.ko 2>/dev/null ;;
 	esac
 done
-stty -F /dev/ttyS1 raw -echo
 ip link set lo up
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
 ip route add default via 10.0.2.2
+. /etc/vm-functions
+END
+
+my $RUN = <<'END';
+stty -F /dev/ttyS1 raw -echo
 exec 0</dev/ttyS1 1>/dev/ttyS1 2>&1 3>&1
 echo weft-vm-ready
-. /etc/vm-functions
 (. /script)
 echo "weft-vm-exit $?"
 sync
@@ -218,13 +222,15 @@ wait_for() {
 }
 END
 
+sub functions { return $FUNCTIONS }
+
 sub initramfs
 {
 	my ($kernel, $work, $opt) = @_;
 	my $root = "$work/root";
-	programs_copy($root, $opt->{programs} // [], $opt->{files} // []);
-	modules_copy($kernel, $root);
-	spew("$root/init", $INIT);
+	programs_copy($root, $opt);
+	modules_copy($kernel, $root, @{ $opt->{modules} // [] });
+	spew("$root/init", $INIT . ($opt->{init} // $RUN));
 	spew("$root/etc/vm-functions", $FUNCTIONS);
 	spew("$root/script", $opt->{script});
 	chmod(0755, "$root/init");
@@ -249,6 +255,7 @@ sub qemu_start
 		'-serial', "file:$work/console", '-chardev',
 		"socket,id=s1,path=$work/ttyS1,server=on,wait=on", '-serial', 'chardev:s1',
 	);
+	push @argv, '-drive', "if=virtio,format=raw,cache=unsafe,file=$opt->{disk}" if $opt->{disk};
 	return daemon_start(name => 'qemu', argv => \@argv, log => "$work/qemu.log", no_ready => 1);
 }
 
@@ -292,7 +299,8 @@ sub converse
 # Boots and runs a shell script. Options: script (text), timeout (s), on_line => sub (each line of
 # output), host_commands (1: the guest may run commands here by "host COMMAND"; a sub: it is given them
 # and returns { status, out }), programs => [more to take along],
-# files => [and these, at the same place], cpus, memory, verbose.
+# files => [and these, at the same place], cpus, memory, verbose. For Weft::Boot: bare (without these programs), end_timeout (dies when it is not off then),
+# modules => [more of them], disk (a file), init (instead of running the script).
 # Returns the script's exit code; dies when the machine does not get that far.
 sub vm_run
 {
@@ -310,7 +318,9 @@ sub vm_run
 		converse(\%opt, $io, $qemu);
 	};
 	my $why = $@;
-	pid_wait($qemu->{pid}, 10) if defined $status;
+	if (defined $status && !pid_wait($qemu->{pid}, $opt{end_timeout} // 10) && $opt{end_timeout}) {
+		($status, $why) = (undef, "the machine was not off in $opt{end_timeout} s\n");
+	}
 	daemon_stop($qemu, 'KILL');
 	if (!defined $status) {
 		my @console = split(/\n/, eval { slurp("$work/console") } // '');
