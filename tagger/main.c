@@ -242,28 +242,31 @@ static void unmounted(void *arg)
 
 /* ---- progress ------------------------------------------------------------------------------ */
 
-static void show_progress(void *arg)
+static void print_progress(void)
 {
 	struct scan_progress p;
 
 	scan_get_progress(tagger.scan, &p);
-	if (scan_is_idle(tagger.scan))
-		return;
 	fprintf(stderr, "\r%u files, %llu read, %u waiting, %u failed, %.0f files/s",
 		tagger.index->nfiles, (unsigned long long)p.done, p.waiting, tagger.index->nfailed,
 		p.files_per_s);
-	if (p.left_s >= 0)
+	if (p.left_s > 0)
 		fprintf(stderr, ", %.0f s left", p.left_s);
 	fputs("   \033[K", stderr);
 }
 
+static void show_progress(void *arg)
+{
+	if (!scan_is_idle(tagger.scan))
+		print_progress();
+}
+
 static void idle(void *arg)
 {
-	struct scan_progress p;
-
-	scan_get_progress(tagger.scan, &p);
-	if (isatty(STDERR_FILENO) && opts.once)
-		fputs("\r\033[K", stderr);
+	if (isatty(STDERR_FILENO) && opts.once) {
+		print_progress();
+		fputc('\n', stderr);
+	}
 	log_info("%u files in %u folders are in the index, %u could not be read",
 		 tagger.index->nfiles, tagger.index->nfolders, tagger.index->nfailed);
 	if (opts.once)
