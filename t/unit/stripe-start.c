@@ -94,6 +94,24 @@ static void one_breaks_late(const struct world_geometry *g, int steps)
 	free(w);
 }
 
+/* The same, and it never returns: those that are there are enough. */
+static void one_stays_away(const struct world_geometry *g, int steps)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	world_open(w);
+	for (int i = 0; i < steps; i++)
+		world_step(w);
+	fake_server_break(&w->cluster.servers[1], true);
+	world_settle(w, 20000);
+	ok(w->ready && w->ready_err == 0, "the volume starts without the server that stays away");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
 	static const struct world_geometry small = {1, 1, 4 << 10, 2, 4 << 20},
@@ -107,5 +125,7 @@ int main(void)
 		one_breaks(&large, after);
 	for (int steps = 1; steps <= 40; steps++)
 		one_breaks_late(&plain, steps);
+	for (int steps = 1; steps <= 60; steps++)
+		one_stays_away(&large, steps);
 	return done_testing();
 }

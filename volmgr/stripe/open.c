@@ -10,6 +10,9 @@
  *
  * Servers that are not there when this begins are left alone until it has ended: what they list
  * then is not covered by its COMMITs.
+ *
+ * When a server goes meanwhile, all begins again. From the first COMMIT on the decisions stand, and
+ * nobody is waited for: who is away has flushed all of it, and what was undone is gone there.
  */
 #include "config.h"
 
@@ -277,6 +280,8 @@ static void resolve_step(struct resolve *r)
 
 		if (!s->resolving || s->nlisted == 0)
 			continue;
+		if (v->resolved && !server_ok(s))
+			continue; /* it misses COMMIT only, and gets it when it is back */
 		if (r->step == RESOLVE_FLUSH)
 			resolve_submit(r, &r->calls[i], s, NBD_CMD_FLUSH, 0, 0, 0);
 		else
