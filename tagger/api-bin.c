@@ -25,6 +25,7 @@ struct bin {
 	unsigned days; /* 0: nothing is kept */
 	bool loaded;
 	bool sweeping;
+	uint64_t settles_ms; /* monotonic: until then space may still come of what was deleted */
 	struct control_timer *tick;
 };
 
@@ -39,6 +40,14 @@ struct bin_job {
 	char *was;	  /* the path of what is put back, before it may get another name */
 	int err;
 };
+
+static uint64_t bin_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 /* ---- the list ------------------------------------------------------------------------------ */
 
@@ -325,6 +334,7 @@ static void bin_removed(struct aside_job *job)
 {
 	struct bin_job *j = (struct bin_job *)job;
 
+	j->b->settles_ms = bin_now_ms() + BIN_SETTLE_MS;
 	for (size_t i = 0; i < j->n; i++)
 		bin_list_add(j->b, j->entries[i]);
 	j->n = 0;
@@ -408,7 +418,8 @@ static void bin_looked(struct aside_job *job)
 {
 	struct bin_job *j = (struct bin_job *)job;
 	struct bin *b = j->b;
-	size_t n = bin_too_many(b, j->missing);
+	bool settling = bin_now_ms() < b->settles_ms;
+	size_t n = bin_too_many(b, settling ? 0 : j->missing);
 	struct bin_entry **some = n > 0 ? malloc(n * sizeof(struct bin_entry *)) : NULL;
 
 	bin_job_free(j);

@@ -28,6 +28,7 @@
 #define BIN_FREE_PART	20u	     /* of the tree's space is to be free, else the oldest go */
 #define BIN_FREE_MAX	(1ull << 30) /* but no more than this */
 #define BIN_TICK_MS	(10 * 60 * 1000)
+#define BIN_SETTLE_MS	(10 * 1000) /* what is deleted and still open has its space yet */
 
 struct bin_entry {
 	char id[BIN_ID_MAX]; /* ids sort by time */
