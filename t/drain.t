@@ -87,6 +87,8 @@ ok(exists($cluster->get('/moves')->{$_}), "how far moving is: $_") for qw(done t
 wait_until('the server to be empty', 120, sub { server('server-1')->{duty} eq 'drained' });
 kill('TERM', $writer);
 waitpid($writer, 0);
+sub noted { return scalar grep { $_->{what} eq $_[0] && $_->{object} eq $_[1] && $_->{who} eq '' } @{ $cluster->get('/events')->{events} } }
+is(noted('server.emptied', 'server-1'), 1, 'which is an event');
 my ($on, $stale) = shards();
 is($on->{'server-1'} // 0, 0, 'it is, while a client writes');
 is(sum_of('still'), $sum, 'what was written before is right');
@@ -127,6 +129,7 @@ like($cluster->volctl('server', 'replace', 'server-4', $spare), qr/move to serve
 $cluster->stop('volmgr');
 $cluster->start('volmgr');
 wait_until('it to be gone', 120, sub { $cluster->volctl_run('server', 'show', 'server-4')->{status} == 1 });
+is(noted('server.removed', 'server-4'), 1, 'as it is that it has gone');
 ($on, $stale) = shards();
 cmp_ok($on->{$spare}, '>=', 4, 'by the one that was named, also over a restart of volmgr');
 is(sum_of($_), $sum, "volume $_ is right") for qw(still busy);

@@ -237,6 +237,9 @@ static void look_counts(struct cluster *c)
 	for (unsigned i = 0; i < c->nservers; i++) {
 		struct server *s = c->servers[i];
 
+		if (s->duty == DUTY_DRAIN && !s->leaving && s->counted && s->shards > 0 &&
+		    mv.moves.count[i] == 0)
+			events_note(c, "", "server.emptied", s->name, "%s", "");
 		s->shards = mv.moves.count[i];
 		s->counted = true;
 		if (s->shards_0 < s->shards)
@@ -430,13 +433,18 @@ static void give_out(struct cluster *c)
 /* Nothing is there any more of one that is to go. */
 static void let_go(struct cluster *c)
 {
+	char name[sizeof(c->servers[0]->name)];
+
 	for (unsigned i = 0; i < c->nservers; i++) {
 		struct server *s = c->servers[i];
 
 		if (!s->leaving || !s->counted || s->shards > 0)
 			continue;
-		if (duty_finish(c, s) == 0)
-			return; /* the list has changed: the next turn goes on */
+		snprintf(name, sizeof(name), "%s", s->name);
+		if (duty_finish(c, s) != 0)
+			continue;
+		events_note(c, "", "server.removed", name, "%s", "");
+		return; /* the list has changed: the next turn goes on */
 	}
 }
 

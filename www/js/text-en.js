@@ -159,7 +159,7 @@ export default {
 		'volmgr.started': () => 'volmgr was started',
 		'server.added': (x) => `Server ${x} was added`, 'server.removed': (x) => `Server ${x} was removed`,
 		'server.up': (x) => `Server ${x} is up again`, 'server.down': (x) => `Server ${x} is away`, 'server.older': (x) => `Server ${x} came back with an older store`,
-		'server.drained': (x) => `Server ${x} is to be drained`, 'server.replaced': (x) => `Server ${x} is to be replaced`,
+		'server.drained': (x) => `Server ${x} is to be drained`, 'server.emptied': (x) => `Server ${x} is empty, and may be removed`, 'server.replaced': (x) => `Server ${x} is to be replaced`,
 		'volume.created': (x, d) => `Volume ${x} was made (${d})`, 'volume.changed': (x, d) => `Volume ${x} was changed (${d})`, 'volume.deleted': (x) => `Volume ${x} was deleted`,
 		'cluster.recovered': () => 'The metadata was recovered from the servers',
 		'volume.attached': (x, d) => `Volume ${x} was attached here (${d})`, 'volume.detached': (x) => `Volume ${x} was detached here`, 'command.failed': (x, d) => `A command for ${x} failed: ${d}`,

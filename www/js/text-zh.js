@@ -164,7 +164,7 @@ export default {
 		'volmgr.started': () => 'volmgr 已启动',
 		'server.added': (x) => `已添加服务器 ${x}`, 'server.removed': (x) => `已移除服务器 ${x}`,
 		'server.up': (x) => `服务器 ${x} 恢复在线`, 'server.down': (x) => `服务器 ${x} 离线`, 'server.older': (x) => `服务器 ${x} 的存储比之前旧`,
-		'server.drained': (x) => `将清空服务器 ${x}`, 'server.replaced': (x) => `将替换服务器 ${x}`,
+		'server.drained': (x) => `将清空服务器 ${x}`, 'server.emptied': (x) => `服务器 ${x} 已清空,可以移除`, 'server.replaced': (x) => `将替换服务器 ${x}`,
 		'volume.created': (x, d) => `已创建卷 ${x}(${d})`, 'volume.changed': (x, d) => `已修改卷 ${x}(${d})`, 'volume.deleted': (x) => `已删除卷 ${x}`,
 		'cluster.recovered': () => '已从服务器恢复元数据',
 		'volume.attached': (x, d) => `卷 ${x} 已在本机挂接(${d})`, 'volume.detached': (x) => `卷 ${x} 已在本机解除挂接`, 'command.failed': (x, d) => `针对 ${x} 的命令失败:${d}`,
