@@ -43,12 +43,11 @@ function details(s) {
 
 export default async function server({ main, words, watch }) {
 	const name = words[1], path = `/servers/${encodeURIComponent(name)}`;
-	let s = await get(path), last = null;
+	let s = await get(path), last = null, offered = null;
 	const top = el('div'), panel = el('section.panel'), buttons = el('div.actions');
 	const draw = () => {
 		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', s.name), badge(s.state, said('states', s.state))), health(s), duty(s)));
-		if (!buttons.contains(document.activeElement))
-			replace(buttons, actions());
+		offer();
 		replace(panel, el('h2', t('details')), details(s));
 	};
 	const load = async () => {
@@ -56,8 +55,14 @@ export default async function server({ main, words, watch }) {
 			s = await get(path);
 			draw();
 		} catch (error) {
-			if (error.status === 404)
+			if (error.status !== 404)
+				return;
+			if (!draining(s)) {
 				replace(main, failure(error));
+				return;
+			}
+			toast(t('serverRemoved', s.name)); // which was wanted
+			go('servers');
 		}
 	};
 	const remove = () => {
@@ -100,6 +105,16 @@ export default async function server({ main, words, watch }) {
 		draining(s) ? el('button', { onclick: () => drain(true) }, t('stop')) : el('button', { onclick: () => drain(false) }, t('drain')),
 		el('button', { onclick: () => exchange().catch((error) => toast(error.message, 'bad')) }, t('replace')),
 		el('button.danger', { onclick: remove }, icon('trash'), t('remove'))];
+	// They are other ones when it is being emptied; a dialog that ends gives the focus back to the one it came from.
+	const offer = () => {
+		if (offered === draining(s))
+			return;
+		const focused = buttons.contains(document.activeElement);
+		offered = draining(s);
+		replace(buttons, actions());
+		if (focused)
+			buttons.firstChild.focus();
+	};
 	replace(main, el('p', el('a.backlink', { href: '#/servers' }, icon('back'), t('servers'))),
 		el('div.head.wide', top, buttons),
 		panel, charts(['bytes', 'requests'], { server: name }, (e) => e.busy_servers[name], watch));
