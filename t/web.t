@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The web page in Debian's chromium against a real cluster; what is tested is in t/web/test.js. The browser's
-# driver comes from npm, as t/web/package-lock.json says, into the build folder.
+# The web page in Debian's chromium against a real cluster; what is tested is in t/web/test.js and the files it
+# imports. The browser's driver comes from npm, as t/web/package-lock.json says, into the build folder.
 use strict;
 use warnings;
 use FindBin;
@@ -9,6 +9,9 @@ use File::Copy qw(copy);
 use Test::More;
 use Weft;
 use Weft::Cluster;
+
+use constant SERVERS => 6;
+use constant SPARES => 3; # they run, and are not known yet
 
 need(qw(nbdsrv volmgr volctl chromium node npm nbdcopy));
 my $modules = build_dir() . '/t-web';
@@ -24,16 +27,25 @@ my $dir = temp_dir();
 $ENV{WEFT_RUN_DIR} = "$dir/run"; # for volmgr, which looks there for what volctl has attached
 my $volctl = program('volctl') . " --socket $dir/c/volmgr.sock";
 my @commands = ('--attach-command', "$volctl volume attach %v", '--detach-command', "$volctl volume detach %v",
-	map { ("--$_-command", "$dir/power $_ %h") } qw(stop start));
+	map { ("--$_-command", "$dir/power $_ %h") } qw(stop start off wake));
 # volctl asks where the records are; commands get no environment of ours
 s{^\Q$volctl}{/usr/bin/env WEFT_RUN_DIR=$dir/run $volctl} for @commands;
-# a host has one server here
-spew("$dir/power", "#!/bin/sh\nWEFT_BUILD='" . build_dir() . "' WEFT_SRC='" . src_dir() . "' exec '" . src_dir() . "/t/cluster' \"\$1\" --dir '$dir/c' \"\${2#host-}\"\n");
+spew("$dir/power", <<"END");
+#!/bin/sh
+# a host has one server here: no power is no server; what was wanted is noted
+echo "\$1 \$2" >>'$dir/ran'
+case \$1 in off) set -- stop "\$2" ;; wake) set -- start "\$2" ;; esac
+WEFT_BUILD='@{[build_dir()]}' exec '@{[src_dir()]}/t/cluster' "\$1" --dir '$dir/c' "\${2#host-}"
+END
 chmod(0755, "$dir/power") or die $!;
-my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock", '--server-timeout', 60000, @commands ] }, servers => 6, ec => '4+2', size => '256M', volume => 'demo');
+my $cluster = Weft::Cluster->new(dir => "$dir/c", args => { volmgr => [ '--tagger', "$dir/tagger.sock", '--server-timeout', 60000, @commands ] }, servers => SERVERS + SPARES, ec => '4+2', size => '256M', volume => 'demo');
 # the page's test stops and starts volmgr by another process, whose number only the file has
 at_end(sub { Weft::Cluster->load("$dir/c")->down });
-$cluster->up;
+$cluster->format_stores;
+$cluster->start;
+my @spares = $cluster->server_names;
+$cluster->add_server($_) for splice(@spares, 0, SERVERS);
+$cluster->create_volume('demo');
 # while the servers are still there
 at_end(sub {
 	run({ timeout => 20 }, 'umount', '-l', "$dir/files");
@@ -67,6 +79,8 @@ chmod(0755, "$dir/volmgr") or die $!;
 $ENV{WEFT_WEB_MODULES} = $modules;
 $ENV{WEFT_BUILD} = build_dir();
 $ENV{HOME} = $dir;
+$ENV{WEFT_WEB_SPARES} = join(' ', map { $cluster->{address}{$_} } @spares);
+$ENV{WEFT_WEB_RAN} = "$dir/ran";
 my $got = run({ timeout => 500 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', $devices ? 'devices' : 'none', "$dir/volmgr");
 print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
 my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
