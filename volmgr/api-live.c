@@ -37,6 +37,14 @@ json_t *api_rates_json(const struct rates *r)
 	return o;
 }
 
+void api_rates_write(const struct rates *r, const char *key, struct json_out *o)
+{
+	json_out_begin(o, key, '{');
+	for (unsigned i = 0; i < HISTORY_VALUES; i++)
+		json_out_int(o, rate_names[i], (int64_t)r->value[i]);
+	json_out_end(o, '}');
+}
+
 static float live_busy(const struct watch *w)
 {
 	return w != NULL ? w->rates.value[RATE_READS] + w->rates.value[RATE_WRITES] : 0;

@@ -78,13 +78,19 @@ unsigned api_page_select(const struct api_page *p, const struct api_sort *sorts,
 
 void api_page_answer(struct cluster *c, struct http_request *r, const struct api_page *p,
 		     const char *what, const struct api_item *items, unsigned n,
-		     json_t *(*json)(struct cluster *c, void *item))
+		     void (*write)(struct cluster *c, void *item, struct json_out *o))
 {
-	json_t *list = json_array();
+	struct json_out o = {.at = NULL};
 	uint64_t from = p->offset < n ? p->offset : n;
 	uint64_t to = p->limit < n - from ? from + p->limit : n;
 
+	json_out_begin(&o, NULL, '{');
+	json_out_begin(&o, what, '[');
 	for (uint64_t i = from; i < to; i++)
-		json_array_append_new(list, json(c, items[i].item));
-	api_json(r, 200, json_pack("{s:o, s:i}", what, list, "total", (int)n));
+		write(c, items[i].item, &o);
+	json_out_end(&o, ']');
+	json_out_int(&o, "total", n);
+	json_out_end(&o, '}');
+	http_reply(r, 200, JSON_TYPE, o.at, o.len);
+	free(o.at);
 }

@@ -87,6 +87,11 @@ static json_t *server_json(struct cluster *c, void *item)
 	return o;
 }
 
+static void server_write(struct cluster *c, void *item, struct json_out *o)
+{
+	json_out_value(o, NULL, server_json(c, item));
+}
+
 static double server_size(const void *item)
 {
 	return (double)((const struct server *)item)->stat.size_bytes;
@@ -124,7 +129,7 @@ static void servers_collected(void *arg)
 	for (n = 0; n < c->nservers; n++)
 		items[n] = (struct api_item){c->servers[n]->name, c->servers[n]};
 	n = api_page_select(&page, server_sorts, items, n);
-	api_page_answer(c, r, &page, "servers", items, n, server_json);
+	api_page_answer(c, r, &page, "servers", items, n, server_write);
 }
 
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name)

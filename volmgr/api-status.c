@@ -116,17 +116,32 @@ static void status_damage(struct cluster *c, struct status *st)
 }
 
 /* Figures of a rebuild: of a volume, or of all together. */
-json_t *api_rebuild_json(const struct rebuild_stat *st)
+void api_rebuild_write(const struct rebuild_stat *st, const char *key, struct json_out *o)
 {
 	uint64_t left = st->total_bytes > st->done_bytes ? st->total_bytes - st->done_bytes : 0;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I}", "shards",
-			 (json_int_t)st->shards, "total", (json_int_t)st->total_bytes, "done",
-			 (json_int_t)st->done_bytes, "rate", (json_int_t)st->rate, "seconds_left",
-			 (json_int_t)(st->rate > 0 && left > 0 ? left / st->rate + 1 : 0),
-			 "running", (int)st->running, "rebuilt", (json_int_t)st->rebuilt, "moved",
-			 (json_int_t)st->moved_bytes, "failed", (json_int_t)st->failed, "skipped",
-			 (json_int_t)st->skipped_bytes, "lost", (json_int_t)st->lost);
+	json_out_begin(o, key, '{');
+	json_out_int(o, "shards", (int64_t)st->shards);
+	json_out_int(o, "total", (int64_t)st->total_bytes);
+	json_out_int(o, "done", (int64_t)st->done_bytes);
+	json_out_int(o, "rate", (int64_t)st->rate);
+	json_out_int(o, "seconds_left",
+		     st->rate > 0 && left > 0 ? (int64_t)(left / st->rate + 1) : 0);
+	json_out_int(o, "running", st->running);
+	json_out_int(o, "rebuilt", (int64_t)st->rebuilt);
+	json_out_int(o, "moved", (int64_t)st->moved_bytes);
+	json_out_int(o, "failed", (int64_t)st->failed);
+	json_out_int(o, "skipped", (int64_t)st->skipped_bytes);
+	json_out_int(o, "lost", (int64_t)st->lost);
+	json_out_end(o, '}');
+}
+
+static json_t *rebuild_json(const struct rebuild_stat *st)
+{
+	struct json_out o = {.at = NULL};
+
+	api_rebuild_write(st, NULL, &o);
+	return json_out_parse(&o);
 }
 
 static struct rebuild_stat status_rebuild_sum(struct cluster *c)
@@ -345,7 +360,7 @@ json_t *api_status_json(struct cluster *c)
 		"why", ebpf);
 	sum = status_rebuild_sum(c);
 	if (body != NULL) {
-		json_object_set_new(body, "rebuild", api_rebuild_json(&sum));
+		json_object_set_new(body, "rebuild", rebuild_json(&sum));
 		json_object_set_new(body, "moves", api_moves_json());
 		json_object_set_new(body, "commands", api_commands_json());
 	}

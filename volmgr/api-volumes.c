@@ -11,67 +11,78 @@
 
 #define MAP_PAGE_DEFAULT 100
 
-static json_t *stat_json(const struct volume_stat *st)
+static void stat_write(const struct volume_stat *st, struct json_out *o)
 {
-	return json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-		"s:I}",
-		"hedged_reads", (json_int_t)st->hedged_reads, "reads", (json_int_t)st->reads,
-		"writes", (json_int_t)st->writes, "flushes", (json_int_t)st->flushes, "trims",
-		(json_int_t)st->trims, "read_bytes", (json_int_t)st->read_bytes, "write_bytes",
-		(json_int_t)st->write_bytes, "tx_full", (json_int_t)st->tx_full, "tx_delta",
-		(json_int_t)st->tx_delta, "tx_rebuild", (json_int_t)st->tx_rebuild, "tx_zero",
-		(json_int_t)st->tx_zero, "merged", (json_int_t)st->merged, "degraded_reads",
-		(json_int_t)st->degraded_reads, "crc_errors", (json_int_t)st->crc_errors,
-		"unflushed_bytes", (json_int_t)st->unflushed_bytes, "waiting",
-		(json_int_t)st->waiting, "inflight", (json_int_t)st->inflight);
+	json_out_begin(o, "stat", '{');
+	json_out_int(o, "hedged_reads", (int64_t)st->hedged_reads);
+	json_out_int(o, "reads", (int64_t)st->reads);
+	json_out_int(o, "writes", (int64_t)st->writes);
+	json_out_int(o, "flushes", (int64_t)st->flushes);
+	json_out_int(o, "trims", (int64_t)st->trims);
+	json_out_int(o, "read_bytes", (int64_t)st->read_bytes);
+	json_out_int(o, "write_bytes", (int64_t)st->write_bytes);
+	json_out_int(o, "tx_full", (int64_t)st->tx_full);
+	json_out_int(o, "tx_delta", (int64_t)st->tx_delta);
+	json_out_int(o, "tx_rebuild", (int64_t)st->tx_rebuild);
+	json_out_int(o, "tx_zero", (int64_t)st->tx_zero);
+	json_out_int(o, "merged", (int64_t)st->merged);
+	json_out_int(o, "degraded_reads", (int64_t)st->degraded_reads);
+	json_out_int(o, "crc_errors", (int64_t)st->crc_errors);
+	json_out_int(o, "unflushed_bytes", (int64_t)st->unflushed_bytes);
+	json_out_int(o, "waiting", (int64_t)st->waiting);
+	json_out_int(o, "inflight", (int64_t)st->inflight);
+	json_out_end(o, '}');
 }
 
-static json_t *volume_json(struct cluster *c, void *item)
+/* What does not change while it runs, and what people set. */
+static void settings_write(const struct vol *v, struct json_out *o)
 {
-	struct vol *v = item;
-	json_t *o;
-	struct volume_settings s = v->settings;
-	struct volume_stat st;
-	struct rebuild_stat rebuild;
-	uint64_t size, used, steered;
-	struct watch_counts routed;
-	unsigned clients;
+	const struct volume_settings *s = &v->settings;
 
+	json_out_int(o, "k", v->k);
+	json_out_int(o, "m", v->m);
+	json_out_int(o, "unit", v->unit);
+	json_out_text(o, "code", ec_code_name(v->code));
+	json_out_int(o, "min", s->min != 0 ? s->min : plan_min_good(v->k, v->m));
+	json_out_text(o, "below_min", s->below_min_fail ? "fail" : "wait");
+	json_out_text(o, "when_full", s->when_full_wait ? "wait" : "error");
+	json_out_int(o, "epoch", v->epoch);
+	json_out_int(o, "thread", v->worker != NULL ? (int)v->worker->index : -1);
+}
+
+/* Its members but for the brackets: some answers say more. */
+static void volume_members(struct vol *v, struct json_out *o)
+{
+	uint64_t used;
+
+	json_out_int(o, "id", (int64_t)v->id);
+	json_out_text(o, "name", v->name);
 	pthread_mutex_lock(&v->cluster->lock);
-	st = v->stat;
-	rebuild = v->rebuild;
-	size = v->size;
-	clients = v->clients;
-	routed = v->routed;
-	steered = v->steered;
+	settings_write(v, o);
+	used = v->stat.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents, written to */
+	json_out_text(o, "state", vol_state_name(v->state));
+	json_out_text(o, "message", v->why);
+	json_out_int(o, "size", (int64_t)v->size);
+	json_out_int(o, "used", (int64_t)(used > v->size ? v->size : used));
+	json_out_int(o, "extents", (int64_t)v->stat.extents);
+	json_out_int(o, "clients", v->clients);
+	stat_write(&v->stat, o);
+	api_rebuild_write(&v->rebuild, "rebuild", o);
+	json_out_begin(o, "routed", '{');
+	json_out_int(o, "reads", (int64_t)v->routed.count);
+	json_out_int(o, "bytes", (int64_t)v->routed.bytes);
+	json_out_int(o, "steered", (int64_t)v->steered);
+	json_out_end(o, '}');
 	pthread_mutex_unlock(&v->cluster->lock);
-	used = st.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents that were written to */
-	if (used > size)
-		used = size;
-	o = json_pack("{s:I, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:I, s:i, s:I, s:i, s:o}",
-		      "id", (json_int_t)v->id, "name", v->name, "state", vol_state_name(v->state),
-		      "message", v->why, "size", (json_int_t)size, "k", (int)v->k, "m", (int)v->m,
-		      "unit", (int)v->unit, "code", ec_code_name(v->code), "used", (json_int_t)used,
-		      "extents", (json_int_t)st.extents, "clients", (int)clients, "epoch",
-		      (json_int_t)v->epoch, "thread",
-		      v->worker != NULL ? (int)v->worker->index : -1, "stat", stat_json(&st));
-	if (o != NULL)
-		json_object_update_new(
-			o, json_pack("{s:i, s:s, s:s}", "min",
-				     (int)(s.min != 0 ? s.min : plan_min_good(v->k, v->m)),
-				     "below_min", s.below_min_fail ? "fail" : "wait", "when_full",
-				     s.when_full_wait ? "wait" : "error"));
-	if (o != NULL)
-		json_object_set_new(o, "rebuild", api_rebuild_json(&rebuild));
-	if (o != NULL)
-		json_object_set_new(o, "routed",
-				    json_pack("{s:I, s:I, s:I}", "reads", (json_int_t)routed.count,
-					      "bytes", (json_int_t)routed.bytes, "steered",
-					      (json_int_t)steered));
-	if (o != NULL && v->watch != NULL)
-		json_object_set_new(o, "rates", api_rates_json(&v->watch->rates));
-	return o;
+	if (v->watch != NULL)
+		api_rates_write(&v->watch->rates, "rates", o);
+}
+
+static void volume_write(struct cluster *c, void *item, struct json_out *o)
+{
+	json_out_begin(o, NULL, '{');
+	volume_members(item, o);
+	json_out_end(o, '}');
 }
 
 static void volume_unknown(struct http_request *r, const char *name)
@@ -87,17 +98,19 @@ static void volume_answer(struct cluster *c, struct http_request *r, const char 
 {
 	struct vol *v = volume_by_name(c, name);
 	const char *device;
-	json_t *o;
+	struct json_out o = {.at = NULL};
 
 	if (v == NULL) {
 		volume_unknown(r, name);
 		return;
 	}
-	o = volume_json(c, v);
 	device = api_attached_device(name);
-	if (o != NULL && device != NULL)
-		json_object_set_new(o, "attached", json_string(device));
-	api_json(r, status, o);
+	json_out_begin(&o, NULL, '{');
+	volume_members(v, &o);
+	if (device != NULL)
+		json_out_text(&o, "attached", device);
+	json_out_end(&o, '}');
+	api_json(r, status, json_out_parse(&o));
 }
 
 /* ---- list, look at ------------------------------------------------------------------------- */
@@ -152,7 +165,7 @@ static void volumes_collected(void *arg)
 	for (n = 0; n < c->nvols; n++)
 		items[n] = (struct api_item){c->vols[n]->name, c->vols[n]};
 	n = api_page_select(&page, volume_sorts, items, n);
-	api_page_answer(c, r, &page, "volumes", items, n, volume_json);
+	api_page_answer(c, r, &page, "volumes", items, n, volume_write);
 }
 
 void api_volumes_list(struct cluster *c, struct http_request *r, const char *name)

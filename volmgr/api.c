@@ -14,7 +14,6 @@
 #include "banned.h"
 
 #define API_PREFIX "/api/v1/"
-#define JSON_TYPE  "application/json"
 
 struct api_route {
 	enum http_method method;

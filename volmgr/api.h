@@ -9,12 +9,14 @@
 #include <stdio.h>
 
 #include "http.h"
+#include "json-out.h"
 #include "people.h"
 #include "volmgr.h"
 
 #define API_BODY_MAX (320 << 10)
 #define API_UPLOAD   "/api/v1/tagger/upload" /* its bodies are passed on as they come */
-#define API_WAIT_MS  15000		     /* then the answer is that it is still going on */
+#define JSON_TYPE    "application/json"
+#define API_WAIT_MS  15000 /* then the answer is that it is still going on */
 
 /* A request whose answer comes later. */
 struct api_call {
@@ -68,7 +70,7 @@ int api_parse_number(const char *text, uint64_t def, uint64_t *out, struct refus
 /* ---- the resources: name is "" for the collection */
 void api_status_get(struct cluster *c, struct http_request *r, const char *name);
 json_t *api_status_json(struct cluster *c);
-json_t *api_rebuild_json(const struct rebuild_stat *st);
+void api_rebuild_write(const struct rebuild_stat *st, const char *key, struct json_out *o);
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name);
 void api_server_add(struct cluster *c, struct http_request *r, const char *name);
 void api_server_get(struct cluster *c, struct http_request *r, const char *name);
@@ -118,7 +120,7 @@ unsigned api_page_select(const struct api_page *p, const struct api_sort *sorts,
 			 struct api_item *items, unsigned n);
 void api_page_answer(struct cluster *c, struct http_request *r, const struct api_page *p,
 		     const char *what, const struct api_item *items, unsigned n,
-		     json_t *(*json)(struct cluster *c, void *item));
+		     void (*write)(struct cluster *c, void *item, struct json_out *o));
 
 /* ---- http-tagger.c: tagger's API, passed through */
 bool api_tagger_path(const char *path);
@@ -157,6 +159,7 @@ void api_shared(struct cluster *c, struct http_request *r);
 /* ---- api-live.c */
 struct rates;
 json_t *api_rates_json(const struct rates *r);
+void api_rates_write(const struct rates *r, const char *key, struct json_out *o);
 void api_live(struct cluster *c, struct http_request *r, const char *name);
 void api_history(struct cluster *c, struct http_request *r, const char *name);
 
