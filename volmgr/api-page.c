@@ -46,11 +46,8 @@ static int compare_items(const void *a, const void *b, void *arg)
 	const struct api_item *x = a, *y = b;
 	int order = 0;
 
-	if (s->by != NULL) {
-		double l = s->by->value(x->item), r = s->by->value(y->item);
-
-		order = l < r ? -1 : l > r ? 1 : 0;
-	}
+	if (s->by != NULL)
+		order = x->value < y->value ? -1 : x->value > y->value ? 1 : 0;
 	if (s->down)
 		order = -order;
 	if (order == 0)
@@ -72,6 +69,8 @@ unsigned api_page_select(const struct api_page *p, const struct api_sort *sorts,
 	for (const struct api_sort *by = sorts; by->name != NULL; by++)
 		if (strcmp(by->name, p->sort) == 0)
 			s.by = by;
+	for (unsigned i = 0; s.by != NULL && i < kept; i++)
+		items[i].value = s.by->value(items[i].item);
 	qsort_r(items, kept, sizeof(items[0]), compare_items, &s);
 	return kept;
 }

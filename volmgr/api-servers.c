@@ -9,16 +9,21 @@
 #include "stats.h"
 #include "banned.h"
 
-/* Under the lock. */
-static uint64_t server_stale_shards(const struct cluster *c, const struct server *s)
+/* One pass for all servers: of each there may be something on every volume. */
+static void servers_count_stale(struct cluster *c)
 {
-	uint64_t n = 0;
-
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++)
+		c->servers[i]->stale_shards = 0;
 	for (unsigned i = 0; i < c->nvols; i++)
-		for (unsigned k = 0; k < c->vols[i]->non; k++)
-			if (c->vols[i]->on[k].server == s->number)
-				n += c->vols[i]->on[k].stale;
-	return n;
+		for (unsigned k = 0; k < c->vols[i]->non; k++) {
+			const struct rebuild_server *on = &c->vols[i]->on[k];
+			struct server *s = server_by_number(c, on->server);
+
+			if (s != NULL)
+				s->stale_shards += on->stale;
+		}
+	pthread_mutex_unlock(&c->lock);
 }
 
 static json_t *server_guard_json(const struct weft_stat *st)
@@ -48,7 +53,7 @@ static json_t *server_json(struct cluster *c, void *item)
 
 	pthread_mutex_lock(&c->lock);
 	n = s->counts;
-	stale = server_stale_shards(c, s);
+	stale = s->stale_shards;
 	rebuilt = s->rebuilt_shards;
 	pthread_mutex_unlock(&c->lock);
 	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "number",
@@ -126,8 +131,9 @@ static void servers_collected(void *arg)
 		api_refuse(r, &refusal);
 		return;
 	}
+	servers_count_stale(c);
 	for (n = 0; n < c->nservers; n++)
-		items[n] = (struct api_item){c->servers[n]->name, c->servers[n]};
+		items[n] = (struct api_item){.name = c->servers[n]->name, .item = c->servers[n]};
 	n = api_page_select(&page, server_sorts, items, n);
 	api_page_answer(c, r, &page, "servers", items, n, server_write);
 }
@@ -153,6 +159,7 @@ static void server_collected(void *arg)
 
 	if (r == NULL)
 		return;
+	servers_count_stale(copy.cluster);
 	if (s == NULL)
 		server_unknown(r, copy.name);
 	else

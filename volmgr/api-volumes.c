@@ -146,6 +146,19 @@ static const struct api_sort volume_sorts[] = {
 	{"state", volume_state}, {NULL, NULL},
 };
 
+/* Those that are asked for now: from, and how many, of total. -1 with a refusal. */
+static int volumes_select(struct cluster *c, const struct http_request *r, struct api_page *page,
+			  struct api_item *items, unsigned *total, struct refusal *refusal)
+{
+	if (api_page_parse(r, page, refusal) != 0)
+		return -1;
+	for (unsigned i = 0; i < c->nvols; i++)
+		items[i] = (struct api_item){.name = c->vols[i]->name, .item = c->vols[i]};
+	*total = api_page_select(page, volume_sorts, items, c->nvols);
+	return 0;
+}
+
+/* Selected once more: meanwhile volumes may have come and gone. */
 static void volumes_collected(void *arg)
 {
 	static struct api_item items[VOLUMES_MAX];
@@ -158,19 +171,28 @@ static void volumes_collected(void *arg)
 
 	if (r == NULL)
 		return;
-	if (api_page_parse(r, &page, &refusal) != 0) {
+	if (volumes_select(c, r, &page, items, &n, &refusal) != 0)
+		api_refuse(r, &refusal);
+	else
+		api_page_answer(c, r, &page, "volumes", items, n, volume_write);
+}
+
+/* Sorting goes by what was known at the last step; what is shown is of this moment. */
+void api_volumes_list(struct cluster *c, struct http_request *r, const char *name)
+{
+	static struct api_item items[VOLUMES_MAX];
+	static struct vol *vols[VOLUMES_MAX];
+	struct refusal refusal;
+	struct api_page page;
+	unsigned n, shown = 0;
+
+	if (volumes_select(c, r, &page, items, &n, &refusal) != 0) {
 		api_refuse(r, &refusal);
 		return;
 	}
-	for (n = 0; n < c->nvols; n++)
-		items[n] = (struct api_item){c->vols[n]->name, c->vols[n]};
-	n = api_page_select(&page, volume_sorts, items, n);
-	api_page_answer(c, r, &page, "volumes", items, n, volume_write);
-}
-
-void api_volumes_list(struct cluster *c, struct http_request *r, const char *name)
-{
-	engine_collect(c, volumes_collected, api_later(c, r, ""));
+	for (uint64_t i = page.offset; i < n && shown < page.limit; i++)
+		vols[shown++] = items[i].item;
+	engine_collect_some(c, vols, shown, volumes_collected, api_later(c, r, ""));
 }
 
 static void volume_collected(void *arg)
@@ -184,10 +206,12 @@ static void volume_collected(void *arg)
 
 void api_volume_get(struct cluster *c, struct http_request *r, const char *name)
 {
-	if (volume_by_name(c, name) == NULL)
+	struct vol *v = volume_by_name(c, name);
+
+	if (v == NULL)
 		volume_unknown(r, name);
 	else
-		engine_collect(c, volume_collected, api_later(c, r, name));
+		engine_collect_some(c, &v, 1, volume_collected, api_later(c, r, name));
 }
 
 /* ---- create, resize, delete ---------------------------------------------------------------- */

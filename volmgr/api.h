@@ -109,6 +109,7 @@ struct api_page {
 struct api_item {
 	const char *name;
 	void *item;
+	double value; /* api_page_select()'s */
 };
 struct api_sort {
 	const char *name; /* NULL ends the table */

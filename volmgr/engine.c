@@ -14,6 +14,8 @@
 #include "volmgr.h"
 #include "banned.h"
 
+#define COLLECT_BATCH 32 /* volumes that are looked at under the lock at a time */
+
 /* ---- what the engine asks for -------------------------------------------------------------- */
 
 static int engine_place(void *ctx, struct volume *e, unsigned count, unsigned up, uint32_t *servers)
@@ -277,6 +279,7 @@ struct engine_collection {
 
 struct engine_collect_task {
 	struct task task;
+	uint64_t asked; /* 0: all volumes, and the servers */
 	struct engine_collection *all;
 };
 
@@ -312,31 +315,53 @@ static void engine_collect_servers(struct vol *v)
 	}
 }
 
+/* Under the lock. An idle volume's counters need no copy: they are more than the rest of it. */
+static void engine_collect_counters(struct vol *v)
+{
+	bool same = true;
+
+	for (unsigned k = 0; k < IO_KINDS; k++)
+		same &= v->io.kind[k].count == v->io_seen.kind[k].count;
+	if (!same)
+		v->io_seen = v->io;
+	route_volume_count(v, &v->routed);
+	v->steered = v->route != NULL ? v->route->steered : 0;
+}
+
+/* Under the lock. */
+static void engine_collect_volume(struct vol *v)
+{
+	volume_stat(v->engine, &v->stat);
+	volume_rebuild_stat(v->engine, &v->rebuild);
+	v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
+	engine_collect_servers(v);
+	volume_take_counts(v->engine, engine_add_counts, v->cluster);
+	engine_collect_counters(v);
+}
+
+/* The lock is taken for some at a time: for each alone, threads would wake each other all the time.
+ */
 static void engine_collect_run(struct task *t)
 {
+	uint64_t asked = ((struct engine_collect_task *)t)->asked;
 	struct worker *w = t->worker;
+	unsigned held = 0;
 
 	pthread_mutex_lock(&w->cluster->lock);
-	peers_ages(w);
-	pthread_mutex_unlock(&w->cluster->lock);
+	if (asked == 0)
+		peers_ages(w);
 	for (unsigned i = 0; i < w->nvols; i++) {
-		struct vol *v = w->vols[i];
-		struct watch_counts routed;
-
-		route_volume_count(v, &routed);
-		pthread_mutex_lock(&w->cluster->lock);
-		volume_stat(v->engine, &v->stat);
-		volume_rebuild_stat(v->engine, &v->rebuild);
-		v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
-		engine_collect_servers(v);
-		volume_take_counts(v->engine, engine_add_counts, w->cluster);
-		v->io_seen = v->io;
-		v->routed = routed;
-		v->steered = v->route != NULL ? v->route->steered : 0;
-		pthread_mutex_unlock(&w->cluster->lock);
+		if (w->vols[i]->asked < asked)
+			continue;
+		if (held++ == COLLECT_BATCH) {
+			pthread_mutex_unlock(&w->cluster->lock);
+			pthread_mutex_lock(&w->cluster->lock);
+			held = 0;
+		}
+		engine_collect_volume(w->vols[i]);
 	}
-	pthread_mutex_lock(&w->cluster->lock);
-	peers_take_counts(w);
+	if (asked == 0)
+		peers_take_counts(w);
 	pthread_mutex_unlock(&w->cluster->lock);
 	task_finish(t, 0);
 }
@@ -353,7 +378,8 @@ static void engine_collect_done(struct task *t)
 	free(all);
 }
 
-void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg)
+static void engine_collect_begin(struct cluster *c, uint64_t asked, void (*done)(void *arg),
+				 void *arg)
 {
 	struct engine_collection *all = mem_must(sizeof(*all));
 
@@ -362,8 +388,26 @@ void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg)
 		struct engine_collect_task *ct = mem_must(sizeof(*ct));
 
 		ct->all = all;
+		ct->asked = asked;
 		ct->task.run = engine_collect_run;
 		ct->task.done = engine_collect_done;
 		worker_task(c->workers[i], &ct->task);
 	}
+}
+
+void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg)
+{
+	engine_collect_begin(c, 0, done, arg);
+}
+
+/* Volumes are marked and not listed: workers know which of them are still there. */
+void engine_collect_some(struct cluster *c, struct vol *const *vols, unsigned n,
+			 void (*done)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&c->lock);
+	c->asked++;
+	for (unsigned i = 0; i < n; i++)
+		vols[i]->asked = c->asked;
+	pthread_mutex_unlock(&c->lock);
+	engine_collect_begin(c, c->asked, done, arg);
 }

@@ -40,10 +40,7 @@ const char *server_state_name(const struct server *s)
 
 struct server *server_by_number(struct cluster *c, uint32_t number)
 {
-	for (unsigned i = 0; i < c->nservers; i++)
-		if (c->servers[i]->number == number)
-			return c->servers[i];
-	return NULL;
+	return number <= SERVER_NUMBER_MAX ? c->by_number[number] : NULL;
 }
 
 struct server *server_by_name(struct cluster *c, const char *name)
@@ -96,6 +93,7 @@ static void servers_insert(struct cluster *c, struct server *s)
 			break;
 		}
 	c->servers[c->nservers++] = s;
+	c->by_number[s->number] = s;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -538,6 +536,7 @@ int server_forget(struct cluster *c, struct server *s)
 	server_disconnect(c, s->number);
 	route_server_forget(c, s->number);
 	pthread_mutex_lock(&c->lock);
+	c->by_number[s->number] = NULL;
 	for (unsigned i = 0; i < c->nservers; i++)
 		if (c->servers[i] == s) {
 			memmove(&c->servers[i], &c->servers[i + 1],

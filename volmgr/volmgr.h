@@ -127,6 +127,7 @@ struct vol {
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
 	unsigned nwaits_for;
+	uint64_t asked;		   /* the last collection that asked for it */
 	struct rebuild_server *on; /* what it has on servers */
 	unsigned non;
 	struct io_stat io_seen;	    /* likewise */
@@ -177,6 +178,7 @@ struct server {
 	uint64_t free_bytes;		    /* as last told, less what was placed since */
 	bool usable;			    /* has a free slot, is not on its way out */
 	uint64_t placed_ns;		    /* when a shard was last placed here */
+	uint64_t stale_shards;		    /* as api-servers.c counted last */
 	uint64_t rebuilt_shards;	    /* since the start, as of the last engine_collect() */
 	struct volume_server_counts counts; /* since we started, as of the last engine_collect() */
 	struct io_stat io;		    /* our calls to it since we started, likewise */
@@ -260,8 +262,10 @@ struct cluster {
 	unsigned nlisten;
 	/* guarded by lock; only the control thread changes servers and vols */
 	pthread_mutex_t lock;
+	uint64_t asked; /* collections that were begun for some volumes only */
 	struct server *servers[SERVERS_MAX];
 	unsigned nservers;
+	struct server *by_number[SERVER_NUMBER_MAX + 1];
 	struct store_age *ages;
 	struct vol *vols[VOLUMES_MAX];
 	unsigned nvols;
@@ -408,6 +412,9 @@ void engine_map_run(struct task *t);
 
 /* Copy every engine's counters to vol->stat, then done(arg) on the control thread. */
 void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg);
+/* Of these only, and nothing of servers: for answers about a few of many. */
+void engine_collect_some(struct cluster *c, struct vol *const *vols, unsigned n,
+			 void (*done)(void *arg), void *arg);
 
 /* ---- front.c: NBD clients ------------------------------------------------------------------ */
 
