@@ -12,7 +12,7 @@ use IO::Socket::INET;
 use Weft;
 
 use constant SOCKET_PATH_MAX => 107;
-use constant SERVERS_MAX     => 64;
+use constant SERVERS_MAX     => 256; # as in volmgr
 use constant STORE_SIZE_MIN  => 1 << 30;
 
 sub _file { return "$_[0]{dir}/$_[1]" }
@@ -42,7 +42,7 @@ sub new
 	die "--servers is 1 to " . SERVERS_MAX . "\n"
 	    if $self->{servers} !~ /\A[0-9]+\z/ || !$self->{servers} || $self->{servers} > SERVERS_MAX;
 	die "$self->{dir}: too long for the sockets in it, choose a shorter --dir\n"
-	    if length($self->_file('server-99.sock')) > SOCKET_PATH_MAX;
+	    if length($self->_file('server-999.sock')) > SOCKET_PATH_MAX;
 	die "$self->{dir}: there is a cluster already; 't/cluster down' removes it\n"
 	    if -e $self->_file('cluster.json');
 	for my $name (qw(nbdsrv volmgr volctl)) {
