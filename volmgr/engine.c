@@ -87,9 +87,31 @@ static void engine_extents_put(void *ctx, struct volume *e, const struct extent_
 	meta->ops->commit(meta, b, engine_put_durable, put);
 }
 
+static void engine_starts_put(void *ctx, struct volume *e, const struct volume_starts *r,
+			      void (*done)(void *arg, int err), void *arg)
+{
+	struct vol *v = ctx;
+	struct meta *meta = v->cluster->meta;
+	struct meta_batch *b = meta_batch_new();
+	struct engine_put *put = mem_must(sizeof(*put));
+	uint8_t value[RECORD_STARTS_MAX];
+	char key[RECORD_KEY_MAX];
+
+	put->worker = v->worker;
+	put->done = done;
+	put->arg = arg;
+	if (b == NULL) {
+		engine_put_durable(put, -ENOMEM);
+		return;
+	}
+	meta_batch_put(b, key_starts(key, v->id), value, record_starts(r, value));
+	meta->ops->commit(meta, b, engine_put_durable, put);
+}
+
 static const struct volume_ops engine_volume_ops = {
 	.place = engine_place,
 	.extents_put = engine_extents_put,
+	.starts_put = engine_starts_put,
 	.peer = engine_peer,
 	.changed = route_volume_changed,
 };
@@ -161,6 +183,8 @@ void engine_open_run(struct task *t)
 		task_finish(t, err);
 		return;
 	}
+	if (open->starts != NULL)
+		volume_set_starts(v->engine, open->starts);
 	worker_add_vol(w, v);
 	task_finish(t, 0);
 	volume_start(v->engine, engine_started, v);

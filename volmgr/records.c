@@ -33,6 +33,27 @@ struct record_extent_head {
 static_assert(sizeof(struct record_extent_head) == 16, "disk");
 static_assert(sizeof(struct record_shard) == 12, "disk");
 
+#define RECORD_STARTS_VERSION 1
+
+struct record_starts_head {
+	uint8_t version;
+	uint8_t reserved;
+	uint16_t starts, servers;
+	uint16_t reserved2;
+} __attribute__((packed));
+
+struct record_start {
+	uint64_t committed, next;
+} __attribute__((packed));
+
+struct record_start_server {
+	uint32_t number;
+	uint64_t judged_to;
+} __attribute__((packed));
+static_assert(sizeof(struct record_starts_head) == 8, "disk");
+static_assert(sizeof(struct record_start) == 16, "disk");
+static_assert(sizeof(struct record_start_server) == 12, "disk");
+
 char *key_server(char *buf, uint32_t number)
 {
 	snprintf(buf, RECORD_KEY_MAX, "1/server/%016" PRIx64, (uint64_t)number);
@@ -66,6 +87,12 @@ char *key_scrub(char *buf, uint64_t volume)
 char *key_deleted(char *buf, uint64_t volume)
 {
 	snprintf(buf, RECORD_KEY_MAX, "1/deleted/%016" PRIx64, volume);
+	return buf;
+}
+
+char *key_starts(char *buf, uint64_t volume)
+{
+	snprintf(buf, RECORD_KEY_MAX, "1/starts/%016" PRIx64, volume);
 	return buf;
 }
 
@@ -359,6 +386,67 @@ int record_extent_parse(const char *key, const void *value, size_t len, unsigned
 						   le32toh(s.slot_gen)};
 		if (r->shard[i].server == 0 || r->shard[i].server > SERVER_NUMBER_MAX)
 			return -EUCLEAN;
+	}
+	return 0;
+}
+
+size_t record_starts(const struct volume_starts *r, uint8_t *buf)
+{
+	struct record_starts_head head = {
+		.version = RECORD_STARTS_VERSION,
+		.starts = htole16((uint16_t)r->n),
+		.servers = htole16((uint16_t)r->nservers),
+	};
+	size_t len = sizeof(head);
+
+	assert(r->n <= VOLUME_STARTS_MAX && r->nservers <= PEER_MAX);
+	memcpy(buf, &head, sizeof(head));
+	for (unsigned i = 0; i < r->n; i++) {
+		struct record_start s = {htole64(r->start[i].committed), htole64(r->start[i].next)};
+
+		memcpy(buf + len, &s, sizeof(s));
+		len += sizeof(s);
+	}
+	for (unsigned i = 0; i < r->nservers; i++) {
+		struct record_start_server s = {htole32(r->server[i].number),
+						htole64(r->server[i].judged_to)};
+
+		memcpy(buf + len, &s, sizeof(s));
+		len += sizeof(s);
+	}
+	return len;
+}
+
+int record_starts_parse(const void *value, size_t len, struct volume_starts *r)
+{
+	struct record_starts_head head;
+	const uint8_t *p = value;
+
+	if (len < sizeof(head))
+		return -EUCLEAN;
+	memcpy(&head, p, sizeof(head));
+	*r = (struct volume_starts){.n = le16toh(head.starts), .nservers = le16toh(head.servers)};
+	if (head.version != RECORD_STARTS_VERSION || r->n > VOLUME_STARTS_MAX ||
+	    r->nservers > PEER_MAX ||
+	    len != sizeof(head) + r->n * sizeof(struct record_start) +
+			    r->nservers * sizeof(struct record_start_server))
+		return -EUCLEAN;
+	p += sizeof(head);
+	for (unsigned i = 0; i < r->n; i++, p += sizeof(struct record_start)) {
+		struct record_start s;
+
+		memcpy(&s, p, sizeof(s));
+		r->start[i] = (struct volume_start){le64toh(s.committed), le64toh(s.next)};
+		if (r->start[i].committed >= r->start[i].next ||
+		    (i > 0 && r->start[i].next <= r->start[i - 1].next))
+			return -EUCLEAN;
+	}
+	for (unsigned i = 0; i < r->nservers; i++, p += sizeof(struct record_start_server)) {
+		struct record_start_server s;
+
+		memcpy(&s, p, sizeof(s));
+		r->server[i] =
+			(struct volume_start_server){le32toh(s.number), le64toh(s.judged_to)};
 	}
 	return 0;
 }

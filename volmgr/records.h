@@ -16,6 +16,7 @@ char *key_extent(char *buf, uint64_t volume, uint64_t extent);
 char *key_extents(char *buf, uint64_t volume); /* the prefix */
 char *key_scrub(char *buf, uint64_t volume);
 char *key_deleted(char *buf, uint64_t volume);
+char *key_starts(char *buf, uint64_t volume);
 
 /* JSON text, malloc'd. */
 char *record_server(const struct server *s);
@@ -41,5 +42,11 @@ size_t record_extent(const struct extent_record *r, unsigned shards, uint8_t *bu
 /* shards: how many it must have. 0, or -EUCLEAN. */
 int record_extent_parse(const char *key, const void *value, size_t len, unsigned shards,
 			struct extent_record *r);
+
+/* What a volume's starts found, packed. */
+#define RECORD_STARTS_MAX (8 + 16 * VOLUME_STARTS_MAX + 12 * PEER_MAX)
+size_t record_starts(const struct volume_starts *r, uint8_t *buf);
+/* 0, or -EUCLEAN. */
+int record_starts_parse(const void *value, size_t len, struct volume_starts *r);
 
 #endif

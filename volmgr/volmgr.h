@@ -369,6 +369,7 @@ struct engine_open {
 	struct vol *vol;
 	struct extent_record *extents;
 	size_t nextents;
+	struct volume_starts *starts; /* NULL: none are recorded */
 };
 void engine_open_run(struct task *t);
 struct engine_resize {

@@ -413,6 +413,7 @@ static int volume_delete_records(struct vol *v)
 					       strlen(value));
 			free(value);
 			meta_batch_delete(page.b, key_scrub(key, v->id));
+			meta_batch_delete(page.b, key_starts(key, v->id));
 			meta_batch_delete(page.b, key_volume(key, v->name));
 		}
 		err = meta_commit_wait(meta, page.b);

@@ -141,6 +141,13 @@ static void vol_started(struct control_message *m)
 	}
 }
 
+static void engine_open_free(struct engine_open *open)
+{
+	free(open->extents);
+	free(open->starts);
+	free(open);
+}
+
 static void vol_opened(struct task *t)
 {
 	struct engine_open *open = (struct engine_open *)t;
@@ -150,8 +157,7 @@ static void vol_opened(struct task *t)
 		vol_failed(v, t->err == -EUCLEAN ? "its extent map is damaged" : strerror(-t->err));
 	else if (v->state == VOL_OPENING)
 		vol_set_state(v, VOL_STARTING);
-	free(open->extents);
-	free(open);
+	engine_open_free(open);
 }
 
 struct vol_extents {
@@ -183,6 +189,27 @@ static int vol_load_extent(void *arg, const char *key, const void *value, size_t
 	return 0;
 }
 
+/* Without them shards are made anew that need not be: no reason not to serve the volume. */
+static struct volume_starts *vol_load_starts(const struct vol *v)
+{
+	struct meta *meta = v->cluster->meta;
+	struct volume_starts *starts;
+	char key[RECORD_KEY_MAX];
+	void *value;
+	size_t len;
+
+	if (meta->ops->get(meta, key_starts(key, v->id), &value, &len) != 0)
+		return NULL;
+	starts = mem_must(sizeof(*starts));
+	if (record_starts_parse(value, len, starts) != 0) {
+		log_warn("volume %s: what is known of its earlier starts cannot be read", v->name);
+		free(starts);
+		starts = NULL;
+	}
+	free(value);
+	return starts;
+}
+
 void volume_open(struct vol *v)
 {
 	struct engine_open *open = mem_must(sizeof(*open));
@@ -197,10 +224,10 @@ void volume_open(struct vol *v)
 	err = meta->ops->each(meta, key_extents(prefix, v->id), vol_load_extent, &x);
 	if (err != 0) {
 		vol_failed(v, "its extent map cannot be read from the metadata");
-		free(open->extents);
-		free(open);
+		engine_open_free(open);
 		return;
 	}
+	open->starts = vol_load_starts(v);
 	open->task.run = engine_open_run;
 	open->task.done = vol_opened;
 	worker_task(v->worker, &open->task);

@@ -52,6 +52,7 @@ static void fuzz_records(const uint8_t *data, size_t len)
 	struct extent_record extent;
 	struct vol_scrub scrub;
 	struct server server;
+	struct volume_starts starts;
 	struct vol vol;
 	bool deleting;
 
@@ -64,6 +65,8 @@ static void fuzz_records(const uint8_t *data, size_t len)
 	memset(&scrub, 0, sizeof(scrub));
 	if (record_scrub_parse(data, len, &scrub) == 0)
 		assert(scrub.state <= SCRUB_DONE);
+	if (record_starts_parse(data, len, &starts) == 0)
+		assert(starts.n <= VOLUME_STARTS_MAX && starts.nservers <= PEER_MAX);
 	if (len > 0)
 		(void)record_extent_parse("1/extent/0000000000000001/0000000000000001", data, len,
 					  1 + data[0] % WEFT_SHARDS_MAX, &extent);

@@ -21,6 +21,7 @@ struct put {
 	uint64_t life;
 	struct extent_record *records;
 	int n;
+	struct volume_starts *starts; /* NULL: not of these */
 	bool removing;
 	void (*done)(void *arg, int err);
 	void *arg;
@@ -32,6 +33,7 @@ struct meta {
 	struct proc *owner; /* of the newest epoch */
 	struct extent_record map[META_EXTENTS_MAX];
 	unsigned n;
+	struct volume_starts starts;
 	struct put *puts; /* under way, oldest first */
 };
 
@@ -46,6 +48,7 @@ struct meta *meta_new(struct sim *s)
 static void put_free(struct put *p)
 {
 	free(p->records);
+	free(p->starts);
 	free(p);
 }
 
@@ -84,6 +87,15 @@ static void map_change(struct meta *m, const struct extent_record *r, bool remov
 	sim_note(m->sim, "extent", "meta", r->extent, r->stale);
 }
 
+/* All of it, or nothing of it. */
+static void put_apply(struct put *p)
+{
+	for (int i = 0; i < p->n; i++)
+		map_change(p->meta, &p->records[i], p->removing);
+	if (p->starts != NULL)
+		p->meta->starts = *p->starts;
+}
+
 static void put_take(struct put *p)
 {
 	struct put **at = &p->meta->puts;
@@ -107,8 +119,8 @@ static void put_event(struct event *e)
 	put_take(p);
 	if (p->meta->owner != proc)
 		err = -ESTALE;
-	for (int i = 0; i < p->n && err == 0; i++)
-		map_change(p->meta, &p->records[i], p->removing);
+	else
+		put_apply(p);
 	if (proc->life == p->life) {
 		proc_enter(proc);
 		p->done(p->arg, err);
@@ -125,19 +137,14 @@ static bool marks_more(const struct meta *m, const struct extent_record *r)
 	return false;
 }
 
-void meta_put(struct meta *m, struct proc *proc, const struct extent_record *records, int n,
-	      bool removing, void (*done)(void *arg, int err), void *arg)
+static struct put *put_begin(struct meta *m, struct proc *proc, uint64_t delay,
+			     void (*done)(void *arg, int err), void *arg)
 {
 	struct put *p = world_alloc(sizeof(*p)), **at = &m->puts;
-	uint64_t delay = sim_delay(m->sim, PUT_LOW, PUT_HIGH);
 
 	p->event = (struct event){.fn = put_event, .proc = proc};
 	p->meta = m;
 	p->life = proc->life;
-	p->records = world_malloc((size_t)n * sizeof(*records));
-	memcpy(p->records, records, (size_t)n * sizeof(*records));
-	p->n = n;
-	p->removing = removing;
 	p->done = done;
 	p->arg = arg;
 	while (*at != NULL) {
@@ -148,9 +155,37 @@ void meta_put(struct meta *m, struct proc *proc, const struct extent_record *rec
 	}
 	*at = p;
 	sim_at(m->sim, &p->event, delay);
+	return p;
+}
+
+void meta_put(struct meta *m, struct proc *proc, const struct extent_record *records, int n,
+	      bool removing, void (*done)(void *arg, int err), void *arg)
+{
+	struct put *p = put_begin(m, proc, sim_delay(m->sim, PUT_LOW, PUT_HIGH), done, arg);
+
+	p->records = world_malloc((size_t)n * sizeof(*records));
+	memcpy(p->records, records, (size_t)n * sizeof(*records));
+	p->n = n;
+	p->removing = removing;
 	for (int i = 0; i < n && !removing; i++)
 		if (marks_more(m, &records[i]))
 			faults_mark(m->sim->faults, proc);
+}
+
+/* At once in most seeds, which so stay the stories that they were before there were any. */
+void meta_put_starts(struct meta *m, struct proc *proc, const struct volume_starts *r,
+		     void (*done)(void *arg, int err), void *arg)
+{
+	uint64_t delay = m->sim->seed % 4 == 1 ? (1 + sim_more(m->sim, 20)) * NS_PER_MS : 0;
+	struct put *p = put_begin(m, proc, delay, done, arg);
+
+	p->starts = world_malloc(sizeof(*r));
+	*p->starts = *r;
+}
+
+const struct volume_starts *meta_starts(const struct meta *m)
+{
+	return &m->starts;
 }
 
 void meta_died(struct meta *m, struct proc *proc)
@@ -168,8 +203,8 @@ void meta_died(struct meta *m, struct proc *proc)
 		*at = p->next;
 		/* a log: the first that is missing ends it */
 		happens = happens && sim_below(m->sim, 2) == 0;
-		for (int i = 0; i < p->n && happens && m->owner == proc; i++)
-			map_change(m, &p->records[i], p->removing);
+		if (happens && m->owner == proc)
+			put_apply(p);
 		put_free(p);
 	}
 }
@@ -179,6 +214,7 @@ void meta_replace(struct meta *m, const struct extent_record *records, size_t n)
 {
 	assert(m->puts == NULL && n <= META_EXTENTS_MAX);
 	m->n = (unsigned)n;
+	m->starts = (struct volume_starts){.n = 0};
 	if (n > 0)
 		memcpy(m->map, records, n * sizeof(*records));
 }

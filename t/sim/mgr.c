@@ -244,6 +244,14 @@ static void mgr_extents_put(void *ctx, struct volume *v, const struct extent_rec
 	meta_put(m->proc.sim->meta, &m->proc, records, n, removing, done, arg);
 }
 
+static void mgr_starts_put(void *ctx, struct volume *v, const struct volume_starts *r,
+			   void (*done)(void *arg, int err), void *arg)
+{
+	struct mgr *m = ctx;
+
+	meta_put_starts(m->proc.sim->meta, &m->proc, r, done, arg);
+}
+
 static struct peer *mgr_peer(void *ctx, uint32_t server)
 {
 	struct mgr *m = ctx;
@@ -254,6 +262,7 @@ static struct peer *mgr_peer(void *ctx, uint32_t server)
 static const struct volume_ops volume_ops = {
 	.place = mgr_place,
 	.extents_put = mgr_extents_put,
+	.starts_put = mgr_starts_put,
 	.peer = mgr_peer,
 };
 
@@ -389,6 +398,7 @@ static void mgr_make_volume(struct mgr *m)
 	if (m->volume == NULL)
 		sim_fail(m->proc.sim, "no volume");
 	meta_each(m->proc.sim->meta, on_extent, m);
+	volume_set_starts(m->volume, meta_starts(m->proc.sim->meta));
 }
 
 void mgr_start(struct mgr *m)

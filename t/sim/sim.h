@@ -196,6 +196,7 @@ bool server_spoil(struct server *sv, bool running);
 
 struct mgr;
 struct extent_record;
+struct volume_starts;
 struct mgr *mgr_new(struct sim *s, unsigned number);
 struct proc *mgr_proc(struct mgr *m);
 void mgr_start(struct mgr *m); /* with the next epoch */
@@ -242,6 +243,9 @@ unsigned meta_lost_most(const struct meta *m, uint32_t servers);
 /* Shards to be durable; done() in p unless it dies before. */
 void meta_put(struct meta *m, struct proc *p, const struct extent_record *records, int n,
 	      bool removing, void (*done)(void *arg, int err), void *arg);
+void meta_put_starts(struct meta *m, struct proc *p, const struct volume_starts *r,
+		     void (*done)(void *arg, int err), void *arg);
+const struct volume_starts *meta_starts(const struct meta *m);
 void meta_replace(struct meta *m, const struct extent_record *records, size_t n);
 void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_record *r),
 	       void *arg);

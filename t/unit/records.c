@@ -82,6 +82,34 @@ static void test_extent(void)
 	       "a newer version is refused");
 }
 
+static void test_starts(void)
+{
+	struct volume_starts r = {.n = 2, .nservers = 3}, back;
+	uint8_t buf[RECORD_STARTS_MAX];
+	char key[RECORD_KEY_MAX];
+	size_t len;
+
+	r.start[0] = (struct volume_start){0, 1ULL << 40};
+	r.start[1] = (struct volume_start){(1ULL << 40) + 77, 2ULL << 40};
+	for (unsigned i = 0; i < 3; i++)
+		r.server[i] = (struct volume_start_server){i + 1, (uint64_t)i << 40};
+	len = record_starts(&r, buf);
+	is_str(key_starts(key, 3), "1/starts/0000000000000003", "starts are kept by volume");
+	is_int(len, 8 + 2 * 16 + 3 * 12, "two starts and three servers take 76 bytes");
+	is_int(record_starts_parse(buf, len, &back), 0, "they are read");
+	ok(back.n == 2 && back.nservers == 3 &&
+		   memcmp(back.start, r.start, 2 * sizeof(r.start[0])) == 0 &&
+		   back.server[2].number == 3 && back.server[2].judged_to == 2ULL << 40,
+	   "and say what was written");
+	for (size_t less = 0; less < len; less++)
+		is_int(record_starts_parse(buf, less, &back), -EUCLEAN, "less is refused");
+	r.start[0].next = 3ULL << 40;
+	is_int(record_starts_parse(buf, record_starts(&r, buf), &back), -EUCLEAN,
+	       "starts that are not in order are refused");
+	buf[0] = 2;
+	is_int(record_starts_parse(buf, len, &back), -EUCLEAN, "a newer version is refused");
+}
+
 static void test_scrub(void)
 {
 	struct vol_scrub s = {.state = SCRUB_WANTED, .started_s = 5, .since_s = 7}, back = {0};
@@ -111,5 +139,6 @@ int main(void)
 	test_server();
 	test_volume();
 	test_extent();
+	test_starts();
 	return done_testing();
 }

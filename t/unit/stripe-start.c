@@ -112,11 +112,148 @@ static void one_stays_away(const struct world_geometry *g, int steps)
 	free(w);
 }
 
+static bool extent_has(const struct world *w, const struct extent_record *r, unsigned server)
+{
+	for (unsigned i = 0; i < w->config.k + w->config.m; i++)
+		if (r->shard[i].server == server + 1)
+			return true;
+	return false;
+}
+
+/* A flushed write to each extent that does not need the server, and the COMMIT that follows. */
+static void write_beside(struct world *w, unsigned server)
+{
+	for (int i = 0; i < w->nmap; i++)
+		if (!extent_has(w, &w->map[i], server))
+			is_int(world_do(w, NBD_CMD_WRITE, 0,
+					w->map[i].extent * w->config.k * WEFT_SHARD_BYTES, 4096),
+			       0, "a write without server 0");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	world_settle(w, 2000);
+}
+
+/* All have their power back but server 3, for good; server 0 alone knows what it lists. */
+static void only_it_is_left(struct world *w)
+{
+	world_kill(w);
+	fake_server_return(&w->cluster.servers[0]);
+	fake_server_break(&w->cluster.servers[3], true);
+	world_open(w);
+	world_settle(w, 10000);
+	ok(w->ready && w->ready_err == 0, "the volume starts with the one that was away");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what is on that server is good");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
+/*
+ * A server misses the COMMIT of what it has flushed, and so many starts after it: the COMMITs of
+ * later owners have long taken the place of that watermark.
+ */
+static void away_for_starts(const struct world_geometry *g, int starts)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	for (uint64_t at = 0; at < g->size; at += g->size / 8)
+		is_int(world_do(w, NBD_CMD_WRITE, 0, at, 256 << 10), 0, "a write");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	fake_server_break(&w->cluster.servers[0], false);
+	for (int i = 0; i < starts; i++) {
+		write_beside(w, 0);
+		world_kill(w);
+		world_open(w);
+		world_settle(w, 5000);
+		ok(w->ready && w->ready_err == 0, "a start without it");
+	}
+	write_beside(w, 0);
+	only_it_is_left(w);
+}
+
+static bool any_stale(const struct world *w)
+{
+	uint32_t stale = 0;
+
+	for (int i = 0; i < w->nmap; i++)
+		stale |= w->map[i].stale;
+	return stale != 0;
+}
+
+/*
+ * The same with a server that was there when the start judged, and went before its COMMIT. True: it
+ * was that moment, none before.
+ */
+static bool away_for_a_commit(const struct world_geometry *g, int steps)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	world_open(w);
+	for (int i = 0; i < steps; i++)
+		world_step(w);
+	fake_server_break(&w->cluster.servers[0], false);
+	world_settle(w, 20000);
+	ok(w->ready && w->ready_err == 0, "the volume starts");
+	if (any_stale(w)) {
+		world_close(w);
+		world_free(w);
+		free(w);
+		return false;
+	}
+	write_beside(w, 0);
+	only_it_is_left(w);
+	return true;
+}
+
+/* Metadata of before starts were recorded, or that was lost: a start that died begins again. */
+static void nothing_is_recorded(const struct world_geometry *g, int steps)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	world_open(w);
+	for (int i = 0; i < steps; i++)
+		world_step(w);
+	world_kill(w);
+	w->starts.n = w->starts.nservers = 0;
+	world_open(w);
+	world_settle(w, 5000);
+	ok(w->ready && w->ready_err == 0, "the volume starts");
+	ok(!any_stale(w), "no shard is taken for stale");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
+/* The metadata refuses it for a while. */
+static void cannot_be_recorded(const struct world_geometry *g)
+{
+	struct world *w = after_a_power_cut(g, true);
+
+	w->fail_put = 1;
+	world_open(w);
+	world_settle(w, 500);
+	ok(!w->ready, "no start that is not on record");
+	world_settle(w, 2000);
+	ok(w->ready && w->ready_err == 0, "it starts when the metadata takes it");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
 	static const struct world_geometry small = {1, 1, 4 << 10, 2, 4 << 20},
 					   large = {4, 2, 64 << 10, 6, 16 << 20},
-					   plain = {2, 0, 64 << 10, 2, 8 << 20};
+					   plain = {2, 0, 64 << 10, 2, 8 << 20},
+					   spread = {2, 1, 64 << 10, 4, 32 << 20};
+	int moments = 0;
 
 	log_init("stripe-start", LOG_LEVEL_ERROR);
 	nobody_is_there(&small);
@@ -127,5 +264,13 @@ int main(void)
 		one_breaks_late(&plain, steps);
 	for (int steps = 1; steps <= 60; steps++)
 		one_stays_away(&large, steps);
+	away_for_starts(&spread, 1);
+	away_for_starts(&spread, 15);
+	for (int steps = 1; steps <= 60; steps += 2)
+		moments += away_for_a_commit(&spread, steps);
+	ok(moments > 0, "a server went before its COMMIT");
+	for (int steps = 1; steps <= 60; steps += 2)
+		nothing_is_recorded(&large, steps);
+	cannot_be_recorded(&large);
 	return done_testing();
 }

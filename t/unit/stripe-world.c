@@ -111,7 +111,8 @@ static void extents_put(void *ctx, struct volume *v, const struct extent_record 
 	struct world_put *p = calloc(1, sizeof(*p)), **at = &w->puts;
 
 	p->records = malloc((size_t)n * sizeof(*records));
-	memcpy(p->records, records, (size_t)n * sizeof(*records));
+	if (n > 0)
+		memcpy(p->records, records, (size_t)n * sizeof(*records));
 	p->n = n;
 	p->remove = removing;
 	p->done = done;
@@ -119,6 +120,19 @@ static void extents_put(void *ctx, struct volume *v, const struct extent_record 
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = p;
+}
+
+static void starts_put(void *ctx, struct volume *v, const struct volume_starts *r,
+		       void (*done)(void *arg, int err), void *arg)
+{
+	struct world *w = ctx;
+	struct world_put *p;
+
+	extents_put(ctx, v, NULL, 0, false, done, arg);
+	for (p = w->puts; p->next != NULL;)
+		p = p->next;
+	p->starts = malloc(sizeof(*r));
+	*p->starts = *r;
 }
 
 static struct peer *peer(void *ctx, uint32_t server)
@@ -153,8 +167,11 @@ static void put_one(struct world *w, bool tell)
 	w->puts = p->next;
 	for (int i = 0; i < p->n && !refused; i++)
 		map_put(w, &p->records[i], p->remove);
+	if (p->starts != NULL && !refused)
+		w->starts = *p->starts;
 	if (tell)
 		p->done(p->arg, refused ? -EIO : 0);
+	free(p->starts);
 	free(p->records);
 	free(p);
 }
@@ -182,7 +199,8 @@ void world_init(struct world *w, const struct world_geometry *g, uint64_t seed)
 	w->known = malloc(g->size);
 	memset(w->known, 1, g->size);
 	w->touched = calloc(1, g->size);
-	w->ops = (struct volume_ops){.place = place, .extents_put = extents_put, .peer = peer};
+	w->ops = (struct volume_ops){
+		.place = place, .extents_put = extents_put, .starts_put = starts_put, .peer = peer};
 	w->config = (struct volume_config){
 		.id = 7,
 		.name = "v",
@@ -268,6 +286,8 @@ void world_open(struct world *w)
 	for (int i = 0; i < w->nmap; i++)
 		if (volume_add_extent(w->v, &w->map[i]) != 0)
 			abort();
+	if (w->starts.n > 0)
+		volume_set_starts(w->v, &w->starts);
 	volume_start(w->v, on_ready, w);
 	fake_env_advance(&w->env, 1);
 }

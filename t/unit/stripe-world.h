@@ -32,6 +32,7 @@ struct world_put {
 	struct world_put *next;
 	struct extent_record *records;
 	int n;
+	struct volume_starts *starts; /* NULL: not of these */
 	bool remove;
 	void (*done)(void *arg, int err);
 	void *arg;
@@ -54,8 +55,9 @@ struct world {
 	unsigned answered;
 	struct extent_record *map; /* the metadata: durable */
 	int nmap;
-	struct world_put *puts; /* under way */
-	int fail_put;		/* countdown to a refused put */
+	struct volume_starts starts; /* likewise */
+	struct world_put *puts;	     /* under way */
+	int fail_put;		     /* countdown to a refused put */
 	bool ready;
 	int ready_err;
 	bool stopped;

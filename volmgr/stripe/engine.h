@@ -308,6 +308,7 @@ struct server {
 	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
 	uint32_t old_epoch;			 /* as our first FENCE told */
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
+	uint64_t judged_to; /* all that it lists from below is to stay; see starts.c */
 	uint64_t max_tx;    /* highest number prepared there */
 	uint64_t commit_sent;
 	uint64_t settled;	/* committed there, durably, as far as settle.c knows */
@@ -468,6 +469,8 @@ struct volume {
 	bool resolved;		  /* COMMITs of the start are on their way, or done */
 	uint64_t start_committed; /* highest watermark that the servers told at the start */
 	uint64_t start_watermark; /* and the one that they were sent then */
+	struct volume_start starts[VOLUME_STARTS_MAX]; /* as recorded, oldest first */
+	unsigned nstarts;
 };
 
 /* volume.c */

@@ -9,7 +9,8 @@
  * anything is committed: it may have missed the tx, or kept it, and nobody could tell later.
  *
  * Servers that are not there when this begins are left alone until it has ended: what they list
- * then is not covered by its COMMITs.
+ * then is not covered by its COMMITs. Who was there, and which watermark was found, is recorded
+ * before the first of these (starts.c).
  *
  * When a server goes meanwhile, all begins again. From the first COMMIT on the decisions stand, and
  * nobody is waited for: who is away has flushed all of it, and what was undone is gone there.
@@ -20,7 +21,7 @@
 #include <string.h>
 
 #include "log.h"
-#include "stripe/engine.h"
+#include "stripe/starts.h"
 
 #include "banned.h"
 
@@ -35,7 +36,14 @@ struct found {
 	bool undo;
 };
 
-enum resolve_step { RESOLVE_MARKS, RESOLVE_UNDO, RESOLVE_FLUSH, RESOLVE_COMMIT, RESOLVE_END };
+enum resolve_step {
+	RESOLVE_MARKS,
+	RESOLVE_UNDO,
+	RESOLVE_FLUSH,
+	RESOLVE_RECORD,
+	RESOLVE_COMMIT,
+	RESOLVE_END
+};
 
 struct resolve {
 	struct volume *v;
@@ -136,34 +144,13 @@ static bool upon_undone(const struct found *f, size_t first, size_t group, size_
 	return false;
 }
 
-enum fate { FATE_OPEN, FATE_KEPT, FATE_UNKNOWN };
-
-/*
- * What the watermark says about a tx that a server lists. When a later owner resolved it, and this
- * server was there, it is to be kept: undone ones are gone, durably, before any COMMIT. When that
- * owner had got as far as to run, all who were there had its COMMIT, durably: this one was not.
- */
-static enum fate fate_of(const struct server *s, uint64_t tx)
-{
-	uint64_t committed = s->v->start_committed, resolver = committed >> EPOCH_SHIFT;
-
-	if (tx > committed)
-		return FATE_OPEN;
-	if (tx >> EPOCH_SHIFT == resolver)
-		return FATE_KEPT;
-	if (resolver == s->v->config.epoch) /* our own start, that begins again */
-		return s->resolving ? FATE_KEPT : FATE_UNKNOWN;
-	return s->old_epoch >= resolver && committed == epoch_resolved(resolver) ? FATE_KEPT
-										 : FATE_UNKNOWN;
-}
-
 /* Entries group..end-1, of one tx that the watermark covers. */
 static void judge_covered(struct resolve *r, size_t group, size_t end)
 {
 	for (size_t i = group; i < end; i++) {
 		struct found *f = &r->found[i];
 
-		if (f->x != NULL && fate_of(f->server, f->tx) == FATE_UNKNOWN)
+		if (f->x != NULL && starts_fate(f->server, f->tx) == FATE_UNKNOWN)
 			extent_mark_stale(r->v, f->x, 1u << f->shard);
 	}
 }
@@ -255,12 +242,47 @@ static void resolve_submit(struct resolve *r, struct resolve_call *c, struct ser
 	server_submit(s, &c->call);
 }
 
+static void resolve_recorded(void *arg, int err)
+{
+	struct resolve *r = arg;
+	struct volume *v = r->v;
+
+	v->background--;
+	r->pending--;
+	if (err == 0 || v->state != VOLUME_STARTING) {
+		r->failed = err != 0;
+		resolve_next(r);
+		return;
+	}
+	log_error("volume %s: cannot record its start: %s", v->name, strerror(-err));
+	r->step--;
+	v->config.env->ops->timer_set(v->config.env, &v->start_timer,
+				      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
+}
+
+/* Once: what is judged after COMMITs began is no other. */
+static void resolve_record(struct resolve *r)
+{
+	struct volume *v = r->v;
+
+	if (v->resolved)
+		return;
+	r->pending++;
+	v->background++;
+	starts_record(v, v->reopening ? v->known_from : epoch_resolved(v->config.epoch),
+		      resolve_recorded, r);
+}
+
 /* One call to each server that lists anything, or one for each tx to be undone. */
 static void resolve_step(struct resolve *r)
 {
 	struct volume *v = r->v;
 	size_t n = r->step == RESOLVE_UNDO ? r->n : v->nservers;
 
+	if (r->step == RESOLVE_RECORD) {
+		resolve_record(r);
+		return;
+	}
 	free(r->calls);
 	r->calls = calloc(n == 0 ? 1 : n, sizeof(*r->calls));
 	if (r->calls == NULL) {
@@ -386,6 +408,8 @@ static bool gather(struct resolve *r)
 	struct volume *v = r->v;
 	size_t n = 0;
 
+	if (v->start_committed < starts_committed(v))
+		v->start_committed = starts_committed(v);
 	for (unsigned i = 0; i < v->nservers; i++)
 		if (server_ok(v->servers[i]))
 			n += v->servers[i]->nlisted;
@@ -548,7 +572,7 @@ void open_judge_late(struct server *s)
 
 		bool own = le->tx >> EPOCH_SHIFT == v->config.epoch && le->tx >= v->known_from;
 
-		if (own || fate_of(s, le->tx) == FATE_KEPT)
+		if (own || starts_fate(s, le->tx) == FATE_KEPT)
 			continue;
 		f[n++] = (struct found){
 			.tx = le->tx, .offset = le->offset, .slot_gen = le->slot_gen, .server = s};

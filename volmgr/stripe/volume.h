@@ -37,6 +37,25 @@ struct extent_record {
 	struct shard_place shard[WEFT_SHARDS_MAX]; /* the first k + m are used */
 };
 
+/*
+ * What the starts of a volume found, as it is kept in the metadata: who comes back after others
+ * were told of the end of a tx learns it from here. See starts.c.
+ */
+#define VOLUME_STARTS_MAX 16
+struct volume_start {
+	uint64_t committed; /* the highest watermark that its servers told */
+	uint64_t next;	    /* numbers of txs after it begin here */
+};
+struct volume_start_server {
+	uint32_t number;
+	uint64_t judged_to; /* volume_start.next of the last start at which it was there */
+};
+struct volume_starts {
+	unsigned n, nservers;
+	struct volume_start start[VOLUME_STARTS_MAX]; /* oldest first */
+	struct volume_start_server server[PEER_MAX];
+};
+
 struct volume;
 
 /* What the daemon does for the engine. */
@@ -54,6 +73,9 @@ struct volume_ops {
 	 */
 	void (*extents_put)(void *ctx, struct volume *v, const struct extent_record *records, int n,
 			    bool remove, void (*done)(void *arg, int err), void *arg);
+	/* Likewise, in place of what was there; r is valid during the call. */
+	void (*starts_put)(void *ctx, struct volume *v, const struct volume_starts *r,
+			   void (*done)(void *arg, int err), void *arg);
 	/* The peer for a server, or NULL when there is none of that number. */
 	struct peer *(*peer)(void *ctx, uint32_t server);
 	/*
@@ -89,6 +111,8 @@ struct volume_config {
 /* Extents are given before volume_start(). NULL: out of memory. */
 struct volume *volume_create(const struct volume_config *config);
 int volume_add_extent(struct volume *v, const struct extent_record *record);
+/* After all extents. Not called: nothing is known of earlier starts. */
+void volume_set_starts(struct volume *v, const struct volume_starts *r);
 
 /*
  * Fence the servers of all extents with the epoch, list what is prepared, roll forward or back;
