@@ -91,14 +91,16 @@ char *scope_text(struct cluster *c, const char *who, enum role role)
 	l.len = 0;
 	if (who[0] != '\0')
 		scope_add(&l, role >= ROLE_USER ? 'w' : 'r', share_home(who, home));
+	/* spaces first: however much others share, it does not crowd them out */
+	for (unsigned i = 0; who[0] != '\0' && i < all->n; i++)
+		if (space_is_of(all->share[i], who))
+			scope_add(&l, all->share[i]->write && role >= ROLE_USER ? 'w' : 'r',
+				  all->share[i]->path);
 	for (unsigned i = 0; who[0] != '\0' && i < all->n; i++) {
 		const struct share *s = all->share[i];
 		bool write = s->write && role >= ROLE_USER;
 
-		if (space_is_of(s, who))
-			scope_add(&l, write ? 'w' : 'r', s->path);
-		else if (s->kind == SHARE_PERSON && strcmp(s->person, who) == 0 &&
-			 share_is_live(c, s))
+		if (s->kind == SHARE_PERSON && strcmp(s->person, who) == 0 && share_is_live(c, s))
 			scope_add(&l, write ? 'e' : 'r', s->path);
 	}
 	list = strdup(l.len > 0 ? l.text : "-");

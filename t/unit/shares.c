@@ -96,6 +96,29 @@ static void test_shares(struct person *uma)
 	ok(!share_is_live(&c, s), "nor who is not there");
 }
 
+/* More than fits into a list, given before the space was. */
+static void test_crowd(void)
+{
+	unsigned n = all.n;
+	char path[1000];
+	char *list;
+
+	memset(path, '~', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	for (int i = 0; i < 60; i++)
+		share(SHARE_PERSON, path, "root", "bob", false);
+	for (int i = 0; i < 400; i++)
+		share(SHARE_PERSON, "x", "root", "bob", false);
+	share(SHARE_SPACE, "late", "root", "bob", true);
+	list = scope_text(&c, "bob", ROLE_USER);
+	ok(strlen(list) > SCOPE_BYTES_MAX / 2 && strlen(list) < SCOPE_BYTES_MAX,
+	   "a list has an end");
+	ok(strstr(list, "w:late") != NULL, "what others share does not crowd out a space");
+	free(list);
+	while (all.n > n)
+		free(all.share[--all.n]);
+}
+
 static void test_giving(void)
 {
 	ok(share_may_give(&c, "uma", ROLE_USER, "home/uma", true), "one gives what one has");
@@ -142,6 +165,7 @@ int main(void)
 	person("rob", ROLE_READ);
 	test_lists();
 	test_shares(uma);
+	test_crowd();
 	test_giving();
 	test_paths();
 	for (unsigned i = 0; i < people.npersons; i++)
