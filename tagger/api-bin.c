@@ -282,6 +282,7 @@ static void bin_restored(struct aside_job *job)
 		bin_tell_scan(j->b->t, e->path);
 		api_tell(j->r, "X-Weft-Object", j->was);
 		api_tell(j->r, "X-Weft-Target", e->path);
+		http_header(j->r, "X-Weft-Bin", e->id);
 		api_json(j->r, 200,
 			 json_pack("{s:o, s:o}", "path", api_text(e->path, strlen(e->path)), "href",
 				   api_href(e->path)));

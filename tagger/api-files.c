@@ -221,6 +221,7 @@ static void delete_note(struct change *c)
 
 	if (c->bin != NULL) {
 		json_object_set_new(body, "bin", json_string(c->bin->id));
+		http_header(c->r, "X-Weft-Bin", c->bin->id);
 		bin_added(c->t, c->bin);
 		c->bin = NULL;
 		if (c->linked)

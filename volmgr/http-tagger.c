@@ -56,6 +56,7 @@ struct relay {
 	char *scope, *base;	       /* what the request is held to; NULL: nothing */
 	struct control_timer *recheck; /* of a stream that has no end, or NULL */
 	char *object, *target; /* the paths that tagger says it has changed; NULL: it has not */
+	char *bin;	       /* and the entry of the bin that it was about */
 };
 
 /* What tagger is told of the request, and the browser of the answer. */
@@ -78,6 +79,7 @@ static void relay_free(struct relay *y)
 	free(y->base);
 	free(y->object);
 	free(y->target);
+	free(y->bin);
 	free(y);
 }
 
@@ -169,11 +171,12 @@ static void relay_follow(const struct relay *y)
 	bool done = y->status < 300 && y->object != NULL;
 
 	if (done && y->r->method == HTTP_DELETE && strcmp(y->route, "file") == 0)
-		shares_deleted(y->cluster, y->object);
-	else if (done && y->target != NULL && strcmp(y->route, "move") == 0)
-		shares_moved(y->cluster, y->object, y->target);
-	else if (done && y->target != NULL && strcmp(y->route, "bin/restore") == 0)
-		shares_restored(y->cluster, y->object, y->target);
+		shares_deleted(y->cluster, y->object, y->bin);
+	else if (done && strcmp(y->route, "move") == 0)
+		shares_moved(y->cluster, y->object, y->target, y->r->rights >= ROLE_ADMIN);
+	else if (done && y->target != NULL && y->bin != NULL &&
+		 strcmp(y->route, "bin/restore") == 0)
+		shares_restored(y->cluster, y->bin, y->object, y->target);
 }
 
 static void relay_headers_done(struct relay *y)
@@ -210,6 +213,7 @@ static void relay_header(struct relay *y, const char *line)
 		snprintf(y->type, sizeof(y->type), "%s", value);
 	relay_keep(&y->object, "X-Weft-Object", line, len, value);
 	relay_keep(&y->target, "X-Weft-Target", line, len, value);
+	relay_keep(&y->bin, "X-Weft-Bin", line, len, value);
 	for (size_t i = 0; i < sizeof(passed_down) / sizeof(passed_down[0]); i++)
 		if (strlen(passed_down[i]) == len && strncasecmp(line, passed_down[i], len) == 0)
 			http_header(y->r, passed_down[i], value);

@@ -77,6 +77,8 @@ static bool share_parse(json_t *o, struct share *s)
 	s->created = json_integer_value(json_object_get(o, "created"));
 	s->expires = json_integer_value(json_object_get(o, "expires"));
 	s->seen = json_integer_value(json_object_get(o, "seen"));
+	if (json_object_get(o, "rest") != NULL && !share_text(o, "rest", s->rest, sizeof(s->rest)))
+		return false;
 	return share_text(o, "giver", s->giver, sizeof(s->giver)) &&
 	       share_text(o, "person", s->person, sizeof(s->person)) &&
 	       share_text(o, "digest", s->digest, sizeof(s->digest)) &&
@@ -134,8 +136,11 @@ static void share_put(struct meta_batch *b, const struct share *s)
 			  "person", s->person, "write", (int)s->write, "gone", (int)s->gone,
 			  "digest", s->digest, "label", s->label, "created", (json_int_t)s->created,
 			  "expires", (json_int_t)s->expires, "seen", (json_int_t)s->seen);
-	char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *text;
 
+	if (o != NULL && s->rest[0] != '\0')
+		json_object_set_new(o, "rest", json_string(s->rest));
+	text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
 	if (text == NULL)
 		abort(); /* as mem_must() */
 	meta_batch_put(b, share_key(key, s), text, strlen(text));
@@ -302,38 +307,50 @@ static void share_follow(struct cluster *c, struct share *s, const char *was, co
 		log_error("a share of %s could not be written to the metadata", s->path);
 }
 
-void shares_moved(struct cluster *c, const char *from, const char *to)
+static void share_rest(struct cluster *c, struct share *s, const char *rest)
+{
+	s->gone = true;
+	snprintf(s->rest, sizeof(s->rest), "%s", rest != NULL ? rest : "");
+	if (share_save(c, s) != 0)
+		log_error("a share of %s could not be written to the metadata", s->path);
+}
+
+void shares_moved(struct cluster *c, const char *from, const char *to, bool spaces)
 {
 	struct shares *all = c->people->shares;
-	char *was = href_decode(from), *now = href_decode(to);
+	char *was = href_decode(from), *now = to != NULL ? href_decode(to) : NULL;
 
-	for (unsigned i = 0; was != NULL && now != NULL && i < all->n; i++)
-		if (!all->share[i]->gone && *was != '\0' &&
-		    share_path_below(all->share[i]->path, was))
-			share_follow(c, all->share[i], was, now);
+	for (unsigned i = 0; was != NULL && *was != '\0' && i < all->n; i++) {
+		struct share *s = all->share[i];
+
+		if (s->gone || (s->kind == SHARE_SPACE && !spaces) ||
+		    !share_path_below(s->path, was))
+			continue;
+		if (now != NULL)
+			share_follow(c, s, was, now);
+		else if (s->kind != SHARE_SPACE)
+			share_rest(c, s, NULL);
+	}
 	free(was);
 	free(now);
 }
 
-void shares_deleted(struct cluster *c, const char *path)
+void shares_deleted(struct cluster *c, const char *path, const char *rest)
 {
 	struct shares *all = c->people->shares;
 	char *was = href_decode(path);
 
-	for (unsigned i = 0; was != NULL && i < all->n; i++) {
+	for (unsigned i = 0; was != NULL && *was != '\0' && i < all->n; i++) {
 		struct share *s = all->share[i];
 
-		if (s->gone || s->kind == SHARE_SPACE || *was == '\0' ||
-		    !share_path_below(s->path, was))
-			continue;
-		s->gone = true;
-		if (share_save(c, s) != 0)
-			log_error("a share of %s could not be written to the metadata", s->path);
+		if (!s->gone && s->kind != SHARE_SPACE && share_path_below(s->path, was))
+			share_rest(c, s, rest);
 	}
 	free(was);
 }
 
-void shares_restored(struct cluster *c, const char *was_coded, const char *now_coded)
+void shares_restored(struct cluster *c, const char *rest, const char *was_coded,
+		     const char *now_coded)
 {
 	struct shares *all = c->people->shares;
 	char *was = href_decode(was_coded), *now = href_decode(now_coded);
@@ -341,9 +358,11 @@ void shares_restored(struct cluster *c, const char *was_coded, const char *now_c
 	for (unsigned i = 0; was != NULL && now != NULL && i < all->n; i++) {
 		struct share *s = all->share[i];
 
-		if (!s->gone || *was == '\0' || !share_path_below(s->path, was))
+		if (!s->gone || *was == '\0' || s->rest[0] == '\0' || strcmp(s->rest, rest) != 0 ||
+		    !share_path_below(s->path, was))
 			continue;
 		s->gone = false;
+		s->rest[0] = '\0';
 		share_follow(c, s, was, now);
 	}
 	free(was);

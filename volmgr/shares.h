@@ -7,6 +7,9 @@
  *
  * A share gives no more than its giver has at that moment. It is of a path: it goes along when that
  * is moved by the page, rests while it is in the bin, and leads nowhere when it is gone otherwise.
+ * It remembers which entry of the bin it rests in: what else was deleted there, and is put back, is
+ * not what was shared. A space goes along when an admin moves it: who moved his own into what
+ * others have shared with him would have it there.
  *
  * tagger holds each request to the list that scope_text() makes (tagger/scope.h).
  *
@@ -25,6 +28,7 @@
 #define SHARE_ID_MAX	TICKET_ID_MAX
 #define SCOPE_BYTES_MAX (40u << 10) /* of a list; what does not fit is not seen */
 #define SHARE_HOME	"home"
+#define SHARE_REST_MAX	48 /* a name of the bin's */
 
 enum share_kind { SHARE_SPACE, SHARE_PERSON, SHARE_LINK };
 
@@ -37,7 +41,8 @@ struct share {
 	char person[NAME_MAX_BYTES +
 		    1]; /* to whom; "": of a space everybody, of a link whoever has it */
 	bool write;
-	bool gone;		      /* it is in the bin */
+	bool gone;		      /* it is in the bin, or for good */
+	char rest[SHARE_REST_MAX];    /* gone: the bin's entry that it comes back with; "": none */
 	char digest[DIGEST_TEXT_MAX]; /* of a link's secret */
 	char label[LABEL_MAX + 1];
 	int64_t created, expires, seen; /* expires 0: never */
@@ -66,9 +71,11 @@ bool share_seen(struct cluster *c, struct share *s);
 /* What was given by and to somebody who is removed. */
 void shares_forget(struct cluster *c, const char *person);
 /* What the page did with files: paths as tagger tells them, percent-encoded. */
-void shares_moved(struct cluster *c, const char *from, const char *to);
-void shares_deleted(struct cluster *c, const char *path);
-void shares_restored(struct cluster *c, const char *was, const char *now);
+/* to NULL: to where nobody can tell. spaces: they go along. */
+void shares_moved(struct cluster *c, const char *from, const char *to, bool spaces);
+/* rest: the bin's entry, or NULL. */
+void shares_deleted(struct cluster *c, const char *path, const char *rest);
+void shares_restored(struct cluster *c, const char *rest, const char *was, const char *now);
 
 /* ---- shares-scope.c */
 /* Has it neither ended nor lost what it is of, and may its giver still give it? */
