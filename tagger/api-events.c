@@ -12,8 +12,9 @@
 #include "tagger/tagger.h"
 #include "banned.h"
 
-#define EVENTS_CLIENTS_MAX 64
-#define EVENTS_WAITING_MAX (1u << 20)
+#define EVENTS_CLIENTS_MAX 256
+#define EVENTS_EACH_MAX	   16 /* of one person; of guests, who are nobody, half of all */
+#define EVENTS_WAITING_MAX (256u << 10)
 #define EVENTS_TICK_MS	   1000 /* while somebody listens */
 #define EVENTS_ALIVE_TICKS 15
 
@@ -21,6 +22,8 @@ struct listener {
 	struct events *events;
 	struct http_request *r;
 	char *scope; /* what it is held to, or NULL */
+	bool named;  /* who is known */
+	char who[HTTP_WHO_MAX];
 	struct listener *next;
 };
 
@@ -112,11 +115,22 @@ static void events_tick(void *arg)
 	e->was_busy = busy;
 }
 
+/* Nobody takes the places of all others. */
+static bool events_room(const struct events *e, const char *who)
+{
+	unsigned its = 0;
+
+	for (const struct listener *l = e->first; l != NULL; l = l->next)
+		its += who != NULL && l->named && strcmp(l->who, who) == 0;
+	return e->n < EVENTS_CLIENTS_MAX &&
+	       its < (who != NULL && *who == '\0' ? EVENTS_CLIENTS_MAX / 2 : EVENTS_EACH_MAX);
+}
+
 void api_events(struct tagger *t, struct http_request *r)
 {
 	struct events *e = t->events;
-	struct listener *l = e->n < EVENTS_CLIENTS_MAX && !r->head ? calloc(1, sizeof(*l)) : NULL;
-	const char *scope = api_scope(r);
+	const char *scope = api_scope(r), *who = http_request_header(r, "X-Weft-User");
+	struct listener *l = events_room(e, who) && !r->head ? calloc(1, sizeof(*l)) : NULL;
 
 	if (l != NULL && scope != NULL && (l->scope = strdup(scope)) == NULL) {
 		free(l);
@@ -127,6 +141,8 @@ void api_events(struct tagger *t, struct http_request *r)
 		return;
 	}
 	l->events = e;
+	l->named = who != NULL;
+	snprintf(l->who, sizeof(l->who), "%s", who != NULL ? who : "");
 	l->r = r;
 	l->next = e->first;
 	e->first = l;

@@ -25,10 +25,10 @@
 #include "banned.h"
 
 #define UPLOADS_MAX  16u	/* at a time */
+#define UPLOADS_EACH 8u		/* of one person */
 #define UPLOAD_PIECE (1u << 20) /* in memory, of each */
 
 static struct upload *uploads; /* those that are being received; the loop */
-static unsigned nuploads;
 
 /* ---- what is asked for ------------------------------------------------------------------------
  */
@@ -107,7 +107,6 @@ static void upload_end(struct upload *u)
 		while (*at != u)
 			at = &(*at)->next;
 		*at = u->next;
-		nuploads--;
 		u->listed = false;
 	}
 	u->r = NULL;
@@ -155,6 +154,20 @@ static void upload_supersede(const struct upload *by)
 		if (u->waiting)
 			upload_fail(u, -ECANCELED);
 	}
+}
+
+/* Nobody takes the places of all others; what comes back has the place that it had. */
+static bool upload_room(const struct upload *by)
+{
+	unsigned all = 0, its = 0;
+
+	for (const struct upload *u = uploads; u != NULL; u = u->next) {
+		if (!u->superseded && strcmp(u->part, by->part) == 0)
+			continue;
+		all++;
+		its += by->who[0] != '\0' && strcmp(u->who, by->who) == 0;
+	}
+	return all < UPLOADS_MAX && its < UPLOADS_EACH;
 }
 
 /* ---- a body, piece by piece -------------------------------------------------------------------
@@ -252,15 +265,12 @@ static void upload_opened(struct aside_job *job)
 
 void api_upload_put(struct tagger *t, struct http_request *r)
 {
+	const char *who = http_request_header(r, "X-Weft-User");
 	struct upload *u;
 	int err;
 
 	if (!api_may_change(t, r))
 		return;
-	if (nuploads >= UPLOADS_MAX) {
-		api_errno(r, -EAGAIN, "The upload");
-		return;
-	}
 	u = upload_new(t, r);
 	if (u == NULL) {
 		api_errno(r, -ENOMEM, "The upload");
@@ -275,6 +285,12 @@ void api_upload_put(struct tagger *t, struct http_request *r)
 		upload_free(u);
 		return;
 	}
+	snprintf(u->who, sizeof(u->who), "%s", who != NULL ? who : "");
+	if (!upload_room(u)) {
+		api_errno(r, -EAGAIN, "The upload");
+		upload_free(u);
+		return;
+	}
 	/* said before any of it has come */
 	err = place_new(t->index, http_query(r, "path"), &u->place);
 	if (err != 0) {
@@ -285,7 +301,6 @@ void api_upload_put(struct tagger *t, struct http_request *r)
 	upload_supersede(u);
 	u->next = uploads;
 	uploads = u;
-	nuploads++;
 	u->listed = true;
 	upload_step(u, upload_open, upload_opened);
 }

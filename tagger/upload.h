@@ -36,6 +36,7 @@ struct upload {
 	bool waiting;	 /* for a piece */
 	bool superseded; /* by a newer request */
 	bool listed;
+	char who[HTTP_WHO_MAX]; /* "": nobody says */
 	struct upload *next;
 };
 
