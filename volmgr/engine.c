@@ -289,8 +289,12 @@ static bool engine_map_one(void *arg, const struct extent_record *r)
 void engine_map_run(struct task *t)
 {
 	struct engine_map *map = (struct engine_map *)t;
+	bool there = false;
 
-	if (map->vol->engine != NULL)
+	/* it may have been deleted, and freed, since it was asked for */
+	for (unsigned i = 0; i < t->worker->nvols && !there; i++)
+		there = t->worker->vols[i] == map->vol;
+	if (there)
 		volume_each_extent(map->vol->engine, engine_map_one, map);
 	task_finish(t, 0);
 }
