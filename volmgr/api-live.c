@@ -13,12 +13,14 @@
 #include "banned.h"
 
 #define STREAMS_MAX	  512
+#define STREAMS_EACH	  32 /* of one person; of guests, who are nobody, half of all */
 #define STREAM_NS	  (300 * NS_PER_S)
 #define STREAM_BEHIND_MAX (256u << 10) /* bytes a browser does not take; then it is let go */
 #define LIVE_VOLUMES_MAX  50	       /* the busiest */
 
 struct live_stream {
 	struct http_request *r;
+	char who[HTTP_WHO_MAX];
 	uint64_t until_ns;
 	bool gone;
 };
@@ -148,6 +150,18 @@ void live_stop(void)
 		live_end(nstreams - 1);
 }
 
+/* Nobody takes the places of all others; who may open the socket may do all. */
+static bool live_room(const struct http_request *r)
+{
+	unsigned its = 0;
+
+	for (unsigned i = 0; i < nstreams; i++)
+		its += strcmp(streams[i]->who, r->who) == 0;
+	return nstreams < STREAMS_MAX &&
+	       (strcmp(http_peer(r), "local") == 0 ||
+		its < (r->who[0] != '\0' ? STREAMS_EACH : STREAMS_MAX / 2));
+}
+
 void api_live(struct cluster *c, struct http_request *r, const char *name)
 {
 	struct live_stream *s;
@@ -155,7 +169,7 @@ void api_live(struct cluster *c, struct http_request *r, const char *name)
 	size_t len = 0;
 	char *text;
 
-	if (nstreams == STREAMS_MAX || c->stopping) {
+	if (!live_room(r) || c->stopping) {
 		refuse(&refusal, 503, "busy", "Too many pages are open at this moment.");
 		refuse_hint(&refusal, "Close some.");
 		api_refuse(r, &refusal);
@@ -165,6 +179,7 @@ void api_live(struct cluster *c, struct http_request *r, const char *name)
 	s = mem_must(sizeof(*s));
 	s->r = r;
 	s->until_ns = clock_ns() + STREAM_NS;
+	memcpy(s->who, r->who, sizeof(s->who));
 	streams[nstreams++] = s;
 	http_stream_start(r, 200, "text/event-stream", live_gone, s);
 	if (text != NULL)
