@@ -173,7 +173,7 @@ static void relay_follow(const struct relay *y)
 	if (done && y->r->method == HTTP_DELETE && strcmp(y->route, "file") == 0)
 		shares_deleted(y->cluster, y->object, y->bin);
 	else if (done && strcmp(y->route, "move") == 0)
-		shares_moved(y->cluster, y->object, y->target, y->r->rights >= ROLE_ADMIN);
+		shares_moved(y->cluster, y->object, y->target, y->r->who, (enum role)y->r->rights);
 	else if (done && y->target != NULL && y->bin != NULL &&
 		 strcmp(y->route, "bin/restore") == 0)
 		shares_restored(y->cluster, y->bin, y->object, y->target);

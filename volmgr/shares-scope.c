@@ -49,6 +49,15 @@ bool share_may_give(struct cluster *c, const char *who, enum role role, const ch
 	return share_has(c, who, role, path, write);
 }
 
+bool share_goes_along(struct cluster *c, const char *who, enum role role, const char *from,
+		      const char *to)
+{
+	if (role >= ROLE_ADMIN || !c->people->settings.spaces)
+		return true;
+	/* what is not one's own stays within its share */
+	return share_has(c, who, role, to, true) || !share_has(c, who, role, from, true);
+}
+
 bool share_is_live(struct cluster *c, const struct share *s)
 {
 	const struct person *giver = person_by_name(c, s->giver);

@@ -315,18 +315,20 @@ static void share_rest(struct cluster *c, struct share *s, const char *rest)
 		log_error("a share of %s could not be written to the metadata", s->path);
 }
 
-void shares_moved(struct cluster *c, const char *from, const char *to, bool spaces)
+void shares_moved(struct cluster *c, const char *from, const char *to, const char *who,
+		  enum role role)
 {
 	struct shares *all = c->people->shares;
 	char *was = href_decode(from), *now = to != NULL ? href_decode(to) : NULL;
+	bool along = was != NULL && now != NULL && share_goes_along(c, who, role, was, now);
 
 	for (unsigned i = 0; was != NULL && *was != '\0' && i < all->n; i++) {
 		struct share *s = all->share[i];
 
-		if (s->gone || (s->kind == SHARE_SPACE && !spaces) ||
+		if (s->gone || (s->kind == SHARE_SPACE && role < ROLE_ADMIN) ||
 		    !share_path_below(s->path, was))
 			continue;
-		if (now != NULL)
+		if (along)
 			share_follow(c, s, was, now);
 		else if (s->kind != SHARE_SPACE)
 			share_rest(c, s, NULL);

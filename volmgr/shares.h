@@ -8,8 +8,9 @@
  * A share gives no more than its giver has at that moment. It is of a path: it goes along when that
  * is moved by the page, rests while it is in the bin, and leads nowhere when it is gone otherwise.
  * It remembers which entry of the bin it rests in: what else was deleted there, and is put back, is
- * not what was shared. A space goes along when an admin moves it: who moved his own into what
- * others have shared with him would have it there.
+ * not what was shared. It does not go along into what others have shared with who moves it: there
+ * it would give, and keep, what is theirs. For the same reason a space goes along when an admin
+ * moves it.
  *
  * tagger holds each request to the list that scope_text() makes (tagger/scope.h).
  *
@@ -71,8 +72,9 @@ bool share_seen(struct cluster *c, struct share *s);
 /* What was given by and to somebody who is removed. */
 void shares_forget(struct cluster *c, const char *person);
 /* What the page did with files: paths as tagger tells them, percent-encoded. */
-/* to NULL: to where nobody can tell. spaces: they go along. */
-void shares_moved(struct cluster *c, const char *from, const char *to, bool spaces);
+/* to NULL: to where nobody can tell. By whom. */
+void shares_moved(struct cluster *c, const char *from, const char *to, const char *who,
+		  enum role role);
 /* rest: the bin's entry, or NULL. */
 void shares_deleted(struct cluster *c, const char *path, const char *rest);
 void shares_restored(struct cluster *c, const char *rest, const char *was, const char *now);
@@ -83,6 +85,9 @@ bool share_is_live(struct cluster *c, const struct share *s);
 /* May somebody in this role give this to others? */
 bool share_may_give(struct cluster *c, const char *who, enum role role, const char *path,
 		    bool write);
+/* Does what somebody has moved take its shares along? */
+bool share_goes_along(struct cluster *c, const char *who, enum role role, const char *from,
+		      const char *to);
 /* The list for tagger; NULL: everything. malloc'd. */
 char *scope_text(struct cluster *c, const char *who, enum role role);
 /* Its own space; buf of SHARE_PATH_MAX + 1. */
