@@ -95,6 +95,7 @@ static json_t *counters_servers(struct cluster *c)
 		route_server_count(c, s, &routed);
 		o = counters_one(s->name, &st, &routed);
 		json_object_set_new(o, "state", json_string(server_state_name(s)));
+		json_object_set_new(o, "route", json_string(route_server_state(c, s)));
 		json_array_append_new(list, o);
 	}
 	return list;

@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "moving.h"
+#include "route.h"
 #include "records.h"
 #include "stripe/plan.h"
 #include "banned.h"
@@ -333,6 +334,21 @@ static json_t *status_listen(const struct cluster *c)
 	return list;
 }
 
+/* Whether reads are routed, and to how many servers. */
+static json_t *status_ebpf(const struct cluster *c)
+{
+	int open = 0, remote = 0;
+
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const char *state = route_server_state(c, c->servers[i]);
+
+		open += strcmp(state, "open") == 0;
+		remote += strcmp(state, "remote") == 0;
+	}
+	return json_pack("{s:s, s:s, s:i, s:i}", "state", c->bpf != NULL ? "on" : "off", "why",
+			 c->bpf_why, "servers", open, "remote", remote);
+}
+
 json_t *api_status_json(struct cluster *c)
 {
 	enum ec_code code = ec_best_code();
@@ -340,24 +356,21 @@ json_t *api_status_json(struct cluster *c)
 	struct status st;
 	char id[UUID_TEXT_MAX];
 	unsigned clients;
-	const char *ebpf;
 	json_t *body;
 
-	ebpf = c->bpf_why;
 	status_fill(c, &st);
 	pthread_mutex_lock(&c->lock);
 	clients = c->connections;
 	pthread_mutex_unlock(&c->lock);
 	body = json_pack(
 		"{s:s, s:s, s:s, s:{s:i, s:i}, s:i, s:i, s:I, s:I, s:s, s:I, s:s, s:s, s:o, "
-		"s:s, s:{s:s, s:s}}",
+		"s:s, s:o}",
 		"state", st.state, "message", st.message, "hint", st.hint, "servers", "up",
 		(int)st.up, "total", (int)st.total, "volumes", (int)c->nvols, "clients",
 		(int)clients, "size", (json_int_t)st.size, "free", (json_int_t)st.free, "version",
 		PACKAGE_VERSION, "uptime", (json_int_t)(clock_ns() / NS_PER_S - c->started_s),
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
-		status_listen(c), "web", c->web, "ebpf", "state", c->bpf != NULL ? "on" : "off",
-		"why", ebpf);
+		status_listen(c), "web", c->web, "ebpf", status_ebpf(c));
 	sum = status_rebuild_sum(c);
 	if (body != NULL) {
 		json_object_set_new(body, "rebuild", rebuild_json(&sum));

@@ -46,6 +46,7 @@ struct route_server {
 	enum rs_state state;
 	bool removed;
 	bool told;	     /* why it does not work */
+	bool reported;	     /* as open */
 	int pair[2];	     /* both ends of the connection, to outlive the server */
 	struct stream *life; /* ends with the server's process */
 	struct stream *stream;
@@ -83,6 +84,42 @@ static void rs_unlink(struct route_server *rs)
 	*at = rs->next;
 }
 
+/* ---- telling the control thread ------------------------------------------------------------ */
+
+struct rs_event {
+	struct control_message msg;
+	struct cluster *cluster;
+	uint32_t number;
+	bool open;
+};
+
+static void rs_event_arrived(struct control_message *m)
+{
+	struct rs_event *e = (struct rs_event *)m;
+	struct server *s = server_by_number(e->cluster, e->number);
+
+	if (s != NULL)
+		s->routed = e->open;
+	free(e);
+}
+
+/* What the first data thread has is what all have, or soon will. */
+static void rs_report(struct route_server *rs, bool open)
+{
+	struct worker *w = rs->wroute->worker;
+	struct rs_event *e;
+
+	if (w->index != 0 || rs->reported == open || w->quitting != NULL)
+		return;
+	rs->reported = open;
+	e = mem_must(sizeof(*e));
+	e->msg.fn = rs_event_arrived;
+	e->cluster = w->cluster;
+	e->number = rs->number;
+	e->open = open;
+	control_post(e->cluster->control, &e->msg);
+}
+
 /* ---- the end ------------------------------------------------------------------------------- */
 
 /* Nothing of the connection is left, but for the two sockets. */
@@ -115,6 +152,7 @@ static void rs_shut(struct route_server *rs)
 	if (rs->state == RS_ENDING)
 		return;
 	rs->state = RS_ENDING;
+	rs_report(rs, false);
 	route_gates(rs->wroute->worker);
 	if (used)
 		route_take_all(rs->wroute, rs->key);
@@ -233,6 +271,7 @@ static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t 
 		rs->state = RS_OPEN;
 		rs->slow = false;
 		rs->told = false;
+		rs_report(rs, true);
 		log_debug("server %s: takes routed reads", rs->name);
 		route_gates(wr->worker);
 	}

@@ -146,6 +146,15 @@ void route_server_count(struct cluster *c, const struct server *s, struct watch_
 		bpf_watch_read(c->bpf, WATCH_SERVER(s->number), sum);
 }
 
+const char *route_server_state(const struct cluster *c, const struct server *s)
+{
+	if (c->bpf == NULL)
+		return "off";
+	if (s->resolved && !addr_is_local(&s->addr))
+		return "remote";
+	return s->routed ? "open" : "closed";
+}
+
 void route_server_forget(struct cluster *c, uint32_t number)
 {
 	if (c->bpf != NULL)

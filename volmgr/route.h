@@ -97,6 +97,9 @@ void route_gates(struct worker *w);
 /* Reads of a volume that were routed, and those that a server answered. */
 void route_volume_count(const struct vol *v, struct watch_counts *sum);
 void route_server_count(struct cluster *c, const struct server *s, struct watch_counts *sum);
+/* Are reads routed to it? "off": eBPF is; "remote": it is on another machine, or in another network
+ * namespace; "closed": it is here and takes none (now); "open". The control thread's. */
+const char *route_server_state(const struct cluster *c, const struct server *s);
 /* It is no server of the cluster any more. */
 void route_server_forget(struct cluster *c, uint32_t number);
 

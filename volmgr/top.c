@@ -51,6 +51,7 @@ static int list_read(struct top_list *l, const json_t *list)
 
 		snprintf(c->name, sizeof(c->name), "%s", jstr(o, "name"));
 		snprintf(c->state, sizeof(c->state), "%s", jstr(o, "state"));
+		snprintf(c->route, sizeof(c->route), "%s", jstr(o, "route"));
 		counts_read(&c->reads, json_object_get(o, "reads"));
 		counts_read(&c->writes, json_object_get(o, "writes"));
 		counts_read(&c->routed, json_object_get(o, "routed"));
@@ -142,6 +143,7 @@ static int rows_make(struct top_rows *rows, const struct top_list *then, const s
 		}
 		memcpy(r->name, c->name, sizeof(r->name));
 		memcpy(r->state, c->state, sizeof(r->state));
+		memcpy(r->route, c->route, sizeof(r->route));
 		row_fill(r, &d, seconds);
 		if (total == NULL)
 			continue;
@@ -207,12 +209,15 @@ static void time_cells(struct table *t, const uint64_t ns[3])
 		table_cell(t, "%s", top_time(ns[i], text));
 }
 
-static void routed_cell(struct table *t, double routed)
+/* Of a remote server it is never anything. */
+static void routed_cell(struct table *t, const struct top_row *r)
 {
-	if (routed < 0)
+	if (strcmp(r->route, "remote") == 0)
+		table_cell(t, "remote");
+	else if (r->routed < 0)
 		table_cell(t, "-");
 	else
-		table_cell(t, "%.0f%%", routed * 100);
+		table_cell(t, "%.0f%%", r->routed * 100);
 }
 
 static void name_cell(struct table *t, const struct top_row *r)
@@ -232,7 +237,7 @@ static void row_wide(struct table *t, const struct top_row *r)
 	table_cell(t, "%.0f", r->writes);
 	table_cell(t, "%.1f", r->write_bytes / 1e6);
 	time_cells(t, r->write_ns);
-	routed_cell(t, r->routed);
+	routed_cell(t, r);
 }
 
 /* Latencies of whichever there were more of. */
@@ -243,7 +248,7 @@ static void row_narrow(struct table *t, const struct top_row *r)
 	table_cell(t, "%.0f", r->writes);
 	table_cell(t, "%.1f", (r->read_bytes + r->write_bytes) / 1e6);
 	time_cells(t, r->reads >= r->writes ? r->read_ns : r->write_ns);
-	routed_cell(t, r->routed);
+	routed_cell(t, r);
 }
 
 static void rows_print(const struct top_rows *rows, const char *what, FILE *out, bool wide,
@@ -334,6 +339,8 @@ static json_t *row_json(const struct top_row *r)
 	json_object_set_new(o, "routed", r->routed < 0 ? json_null() : json_real(r->routed));
 	if (*r->state != '\0')
 		json_object_set_new(o, "state", json_string(r->state));
+	if (*r->route != '\0')
+		json_object_set_new(o, "route", json_string(r->route));
 	return o;
 }
 

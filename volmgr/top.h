@@ -17,7 +17,7 @@
 
 /* One volume or server, since volmgr started. */
 struct top_counts {
-	char name[TOP_NAME_BYTES], state[16];
+	char name[TOP_NAME_BYTES], state[16], route[16];
 	struct watch_counts reads, writes, routed;
 };
 
@@ -37,8 +37,8 @@ void top_sample_free(struct top_sample *s);
 
 /* One line. Latencies of reads are of those through volmgr and routed ones together. */
 struct top_row {
-	char name[TOP_NAME_BYTES], state[16];
-	double reads, read_bytes, writes, write_bytes; /* a second */
+	char name[TOP_NAME_BYTES], state[16], route[16]; /* of servers */
+	double reads, read_bytes, writes, write_bytes;	 /* a second */
 	uint64_t read_ns[3], write_ns[3]; /* 50, 99 and 99.9 of 100; 0: there were none */
 	double routed;			  /* part of the reads, 0 to 1; -1: there were none */
 };

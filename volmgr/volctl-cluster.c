@@ -94,11 +94,27 @@ static void print_rebuild(const json_t *rebuild)
 	print_progress(rebuild);
 }
 
+static void print_ebpf(const json_t *ebpf, unsigned servers)
+{
+	unsigned remote = (unsigned)jnum(ebpf, "remote");
+
+	if (*jstr(ebpf, "state") == '\0')
+		return;
+	printf("  ebpf      %s", jstr(ebpf, "state"));
+	if (*jstr(ebpf, "why") != '\0')
+		printf(": %s", jstr(ebpf, "why"));
+	else if (servers > 0)
+		printf(": reads are routed to %u of %u servers", (unsigned)jnum(ebpf, "servers"),
+		       servers);
+	if (remote > 0)
+		printf("; %u remote, whose reads are not", remote);
+	putchar('\n');
+}
+
 static void print_capacity(const json_t *status)
 {
 	uint64_t size = jnum(status, "size"), free_bytes = jnum(status, "free");
 	const json_t *servers = json_object_get(status, "servers");
-	const json_t *ebpf = json_object_get(status, "ebpf");
 
 	if (size > 0)
 		printf("  capacity  %s free of %s on all servers (%u%% used)\n",
@@ -111,9 +127,7 @@ static void print_capacity(const json_t *status)
 	print_rebuild(json_object_get(status, "rebuild"));
 	if (*jstr(status, "code") != '\0')
 		printf("  code      %s\n", jstr(status, "code"));
-	if (*jstr(ebpf, "state") != '\0')
-		printf("  ebpf      %s%s%s\n", jstr(ebpf, "state"),
-		       *jstr(ebpf, "why") != '\0' ? ": " : "", jstr(ebpf, "why"));
+	print_ebpf(json_object_get(status, "ebpf"), (unsigned)jnum(servers, "total"));
 	if (*jstr(status, "warning") != '\0')
 		printf("\nWarning: %s\n", jstr(status, "warning"));
 }

@@ -126,6 +126,21 @@ static void print_guard(const json_t *s)
 		printf("  guard    %s, open: it does not know the members yet\n", jstr(g, "how"));
 }
 
+/* Why reads do not go past volmgr to it. */
+static void print_route(const json_t *s)
+{
+	static const char *const texts[][2] = {
+		{"open", "reads go past volmgr"},
+		{"remote", "no: it is on another machine, or in another network namespace"},
+		{"closed", "no: it takes none now"},
+		{"off", "no: eBPF is off"},
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (strcmp(jstr(s, "route"), texts[i][0]) == 0)
+			printf("  routed   %s\n", texts[i][1]);
+}
+
 int cmd_server_show(const struct volctl *v)
 {
 	json_t *s;
@@ -155,6 +170,7 @@ int cmd_server_show(const struct volctl *v)
 	       (unsigned long long)jnum(s, "misfit_blocks"),
 	       (unsigned long long)jnum(s, "repaired_blocks"));
 	print_guard(s);
+	print_route(s);
 	json_decref(s);
 	return EXIT_OK;
 }

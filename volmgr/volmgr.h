@@ -185,6 +185,7 @@ struct server {
 	/* the control thread's */
 	struct addr addr;
 	bool resolved; /* addr is valid */
+	bool routed;   /* our first data thread has a connection for routed reads to it */
 	enum server_state state;
 	char why[WHY_MAX]; /* why it is not up */
 	struct weft_stat stat;

@@ -27,11 +27,17 @@ static json_t *one(const char *name, unsigned reads, unsigned routed, unsigned w
 			 "writes", counts(writes, 0, 65536));
 }
 
+static json_t *remote(json_t *server)
+{
+	json_object_set_new(server, "route", json_string("remote"));
+	return server;
+}
+
 static json_t *answer(double seconds, unsigned n)
 {
 	return json_pack("{s:I, s:[o, o], s:[o]}", "ns", (json_int_t)(seconds * 1e9), "volumes",
 			 one("idle", 5, 0, 5), one("busy", 100 * n, 300 * n, 50 * n), "servers",
-			 one("server-1", 10 * n, 0, 20 * n));
+			 remote(one("server-1", 10 * n, 0, 20 * n)));
 }
 
 static struct top_sample sample(double seconds, unsigned n)
@@ -95,12 +101,16 @@ static void test_print(const struct top_view *v)
 	ok(strstr(text, "VOLUME") != NULL && strstr(text, "p99.9") != NULL &&
 		   strstr(text, "server-1") != NULL,
 	   "all of it is printed where there is no terminal");
+	ok(strstr(text, "remote") != NULL, "that no reads are routed to a remote server");
 	free(text);
 	fits(v, 200, 50);
 	fits(v, 100, 24);
 	fits(v, 40, 8);
 	fits(v, 1, 1);
 	ok(json != NULL && json_array_size(json_object_get(json, "volumes")) == 2, "and as JSON");
+	is_str(json_string_value(json_object_get(
+		       json_array_get(json_object_get(json, "servers"), 0), "route")),
+	       "remote", "which servers are routed, too");
 	ok(json_is_null(
 		   json_object_get(json_array_get(json_object_get(json, "volumes"), 1), "routed")),
 	   "no share is null");
