@@ -25,6 +25,9 @@
 #define SPIN_LOST_NS	  200000 /* a yield that took so long went to busy threads */
 #define SPIN_PAUSE_MIN_NS (10 * NS_PER_MS)
 #define SPIN_PAUSE_MAX_NS (2 * NS_PER_S)
+#define ROUTED_ONE	  256u /* one request a turn */
+#define ROUTED_SPIN_MAX	  384u /* with more, in the mean of some turns, the loop does not spin */
+#define ROUTED_TURNS	  8u
 
 static uint64_t clock_ns(void)
 {
@@ -284,6 +287,17 @@ static void spin_lost(struct uring *u, uint64_t now)
 		u->spin_pause_ns = SPIN_PAUSE_MAX_NS;
 }
 
+void uring_routed(struct uring *u)
+{
+	u->nrouted++;
+}
+
+static void routed_turn(struct uring *u)
+{
+	u->routed_mean -= u->routed_mean / ROUTED_TURNS;
+	u->routed_mean += u->nrouted * (ROUTED_ONE / ROUTED_TURNS);
+}
+
 /*
  * Look for completions for a while before sleeping: a wake-up costs more than a short wait. Other
  * threads get the processor in between, so that on a small machine the one we wait for can run.
@@ -292,7 +306,7 @@ static bool spin(struct uring *u)
 {
 	uint64_t now = clock_ns(), end = now + u->spin_ns, before;
 
-	if (now < u->spin_again_ns)
+	if (now < u->spin_again_ns || (u->nrouted > 0 && u->routed_mean > ROUTED_SPIN_MAX))
 		return false;
 	if (u->ntimers > 0 && u->timers[0]->at_ns < end)
 		end = u->timers[0]->at_ns;
@@ -388,6 +402,7 @@ int uring_run(struct uring *u)
 		bool busy;
 
 		u->now_ns = 0;
+		u->nrouted = 0;
 		busy = run_completions(u) > 0;
 		uring_timers_run(u);
 		uring_shm_poll(u);
@@ -397,6 +412,8 @@ int uring_run(struct uring *u)
 			run_kicked(u);
 			busy = true;
 		}
+		if (u->nrouted > 0)
+			routed_turn(u);
 		err = turn_end(u, busy);
 	}
 	u->stop = false; /* a stop before the start counts, too */

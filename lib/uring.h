@@ -36,6 +36,12 @@ struct env *uring_env(struct uring *u);
 /* Runs until uring_stop(). */
 int uring_run(struct uring *u);
 void uring_stop(struct uring *u);
+/*
+ * Count a request that came past the gateway (weft-ebpf(7)). Who sent it waits for no thread of
+ * ours that spins, so spinning for the next one pays only while the processor would be idle: when
+ * such requests come several at once, the loop sleeps.
+ */
+void uring_routed(struct uring *u);
 
 /* Run fn(arg) on u's thread, soon, in the order of posting. Any thread. */
 struct uring_message {

@@ -24,6 +24,7 @@
 #include "nbd/proto.h"
 #include "nbdsrv.h"
 #include "store/store.h"
+#include "uring.h"
 
 #include "banned.h"
 
@@ -41,6 +42,7 @@ struct serve_store {
 	struct nbd_auth_config auth;
 	void *meta; /* info.meta_bytes, mapped shared */
 	struct nbdsrv *nbdsrv;
+	struct uring *u;
 	struct disk *disk;
 	struct store *store;
 	char why[PATH_MAX + 256]; /* what nbdsrv_serving() is told */
@@ -218,6 +220,7 @@ static void ss_start(struct backend *b, struct nbdsrv *n, struct uring *u, struc
 	};
 
 	s->nbdsrv = n;
+	s->u = u;
 	s->disk = uring_disk(u, s->disk_fd, s->info.size_bytes, s->direct, s->meta,
 			     s->info.meta_bytes);
 	s->disk_fd = -1;
@@ -286,6 +289,7 @@ static void ss_request(struct backend *b, struct nbd_req *req)
 			return;
 		}
 		req->offset = at;
+		uring_routed(s->u);
 	}
 	store_request(s->store, req);
 }
