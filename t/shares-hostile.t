@@ -146,7 +146,20 @@ is(put('bob', 'home/bob/trip/new.txt', 'what she is not to see'), 200, 'what com
 known('home/bob/trip/new.txt');
 is(content('uma', 'home/bob/trip/new.txt'), 404, 'is not shared');
 
+# ---- an upload that was begun in time
+sub begin_upload
+{
+	my ($path) = @_;
+	my $s = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+	print $s "PUT /api/v1/tagger/upload?path=$path HTTP/1.1\r\nHost: x\r\nCookie: $who{uma}{cookie}\r\n"
+	    . "X-Weft-CSRF: $who{uma}{csrf}\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhalf ";
+	return $s;
+}
+
 # ---- a space that its owner carries into a share
+my $late = said('bob', 'POST', '/shares', { path => known('home/bob/trip'), person => 'uma', write => true() });
+my ($theirs, $hers) = map { begin_upload($_) } 'home/bob/trip/late.txt', 'home/uma/own.txt';
+said('bob', 'DELETE', "/shares/$late->{id}");
 my $space = said('alice', 'POST', '/spaces', { path => 'team', person => 'uma', write => true() });
 my $inner = said('alice', 'POST', '/spaces', { path => 'team/hers', person => 'uma', write => true() });
 my $share = said('bob', 'POST', '/shares', { path => 'home/bob/private', person => 'uma', write => true() });
@@ -173,6 +186,13 @@ is_deeply([ map { content('uma', "home/bob/private/$_/p.txt") } qw(papers hers) 
 is(status('alice', 'POST', '/tagger/move?path=team&to=crew'), 200, 'when an admin moves a space');
 known('crew');
 is(status('uma', 'POST', '/tagger/mkdir?path=crew/boats'), 200, 'it goes along');
+
+# ---- and what became of that upload
+is(answer($theirs), 403, 'an upload ends with the right to it');
+print $hers 'other';
+is(answer($hers), 200, 'and another goes on');
+is(content('uma', known('home/uma/own.txt')), 'half other', 'to its end');
+ok(!-e "$tree/home/bob/trip/late.txt", 'nothing is there of the first');
 
 # ---- taking all
 my @held;

@@ -137,6 +137,21 @@ static void relay_note(const struct relay *y)
 	free(target);
 }
 
+/* Is who asked still who he was, with the same role? */
+static bool relay_is_same(struct relay *y)
+{
+	struct http_request *r = y->r;
+	unsigned rights = r->rights;
+	struct refusal refusal;
+	char who[HTTP_WHO_MAX];
+
+	memcpy(who, r->who, sizeof(who));
+	r->rights = ROLE_NONE;
+	r->who[0] = '\0';
+	return api_auth_public(y->cluster, r, &refusal) == 0 && r->rights == rights &&
+	       strcmp(r->who, who) == 0;
+}
+
 /*
  * Changes are told for as long as somebody listens. Who may not hear them any more, or others, is
  * let go of: a browser comes again by itself, and is asked then who it is.
@@ -144,18 +159,9 @@ static void relay_note(const struct relay *y)
 static void relay_recheck(void *arg)
 {
 	struct relay *y = arg;
-	struct http_request *r = y->r;
-	char who[HTTP_WHO_MAX], *scope;
-	unsigned rights = r->rights;
-	struct refusal refusal;
-	bool same;
+	bool same = relay_is_same(y);
+	char *scope = scope_text(y->cluster, y->r->who, (enum role)y->r->rights);
 
-	memcpy(who, r->who, sizeof(who));
-	r->rights = ROLE_NONE;
-	r->who[0] = '\0';
-	same = api_auth_public(y->cluster, r, &refusal) == 0 && r->rights == rights &&
-	       strcmp(r->who, who) == 0;
-	scope = scope_text(y->cluster, r->who, (enum role)r->rights);
 	if (scope == NULL || y->scope == NULL)
 		same = same && scope == y->scope;
 	else
@@ -163,6 +169,23 @@ static void relay_recheck(void *arg)
 	free(scope);
 	if (!same)
 		relay_gone(y);
+}
+
+/* An upload may take days: it ends with the right to it. */
+static void relay_recheck_upload(void *arg)
+{
+	struct relay *y = arg;
+	const char *path = http_query(y->r, "path");
+	struct refusal refusal;
+
+	if (y->started || y->sent || http_is_gone(y->r))
+		return;
+	if (relay_is_same(y) && path != NULL &&
+	    share_may_put(y->cluster, y->r->who, (enum role)y->r->rights, path))
+		return;
+	refuse(&refusal, 403, "not_allowed", "You may not do this here any more.");
+	api_refuse(y->r, &refusal);
+	relay_free(y); /* tagger sees it break off, and keeps what has come */
 }
 
 /* Shares go along with what they are of. */
@@ -371,6 +394,8 @@ static void relay_upload(struct relay *y)
 
 	uploads++;
 	y->upload = true;
+	y->recheck = control_timer_start(y->cluster->control, TAGGER_RECHECK_MS, 1,
+					 relay_recheck_upload, y);
 	y->chunked = length == HTTP_LENGTH_UNKNOWN;
 	if (y->chunked)
 		evbuffer_add_printf(bufferevent_get_output(y->up),

@@ -70,6 +70,25 @@ bool share_is_live(struct cluster *c, const struct share *s)
 	       share_may_give(c, giver->name, giver->role, s->path, s->write);
 }
 
+bool share_may_put(struct cluster *c, const char *who, enum role role, const char *path)
+{
+	const struct shares *all = c->people->shares;
+
+	if (role < ROLE_USER)
+		return false;
+	if (role >= ROLE_ADMIN || !c->people->settings.spaces ||
+	    share_has(c, who, role, path, true))
+		return true;
+	for (unsigned i = 0; i < all->n; i++) {
+		const struct share *s = all->share[i];
+
+		if (s->kind == SHARE_PERSON && s->write && strcmp(s->person, who) == 0 &&
+		    share_path_below(path, s->path) && share_is_live(c, s))
+			return true;
+	}
+	return false;
+}
+
 /* ---- the list for tagger ------------------------------------------------------------------- */
 
 struct scope_list {

@@ -85,6 +85,8 @@ bool share_is_live(struct cluster *c, const struct share *s);
 /* May somebody in this role give this to others? */
 bool share_may_give(struct cluster *c, const char *who, enum role role, const char *path,
 		    bool write);
+/* Would tagger let somebody in this role put something there? */
+bool share_may_put(struct cluster *c, const char *who, enum role role, const char *path);
 /* Does what somebody has moved take its shares along? */
 bool share_goes_along(struct cluster *c, const char *who, enum role role, const char *from,
 		      const char *to);
