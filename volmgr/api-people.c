@@ -345,15 +345,10 @@ void api_settings_change(struct cluster *c, struct http_request *r, const char *
 static bool event_shows(const struct cluster *c, const struct http_request *r,
 			const struct event_record *e)
 {
-	static const char *const kinds[] = {"file.", "folder.", "bin.", "tag.", "share.", "space."};
-
 	if (r->rights >= ROLE_ADMIN || !c->people->settings.spaces ||
 	    (r->who[0] != '\0' && strcmp(e->who, r->who) == 0))
 		return true;
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strncmp(e->what, kinds[i], strlen(kinds[i])) == 0)
-			return false;
-	return true;
+	return !event_is_of_files(e->what);
 }
 
 void api_events_list(struct cluster *c, struct http_request *r, const char *name)

@@ -128,7 +128,7 @@ void tries_failed(const char *key, int64_t now);
 void tries_forget(const char *key);
 
 /* ---- events.c: who did what when */
-#define EVENTS_MAX	 2000 /* kept; older ones go */
+#define EVENTS_MAX	 2000 /* kept of each sort; older ones go */
 #define EVENT_DETAIL_MAX 256
 struct event_record {
 	uint64_t number;
@@ -136,8 +136,11 @@ struct event_record {
 	char who[HTTP_WHO_MAX];
 	char what[40]; /* a word of the table in weft-api(7), as volume.created */
 	char object[NAME_MAX_BYTES + 1];
+	bool common; /* of those that one may cause without being an admin */
 	char detail[EVENT_DETAIL_MAX];
 };
+/* Is it told only to those who see all files, or did it? */
+bool event_is_of_files(const char *what);
 int events_load(struct cluster *c);
 void events_note(struct cluster *c, const char *who, const char *what, const char *object,
 		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
