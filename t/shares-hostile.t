@@ -194,6 +194,17 @@ is(answer($hers), 200, 'and another goes on');
 is(content('uma', known('home/uma/own.txt')), 'half other', 'to its end');
 ok(!-e "$tree/home/bob/trip/late.txt", 'nothing is there of the first');
 
+# ---- a name that comes with files
+said('alice', 'PATCH', '/settings', { registration => 'open' });
+my ($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'umax', password => 'umax is long' }, '/register');
+is("$status $said->{error}{code}", '409 name_taken', 'who registers does not get the files of somebody who was there before');
+my $invitation = said('alice', 'POST', '/invitations', { role => 'user' });
+($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'umax', password => 'umax is long', invitation => $invitation->{secret} }, '/join');
+is("$status $said->{error}{code}", '409 name_taken', 'nor does who was invited');
+($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'eve', password => 'eve is long', invitation => $invitation->{secret} }, '/join');
+is($status, 201, 'under another name one may');
+is(status('alice', 'POST', '/people', { name => 'umax', role => 'user', password => 'umax is long' }), 201, 'and an admin may give it');
+
 # ---- taking all
 my @held;
 sub hold

@@ -10,6 +10,7 @@
 
 #include "api.h"
 #include "people.h"
+#include "shares.h"
 #include "banned.h"
 
 struct login {
@@ -209,7 +210,7 @@ void api_logout(struct cluster *c, struct http_request *r, const char *name)
 
 /* ---- register, join ------------------------------------------------------------------------ */
 
-static void login_made(struct login *l)
+static void login_add(struct login *l)
 {
 	struct cluster *c = l->cluster;
 	struct ticket *t = NULL;
@@ -238,6 +239,43 @@ static void login_made(struct login *l)
 		return;
 	}
 	login_session(l, 201);
+}
+
+/* The answer of tagger whether there is a home of this name. */
+static void login_home_looked(void *arg, int status, const json_t *body)
+{
+	struct login *l = arg;
+	struct refusal refusal;
+
+	if (status == 404 || (status == 0 && !api_tagger_there(l->cluster))) {
+		login_add(l);
+		return;
+	}
+	if (status == 200) {
+		refuse(&refusal, 409, "name_taken", "There are files of somebody named %s already.",
+		       l->name);
+		refuse_hint(&refusal, "Choose another name, or ask an admin for this one.");
+	} else {
+		refuse(&refusal, 503, "tagger_away", "tagger does not answer.");
+		refuse_hint(&refusal, "Try again in a while.");
+	}
+	login_refuse(l, &refusal);
+}
+
+/*
+ * Who chooses his own name does not choose the files of somebody who had it, or of a folder that
+ * was there before. Whom an admin gives a name may have them, and an admin sees all.
+ */
+static void login_made(struct login *l)
+{
+	char target[NAME_MAX_BYTES + 32];
+
+	if (l->role >= ROLE_ADMIN) {
+		login_add(l);
+		return;
+	}
+	snprintf(target, sizeof(target), "file?path=" SHARE_HOME "/%s", l->name);
+	api_tagger_ask(l->cluster, HTTP_GET, target, login_home_looked, l);
 }
 
 /* The name is free and the password good, or a refusal. */
