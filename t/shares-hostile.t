@@ -205,6 +205,20 @@ is("$status $said->{error}{code}", '409 name_taken', 'nor does who was invited')
 is($status, 201, 'under another name one may');
 is(status('alice', 'POST', '/people', { name => 'umax', role => 'user', password => 'umax is long' }), 201, 'and an admin may give it');
 
+# ---- a share that is being given to somebody who is removed at that moment
+kill('STOP', $tagger->{daemon}{pid});
+my $giving = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+my $body = json_encode({ path => 'home/bob/trip', person => 'umax' });
+print $giving "POST /api/v1/shares HTTP/1.1\r\nHost: x\r\nCookie: $who{bob}{cookie}\r\nX-Weft-CSRF: $who{bob}{csrf}\r\n"
+    . 'Content-Type: application/json' . "\r\nConnection: close\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
+said('alice', 'GET', '/me');
+said('alice', 'DELETE', '/people/umax');
+kill('CONT', $tagger->{daemon}{pid});
+isnt(answer($giving), 201, 'a share is not given to who was removed meanwhile');
+said('alice', 'POST', '/people', { name => 'umax', role => 'user', password => 'umax is long' });
+log_in('umax');
+is_deeply(said('umax', 'GET', '/shares')->{received}, [], 'nor to who comes under that name');
+
 # ---- taking all
 my @held;
 sub hold

@@ -62,6 +62,12 @@ static void refuse_no_share(struct refusal *refusal)
 
 /* ---- asking tagger before ------------------------------------------------------------------- */
 
+static void refuse_no_person(struct refusal *refusal)
+{
+	refuse(refusal, 404, "no_such_person", "There is nobody of this name.");
+	refuse_hint(refusal, "Names are as they log in.");
+}
+
 /* A share or space that is to be. */
 struct giving {
 	struct cluster *cluster;
@@ -93,6 +99,13 @@ static void giving_answered(void *arg, int status, const json_t *body)
 	struct giving *g = arg;
 	struct refusal refusal;
 
+	/* who comes under this name later is somebody else */
+	if (g->s.person[0] != '\0' && person_by_name(g->cluster, g->s.person) == NULL) {
+		refuse_no_person(&refusal);
+		api_refuse(g->r, &refusal);
+		free(g);
+		return;
+	}
 	if (status == 200 && kind != NULL) {
 		g->s.folder = strcmp(kind, "folder") == 0;
 		giving_done(g);
@@ -137,8 +150,7 @@ static int parse_person(struct cluster *c, json_t *o, char person[NAME_MAX_BYTES
 		return -1;
 	if (person[0] == '\0' || person_by_name(c, person) != NULL)
 		return 0;
-	refuse(refusal, 404, "no_such_person", "There is nobody of this name.");
-	refuse_hint(refusal, "Names are as they log in.");
+	refuse_no_person(refusal);
 	return -1;
 }
 
