@@ -49,6 +49,9 @@ for my $start ({ path => 'home/uma/trip/sea.txt' }, { tag => 'lighthouse' }) {
 	is_deeply([ grep { m{private|umax} } map { $_->{path} // () } @{ $graph->{nodes} } ], [], 'so is a graph around a ' . (keys %$start)[0]);
 }
 is(code('GET', '/graph', { tag => 'zanzibar' }), 404, 'there is none around a tag of others');
+my $whole = said('GET', '/graph', { whole => 1 });
+my @theirs = map { $_->{path} // () } @{ $whole->{nodes} };
+ok(@theirs && !(grep { m{private|umax} } @theirs) && !(grep { ($_->{tag} // '') =~ m{zanzibar} } @{ $whole->{nodes} }) && !exists $whole->{files}, 'that of everything is theirs');
 for my $format (qw(json graphml)) {
 	my $export = uma('GET', '/export', { format => $format, relations => 1 })->{body};
 	ok($export =~ /diary/ && $export !~ /zanzibar|private|umax/i, "the whole graph is theirs ($format)");

@@ -82,6 +82,14 @@ ok((grep { defined $_->{tag} } @{ $graph->{nodes} }), 'tags among them');
 is((grep { $_->{from} >= @{ $graph->{nodes} } || $_->{to} >= @{ $graph->{nodes} } } @{ $graph->{edges} }), 0,
 	'and edges between them');
 is($tagger->get('/graph', tag => 'compost')->{nodes}[0]{tag}, 'compost', 'around a tag, too');
+my $whole = $tagger->get('/graph', whole => 1);
+ok((grep { ($_->{path} // '') eq 'garden/compost.md' } @{ $whole->{nodes} }), 'the graph of everything has each file');
+cmp_ok($whole->{files}, '>=', (grep { defined $_->{id} } @{ $whole->{nodes} }) + 0, 'and says how many there are');
+is((grep { !defined $whole->{nodes}[ $_->[0] ]{tag} || !defined $whole->{nodes}[ $_->[1] ]{id} } @{ $whole->{edges} }), 0, 'its lines go from tags to files');
+my %links;
+$links{ $_->[1] }++ for @{ $whole->{edges} };
+ok(%links && !(grep { $_ > 3 } values %links), 'a few for each');
+cmp_ok(@{ $tagger->get('/graph', whole => 1, nodes => 10)->{nodes} }, '<=', 10, 'and it is no larger than one wants');
 
 # ---- following
 my $id = $tagger->get('/file', path => 'garden/compost.md')->{id};

@@ -7,6 +7,7 @@
 
 #include "tagger/relate.h"
 #include "tagger/tagger.h"
+#include "tagger/whole.h"
 #include "banned.h"
 
 #define NEIGHBOURS_LIMIT 10
@@ -96,6 +97,56 @@ static json_t *graph_json(const struct tagger *t, const struct relate_graph *g,
 	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
 }
 
+static json_t *whole_json(const struct tagger *t, const struct whole *w,
+			  const struct scope_set *only)
+{
+	json_t *nodes = json_array(), *edges = json_array();
+	const struct index *ix = t->index;
+	static char path[INDEX_PATH_MAX];
+
+	for (uint32_t i = 0; i < w->ntags; i++)
+		json_array_append_new(
+			nodes,
+			json_pack("{s:s, s:I}", "tag", index_tag_text(ix, w->tags[i]), "files",
+				  (json_int_t)scope_tag_files(only, &ix->tags[w->tags[i]])));
+	for (uint32_t i = 0; i < w->nfiles; i++) {
+		int len = index_path(ix, w->files[i], path, sizeof(path));
+
+		json_array_append_new(
+			nodes, json_pack("{s:I, s:s, s:o}", "id", (json_int_t)w->files[i], "kind",
+					 extract_kind_names[index_node(ix, w->files[i])->kind],
+					 "path", api_text(path, len < 0 ? 0 : (size_t)len)));
+	}
+	for (uint32_t i = 0; i < w->nedges; i++)
+		json_array_append_new(edges, json_pack("[I,I,f]", (json_int_t)w->edges[i].tag,
+						       (json_int_t)w->ntags + w->edges[i].file,
+						       (double)w->edges[i].weight));
+	return json_pack("{s:o, s:o, s:o*}", "nodes", nodes, "edges", edges, "files",
+			 only == NULL ? json_integer((json_int_t)ix->nfiles) : NULL);
+}
+
+/* Of everything, as far as it can be told apart. */
+static void api_graph_whole(struct tagger *t, struct http_request *r)
+{
+	const struct scope_set *only;
+	struct scope_set set;
+	struct whole w;
+	uint32_t nodes;
+	int err;
+
+	if (!api_number(r, "nodes", WHOLE_NODES_MAX, WHOLE_NODES_MAX, &nodes) ||
+	    !api_only(t, r, &set, &only))
+		return;
+	err = whole_make(t->index, only, nodes, &w);
+	if (err != 0) {
+		api_errno(r, err, "The index");
+	} else {
+		api_json(r, 200, whole_json(t, &w, only));
+		whole_free(&w);
+	}
+	free(set.bits);
+}
+
 void api_graph(struct tagger *t, struct http_request *r)
 {
 	const char *tag = http_query(r, "tag");
@@ -105,6 +156,10 @@ void api_graph(struct tagger *t, struct http_request *r)
 	struct relate_graph *g;
 	int err;
 
+	if (http_query(r, "whole") != NULL) {
+		api_graph_whole(t, r);
+		return;
+	}
 	if (!api_number(r, "nodes", GRAPH_NODES, RELATE_NODES_MAX, &nodes) ||
 	    !api_number(r, "depth", GRAPH_DEPTH, GRAPH_DEPTH_MAX, &depth) ||
 	    !api_number(r, "tags", 1, 1, &tags))

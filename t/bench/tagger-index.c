@@ -17,12 +17,14 @@
 #include "tagger/derive.h"
 #include "tagger/query.h"
 #include "tagger/relate.h"
+#include "tagger/whole.h"
 #include "banned.h"
 
 #define TAGS_OF_FILE 20u
 #define WORDS	     200000u
 #define FOLDER_FILES 200u
 #define QUERIES	     2000u
+#define WHOLES	     10u
 
 static uint64_t seed = 88172645463325252ull;
 
@@ -192,6 +194,23 @@ static void measure_near(struct index *ix, double *ms)
 	report("neighbours", ms, QUERIES, found);
 }
 
+static void measure_whole(struct index *ix, double *ms)
+{
+	uint64_t found = 0;
+	struct whole w;
+
+	for (unsigned i = 0; i < WHOLES; i++) {
+		double begin = now_ms();
+
+		if (whole_make(ix, NULL, WHOLE_NODES_MAX, &w) != 0)
+			exit(1);
+		ms[i] = now_ms() - begin;
+		found += w.ntags + w.nfiles;
+		whole_free(&w);
+	}
+	report("graph of everything", ms, WHOLES, found);
+}
+
 /* The same for somebody who sees every other file. */
 static void measure_held(struct index *ix, double *ms)
 {
@@ -287,6 +306,7 @@ int main(int argc, char **argv)
 	for (size_t letters = 1; letters <= 5; letters++)
 		measure_suggest(ix, ms, letters);
 	measure_near(ix, ms);
+	measure_whole(ix, ms);
 	measure_held(ix, ms);
 	memory("at the end");
 	index_close(ix);
