@@ -2,6 +2,7 @@
 //	node t/web/test.js URL INVITATION tagger|none devices|none CLUSTER-COMMAND... (which is called with stop|start to go offline)
 import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage, overflow } from './page.js';
+import { largeGraph } from './graph.js';
 import { attachHere, attachWords, power, servers } from './servers.js';
 
 const [base, invitation, tagger, devices, ...cluster] = process.argv.slice(2);
@@ -316,6 +317,8 @@ if (tagger === 'tagger') {
 		ok(await page.locator('.rows').getByText('harbour-1.md').waitFor().then(() => true), 'with the files that have it, in words too');
 		await page.getByRole('button', { name: 'Whole graph' }).click();
 		ok(await seen('Everything there is.'), 'and the whole graph');
+		const ms = await largeGraph(w);
+		console.log(`# 10,000 nodes after ${ms} ms`);
 	});
 }
 

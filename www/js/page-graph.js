@@ -1,16 +1,16 @@
 // What files are about, as a graph: from a tag or a file outwards, or all of it. Colours say the kind, size the
 // weight; what is near the pointer stays bright.
-import { colour, el, icon, replace } from './dom.js';
+import { el, icon, replace } from './dom.js';
 import { count } from './format.js';
 import { said, t } from './i18n.js';
 import { debounce, empty, failure, loading, select } from './ui.js';
-import { nameOf, taggerGet, taggerUrl } from './tagger.js';
+import { taggerGet, taggerUrl } from './tagger.js';
+import { keyOf, PALETTE, Picture } from './graph-picture.js';
 import { preview } from './preview.js';
 import { go } from './main.js';
 
 const NODES = 80;
 const ALL_MAX = 10000; // on screen; more cannot be told apart
-const PALETTE = { tag: '--accent', image: '--kind-1', video: '--kind-2', audio: '--kind-3', document: '--kind-4', text: '--kind-5', source: '--kind-6', folder: '--text-2' };
 
 let libraries = null;
 
@@ -26,115 +26,6 @@ function script(src) {
 function loadLibraries() {
 	libraries ??= Promise.all([script('lib/graphology.umd.min.js'), script('lib/sigma.min.js')]);
 	return libraries;
-}
-
-const keyOf = (n) => (n.tag !== undefined && n.id === undefined ? `tag:${n.tag}` : `file:${n.id}`);
-
-// ---- what is asked ----------------------------------------------------------
-
-// The export of everything, in the shape of /graph: bounded, those with most relations first.
-async function wholeGraph() {
-	const answer = await fetch(taggerUrl('export', { format: 'json' }));
-	if (!answer.ok)
-		throw new Error(t('strangeAnswer', answer.status));
-	const all = await answer.json();
-	const degree = new Map();
-	for (const e of all.edges)
-		for (const end of [e.from, e.to])
-			degree.set(end, (degree.get(end) ?? 0) + 1);
-	const nodes = all.nodes.filter((n) => n.kind !== 'folder' && (degree.get(n.id) ?? 0) > (n.kind === 'tag' ? 1 : 0)).sort((a, b) => degree.get(b.id) - degree.get(a.id)).slice(0, ALL_MAX);
-	const at = new Map(nodes.map((n, i) => [n.id, i]));
-	return {
-		total: all.nodes.length,
-		nodes: nodes.map((n) => (n.id.startsWith('t') ? { tag: n.name ?? n.tag, files: degree.get(n.id) }
-			: { id: Number(n.id.slice(1)), name: nameOf(n.name), path: n.name, kind: n.kind, files: degree.get(n.id) })),
-		edges: all.edges.filter((e) => at.has(e.from) && at.has(e.to)).map((e) => ({ from: at.get(e.from), to: at.get(e.to), weight: e.weight ?? 1 })),
-	};
-}
-
-// ---- the picture -----------------------------------------------------------------
-
-class Picture {
-	constructor(place, choose) {
-		this.graph = new window.graphology.Graph({ multi: false, type: 'undirected' });
-		this.hover = null;
-		this.only = '';
-		this.renderer = new window.Sigma(this.graph, place, {
-			labelColor: { color: colour('--text') }, labelFont: 'system-ui, sans-serif', labelSize: 12, labelRenderedSizeThreshold: 7, labelDensity: 0.6,
-			defaultEdgeColor: colour('--line'), renderEdgeLabels: false, hideEdgesOnMove: false, minCameraRatio: 0.02, maxCameraRatio: 8, allowInvalidContainer: true,
-			nodeReducer: (key, a) => {
-				if (this.only && a.kind !== this.only && a.kind !== 'tag')
-					return { ...a, hidden: true };
-				if (this.hover && key !== this.hover && !this.near.has(key))
-					return { ...a, color: colour('--line'), label: null, zIndex: 0 };
-				return this.hover ? { ...a, forceLabel: true, zIndex: 1 } : a;
-			},
-			edgeReducer: (key, a) => {
-				if (!this.hover)
-					return a;
-				return this.graph.hasExtremity(key, this.hover) ? { ...a, color: colour('--accent'), size: a.size + 0.6 } : { ...a, hidden: true };
-			},
-		});
-		this.renderer.on('enterNode', ({ node }) => this.point(node));
-		this.renderer.on('leaveNode', () => this.point(null));
-		this.renderer.on('clickNode', ({ node }) => choose(this.graph.getNodeAttribute(node, 'of')));
-		this.worker = new Worker('js/layout-worker.js', { type: 'module' });
-		this.worker.onmessage = (event) => this.move(event.data);
-	}
-
-	point(node) {
-		this.hover = node;
-		this.near = new Set(node ? this.graph.neighbors(node) : []);
-		this.renderer.refresh({ skipIndexation: true });
-	}
-
-	add(answer, around) {
-		const centre = around && this.graph.hasNode(around) ? this.graph.getNodeAttributes(around) : { x: 0, y: 0 };
-		const small = answer.nodes.length > 300 ? 0.5 : 1; // many are told apart better when they are small
-		for (const n of answer.nodes) {
-			const key = keyOf(n), kind = n.id === undefined ? 'tag' : n.kind;
-			const size = n.id === undefined ? 5 + Math.min(10, Math.sqrt(n.files ?? 1)) : 4 + Math.min(6, (n.files ?? 0) / 4);
-			const label = n.id === undefined ? `#${n.tag}` : n.name;
-			if (!this.graph.hasNode(key))
-				this.graph.addNode(key, { x: centre.x + Math.random() - 0.5, y: centre.y + Math.random() - 0.5, size: size * small, label, kind, color: colour(PALETTE[kind] ?? '--kind-0'), of: n });
-		}
-		for (const e of answer.edges) {
-			const from = keyOf(answer.nodes[e.from]), to = keyOf(answer.nodes[e.to]);
-			if (from !== to && !this.graph.hasEdge(from, to))
-				this.graph.addEdge(from, to, { size: 0.5 + Math.min(2, e.weight ?? 1), weight: e.weight ?? 1, color: colour('--line') });
-		}
-		this.layOut();
-	}
-
-	layOut() {
-		this.keys = this.graph.nodes();
-		const at = new Map(this.keys.map((k, i) => [k, i]));
-		const nodes = this.keys.flatMap((k) => {
-			const a = this.graph.getNodeAttributes(k);
-			return [a.x * (this.scale ?? 100), a.y * (this.scale ?? 100), a.size];
-		});
-		const edges = this.graph.mapEdges((_, a, from, to) => [at.get(from), at.get(to), a.weight]).flat();
-		this.scale = 1;
-		this.worker.postMessage({ nodes, edges });
-	}
-
-	move(positions) {
-		this.keys.forEach((k, i) => {
-			if (this.graph.hasNode(k))
-				this.graph.mergeNodeAttributes(k, { x: positions[i * 2], y: positions[i * 2 + 1] });
-		});
-	}
-
-	clear() {
-		this.worker.postMessage(null);
-		this.graph.clear();
-		this.scale = undefined;
-	}
-
-	end() {
-		this.worker.terminate();
-		this.renderer.kill();
-	}
 }
 
 // ---- the page ------------------------------------------------------------------------
@@ -184,11 +75,11 @@ export default async function graph({ main, search, watch }) {
 	const whole = async () => {
 		replace(side, loading());
 		try {
-			const answer = await wholeGraph();
-			picture.clear();
-			picture.add(answer);
+			const answer = await taggerGet('graph', { whole: 1, nodes: ALL_MAX });
+			const files = answer.nodes.filter((n) => n.id !== undefined).length;
+			picture.setWhole(answer);
 			tell();
-			replace(side, el('h2', t('wholeGraph')), el('p', answer.total > ALL_MAX ? t('graphPart', count(ALL_MAX), count(answer.total)) : t('graphWhole')));
+			replace(side, el('h2', t('wholeGraph')), el('p', answer.files > files ? t('graphPart', count(files), count(answer.files)) : t('graphWhole')));
 		} catch (error) {
 			replace(side, failure(error, whole));
 		}
@@ -211,7 +102,7 @@ export default async function graph({ main, search, watch }) {
 			}, t('kind')),
 			el('button', { onclick: whole }, t('wholeGraph')), el('button', { onclick: () => { picture.clear(); tell(); replace(side, hint()); } }, t('reset'))),
 		found, el('div.graphframe', place, side),
-		el('div.legend', Object.entries(PALETTE).map(([kind, name]) => el('span', el('i.key', { style: { background: `var(${name})` } }), kind === 'tag' ? t('tag') : said('kinds', kind)))), list);
+		el('div.legend', Object.entries(PALETTE).map(([kind, name]) => el('span', el('i.key', { style: { background: `var(${name})` } }), kind === 'tag' ? t('tag') : said('kinds', kind))), el('span', el('i.key', { style: { background: 'var(--kind-0)' } }), t('otherKinds'))), list);
 	const hint = () => empty('graph', t('graphStart'), t('graphStartText'));
 	replace(side, hint());
 	try {

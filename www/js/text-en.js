@@ -143,7 +143,7 @@ export default {
 
 	// graph
 	noGraph: 'This installation is without the library for graphs.', graphPicture: 'The graph; the same is in the list below', graphCount: (f, g, e) => `${f} files, ${g} tags, ${e} lines`, graphFind: 'Start from a tag or a file', wholeGraph: 'Whole graph', reset: 'Reset',
-	expand: 'Expand', startFrom: 'Start from here', graphStart: 'Where to start?', graphStartText: 'Choose a tag or a file above. Click a node to see what it is, expand it to see what is around it.', graphPart: (a, b) => `${a} of ${b}: those with most relations.`, graphWhole: 'Everything there is.',
+	expand: 'Expand', startFrom: 'Start from here', graphStart: 'Where to start?', graphStartText: 'Choose a tag or a file above. Click a node to see what it is, expand it to see what is around it.', graphPart: (a, b) => `${a} of ${b} files: those with most relations.`, graphWhole: 'Everything there is.', otherKinds: 'other',
 
 	// words of the API
 	states: { ok: 'fine', degraded: 'degraded', failed: 'failed', 'low on space': 'low on space', rebuilding: 'rebuilding', repaired: 'repaired', waiting: 'waiting', up: 'up', down: 'down', connecting: 'connecting', 'wrong store': 'wrong store',

@@ -141,7 +141,7 @@ export default {
 
 	// graph
 	noGraph: '此安装没有关系图库。', graphPicture: '关系图;下面的列表内容相同', graphCount: (f, g, e) => `${f} 个文件,${g} 个标签,${e} 条连线`, graphFind: '从标签或文件开始', wholeGraph: '完整关系图', reset: '重置',
-	expand: '展开', startFrom: '从这里开始', graphStart: '从哪里开始?', graphStartText: '请在上方选择标签或文件。点击节点查看详情,展开可查看其周围。', graphPart: (a, b) => `显示 ${b} 个中的 ${a} 个:关系最多的。`, graphWhole: '已全部显示。',
+	expand: '展开', startFrom: '从这里开始', graphStart: '从哪里开始?', graphStartText: '请在上方选择标签或文件。点击节点查看详情,展开可查看其周围。', graphPart: (a, b) => `显示 ${b} 个文件中的 ${a} 个:关系最多的。`, graphWhole: '已全部显示。', otherKinds: '其他',
 
 	// words of the API
 	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', rebuilding: '重建中', repaired: '已修复', waiting: '等待中', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
