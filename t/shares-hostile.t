@@ -35,13 +35,20 @@ my %who;
 sub log_in { my ($name) = @_; $who{$name} = Weft::HTTP->new("http://$host:$port"); $who{$name}->login({ name => $name, password => "$name is long" }); return }
 run_ok({ stdin => "alice is long\n" }, program('volctl'), '--socket', "$dir/vsock", 'user', 'add', 'alice', '--role', 'admin');
 log_in('alice');
-for my $name (qw(bob uma)) {
+for my $name (qw(bob uma eve)) {
 	$who{alice}->api('POST', '/people', { name => $name, role => 'user', password => "$name is long" });
 	log_in($name);
 }
 $who{guest} = Weft::HTTP->new("http://$host:$port");
 
 sub api { my ($name, @request) = @_; return $who{$name}->api(@request) }
+sub answer
+{
+	my ($s) = @_;
+	my $got = '';
+	IO::Select->new($s)->can_read(20) && sysread($s, $got, 4096);
+	return $got =~ m{\AHTTP/1.1 (\d+)} ? $1 : 'none';
+}
 sub status { return (api(@_))[0] }
 sub said { my ($status, $said) = api(@_); die "@_: $status " . (ref $said ? json_encode($said) : $said) . "\n" if $status >= 300; return $said }
 sub true { return JSON::PP::true() }
@@ -106,6 +113,12 @@ for my $odd (
 ) {
 	unlike(raw($odd->[1]), qr/Zanzibar|\AHTTP\S+ 5/, "refused: $odd->[0]");
 }
+
+# ---- who looks on while he is removed
+my $watching = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+print $watching "GET /api/v1/live HTTP/1.1\r\nHost: x\r\nCookie: $who{eve}{cookie}\r\nConnection: close\r\n\r\n";
+is(answer($watching), 200, 'somebody looks at the overview');
+said('alice', 'DELETE', '/people/eve');
 
 # ---- what lies in the bin: not what else was deleted there
 my $link = said('bob', 'POST', '/shares', { path => 'home/bob/offer.txt' });
@@ -201,7 +214,7 @@ is("$status $said->{error}{code}", '409 name_taken', 'who registers does not get
 my $invitation = said('alice', 'POST', '/invitations', { role => 'user' });
 ($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'umax', password => 'umax is long', invitation => $invitation->{secret} }, '/join');
 is("$status $said->{error}{code}", '409 name_taken', 'nor does who was invited');
-($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'eve', password => 'eve is long', invitation => $invitation->{secret} }, '/join');
+($status, $said) = Weft::HTTP->new("http://$host:$port")->login({ name => 'ivy', password => 'ivy is long', invitation => $invitation->{secret} }, '/join');
 is($status, 201, 'under another name one may');
 is(status('alice', 'POST', '/people', { name => 'umax', role => 'user', password => 'umax is long' }), 201, 'and an admin may give it');
 
@@ -230,13 +243,6 @@ sub hold
 	push @held, $s;
 	return $s;
 }
-sub answer
-{
-	my ($s) = @_;
-	my $got = "";
-	IO::Select->new($s)->can_read(20) && sysread($s, $got, 4096);
-	return $got =~ m{\AHTTP/1.1 (\d+)} ? $1 : "none";
-}
 my %got;
 $got{ answer(hold('uma', 'GET /api/v1/tagger/events')) }++ for 1 .. 70;
 is_deeply([ sort keys %got ], [ 200, 503 ], 'she listens to changes as often as one may');
@@ -248,6 +254,8 @@ hold('uma', "PUT /api/v1/tagger/upload?path=home/uma/up-$_") for 1 .. 16;
 wait_until('a refused upload', 20, sub { grep { IO::Select->new($_)->can_read(0) } @held[ -16 .. -1 ] });
 is(put('bob', 'home/bob/up', 'his', '&size=3&offset=0'), 200, 'who begins all uploads does not keep others from theirs');
 close($_) for @held;
+ok(wait_until('the end of the stream', 20, sub { IO::Select->new($watching)->can_read(0) && !sysread($watching, my $more, 1 << 20) }),
+	'and does so no more when he is removed');
 
 daemon_stop($volmgr);
 $tagger->stop();

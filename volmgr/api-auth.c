@@ -172,6 +172,21 @@ int api_auth_public(struct cluster *c, struct http_request *r, struct refusal *r
 	return 0;
 }
 
+bool api_auth_still(struct cluster *c, struct http_request *r)
+{
+	unsigned rights = r->rights;
+	struct refusal refusal;
+	char who[HTTP_WHO_MAX];
+
+	if (strcmp(http_peer(r), "local") == 0)
+		return true;
+	memcpy(who, r->who, sizeof(who));
+	r->rights = ROLE_NONE;
+	r->who[0] = '\0';
+	return api_auth_public(c, r, &refusal) == 0 && r->rights == rights &&
+	       strcmp(r->who, who) == 0;
+}
+
 int api_auth_need(const struct http_request *r, unsigned need, struct refusal *refusal)
 {
 	if (r->rights >= need)

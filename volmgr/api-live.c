@@ -1,7 +1,7 @@
 /*
  * /live and /history: what charts show. Browsers get one event a step, made once for all of them.
- * A stream ends after a few minutes, so that who was logged out meanwhile does not go on looking;
- * the browser connects again by itself.
+ * A stream ends with the session that it was asked for by, and after a few minutes; the browser
+ * connects again by itself.
  */
 #include "config.h"
 
@@ -16,6 +16,7 @@
 #define STREAMS_EACH	  32 /* of one person; of guests, who are nobody, half of all */
 #define STREAM_NS	  (300 * NS_PER_S)
 #define STREAM_BEHIND_MAX (256u << 10) /* bytes a browser does not take; then it is let go */
+#define STREAM_CHECK	  3	       /* steps */
 #define LIVE_VOLUMES_MAX  50	       /* the busiest */
 
 struct live_stream {
@@ -128,12 +129,15 @@ static void live_end(unsigned i)
 
 void live_step(struct cluster *c)
 {
+	static unsigned steps;
+	bool check = ++steps % STREAM_CHECK == 0;
 	uint64_t now = clock_ns();
 	size_t len = 0;
 	char *text;
 
 	for (unsigned i = nstreams; i-- > 0;)
 		if (streams[i]->gone || now > streams[i]->until_ns ||
+		    (check && !api_auth_still(c, streams[i]->r)) ||
 		    http_stream_waiting(streams[i]->r) > STREAM_BEHIND_MAX)
 			live_end(i);
 	if (nstreams == 0)

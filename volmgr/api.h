@@ -171,6 +171,8 @@ void api_counters(struct cluster *c, struct http_request *r, const char *name);
 void api_auth_local(struct http_request *r);
 /* 0, or -1 with a refusal: what was shown is wrong. Showing nothing is not. */
 int api_auth_public(struct cluster *c, struct http_request *r, struct refusal *refusal);
+/* Of an answer without an end: is who asked still who he was, with the same role? */
+bool api_auth_still(struct cluster *c, struct http_request *r);
 int api_auth_need(const struct http_request *r, unsigned need, struct refusal *refusal);
 /* The session that the request shows, or NULL; csrf: what must come with it. */
 struct ticket *api_session(struct cluster *c, const struct http_request *r,

@@ -137,21 +137,6 @@ static void relay_note(const struct relay *y)
 	free(target);
 }
 
-/* Is who asked still who he was, with the same role? */
-static bool relay_is_same(struct relay *y)
-{
-	struct http_request *r = y->r;
-	unsigned rights = r->rights;
-	struct refusal refusal;
-	char who[HTTP_WHO_MAX];
-
-	memcpy(who, r->who, sizeof(who));
-	r->rights = ROLE_NONE;
-	r->who[0] = '\0';
-	return api_auth_public(y->cluster, r, &refusal) == 0 && r->rights == rights &&
-	       strcmp(r->who, who) == 0;
-}
-
 /*
  * Changes are told for as long as somebody listens. Who may not hear them any more, or others, is
  * let go of: a browser comes again by itself, and is asked then who it is.
@@ -159,7 +144,7 @@ static bool relay_is_same(struct relay *y)
 static void relay_recheck(void *arg)
 {
 	struct relay *y = arg;
-	bool same = relay_is_same(y);
+	bool same = api_auth_still(y->cluster, y->r);
 	char *scope = scope_text(y->cluster, y->r->who, (enum role)y->r->rights);
 
 	if (scope == NULL || y->scope == NULL)
@@ -180,7 +165,7 @@ static void relay_recheck_upload(void *arg)
 
 	if (y->started || y->sent || http_is_gone(y->r))
 		return;
-	if (relay_is_same(y) && path != NULL &&
+	if (api_auth_still(y->cluster, y->r) && path != NULL &&
 	    share_may_put(y->cluster, y->r->who, (enum role)y->r->rights, path))
 		return;
 	refuse(&refusal, 403, "not_allowed", "You may not do this here any more.");
