@@ -423,7 +423,10 @@ static void cc_drop(struct cconn *cc)
 	if (cc->stream == NULL || cc->state < CC_GREETING)
 		return;
 	cc->state = CC_DROPPED;
-	net_cut(cc->stream);
+	if (faults_aim_leave(cc->client->proc.sim->faults))
+		net_leave(cc->stream);
+	else
+		net_cut(cc->stream);
 }
 
 void client_use(struct client *c, struct mgr *m)

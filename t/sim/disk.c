@@ -116,6 +116,10 @@ static void disk_submitted(struct fake_disk *d)
 
 	if (!sd->event.queued)
 		disk_schedule(sd, d->ops[d->nops - 1].kind == FAKE_SYNC);
+	if (d->ops[d->nops - 1].kind == FAKE_WRITE &&
+	    d->ops[d->nops - 1].len >= WEFT_GRANULE_BYTES &&
+	    kind_of(sd, &d->ops[d->nops - 1]) == SIM_DATA)
+		faults_aim_data(sd->proc->sim->faults, sd->proc);
 	faults_io(sd->proc->sim->faults, sd->proc, kind_of(sd, &d->ops[d->nops - 1]));
 }
 

@@ -89,6 +89,7 @@ void faults_mgr_ready(struct faults *f, struct mgr *m)
 		return;
 	model_recovered(f->sim->model, f->loose);
 	f->loose = false;
+	faults_aim_ready(f);
 }
 
 /* ---- faults -------------------------------------------------------------------------------- */
@@ -143,8 +144,7 @@ void faults_server_heard(struct faults *f, uint32_t server)
 	f->unwell_ns[server - 1] = f->sim->now_ns + WELL_NS;
 }
 
-/* A server that may be away for a while; when some disk rots, not too many at once. */
-static struct proc *any_server(struct faults *f)
+struct proc *any_server(struct faults *f)
 {
 	unsigned i = sim_below(f->sim, f->sim->g.servers);
 
@@ -153,14 +153,20 @@ static struct proc *any_server(struct faults *f)
 	return server_proc(f->sim->servers[i]);
 }
 
-/* How long a server is not heard of. */
-static uint64_t silence(struct faults *f, const struct proc *p)
+void faults_silent(struct faults *f, const struct proc *p, uint64_t ns)
 {
-	uint64_t ns = (1 + sim_below(f->sim, sim_below(f->sim, 2) == 0 ? 50 : 8000)) * NS_PER_MS;
 	uint64_t *until = &f->unwell_ns[server_of(f, p)];
 
 	if (*until < f->sim->now_ns + ns + WELL_NS)
 		*until = f->sim->now_ns + ns + WELL_NS;
+}
+
+/* How long a server is not heard of. */
+static uint64_t silence(struct faults *f, const struct proc *p)
+{
+	uint64_t ns = (1 + sim_below(f->sim, sim_below(f->sim, 2) == 0 ? 50 : 8000)) * NS_PER_MS;
+
+	faults_silent(f, p, ns);
 	return ns;
 }
 
@@ -290,6 +296,7 @@ void faults_io(struct faults *f, struct proc *p, enum sim_io kind)
 	if (f == NULL || f->io_left == 0 || p != f->io_proc ||
 	    (f->io_kind != SIM_ANY && f->io_kind != kind) || --f->io_left > 0)
 		return;
+
 	if (!f->cut.queued)
 		sim_at(f->sim, &f->cut, 0);
 }
@@ -303,14 +310,18 @@ static void on_mark_kill(struct event *e)
 {
 	struct faults *f = sim_now->faults;
 
-	if (f->on)
+	if (f->on) {
 		do_mgr_kill(f);
+		faults_aim_killed(f);
+	}
 	(void)e;
 }
 
 void faults_mark(struct faults *f, struct proc *p)
 {
-	if (p == mgr_proc(mgr_of(f)) && !f->mark_kill.queued && heavy_now(f, MGR_KILL, 4))
+	if (p != mgr_proc(mgr_of(f)) || f->mark_kill.queued || faults_aim_mark(f))
+		return;
+	if (heavy_now(f, MGR_KILL, 4))
 		sim_at(f->sim, &f->mark_kill, sim_below(f->sim, 20000) * 1000ULL);
 }
 
@@ -350,16 +361,21 @@ static void on_replace(struct event *e)
 	(void)e;
 }
 
-static void do_mgr_replace(struct faults *f)
+bool faults_replace(struct faults *f)
 {
 	struct proc *old = mgr_proc(mgr_of(f));
 
-	if (!mgr_ready(mgr_of(f)) || proc_alive(mgr_proc(f->sim->mgrs[!f->mgr])))
-		return;
-	if (!f->replace.queued) {
-		proc_freeze(old);
-		sim_at(f->sim, &f->replace, sim_below(f->sim, 200) * NS_PER_MS);
-	}
+	if (!mgr_ready(mgr_of(f)) || proc_alive(mgr_proc(f->sim->mgrs[!f->mgr])) ||
+	    f->replace.queued)
+		return false;
+	proc_freeze(old);
+	sim_at(f->sim, &f->replace, sim_below(f->sim, 200) * NS_PER_MS);
+	return true;
+}
+
+static void do_mgr_replace(struct faults *f)
+{
+	faults_replace(f);
 }
 
 static void do_all_power(struct faults *f)
@@ -530,6 +546,7 @@ struct faults *faults_new(struct sim *s)
 	if (f->has[ROT])
 		f->rotten = 1u << sim_below(s, s->g.servers);
 	ail_init(f);
+	aim_init(f);
 	f->next.fn = on_next;
 	f->cut.fn = on_cut;
 	f->mgr_back.fn = on_mgr_back;

@@ -28,6 +28,9 @@ enum kind {
 	KINDS
 };
 
+/* See aim.c. */
+enum aim { AIM_NOTHING, AIM_FRESH, AIM_WAKE, AIM_MARK };
+
 struct faults {
 	struct sim *sim;
 	bool has[KINDS];
@@ -48,7 +51,11 @@ struct faults {
 	uint64_t error_until_ns;	     /* requests may fail so long */
 	unsigned mgr;			     /* the one that is to run */
 	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast, mark_kill,
-		abort_cut, refuse, cure, ail;
+		abort_cut, refuse, cure, ail, aimed, aim_part;
+	enum aim aim;
+	struct proc *aim_proc;	 /* whom aim_part is for */
+	uint64_t aim_until_ns;	 /* not another one before that */
+	unsigned aim_left;	 /* in this round */
 	struct proc *abort_proc; /* whom abort_cut is for */
 	struct event server_back[SIM_SERVERS_MAX], gave_up[SIM_SERVERS_MAX];
 };
@@ -67,10 +74,22 @@ int any_loser(struct faults *f);
 void server_dies(struct faults *f, unsigned i, bool power, uint64_t back_ns);
 void mgr_dies(struct faults *f, uint64_t back_ns);
 void mgr_begin(struct faults *f);
+/* A server that may be away for a while; when some disk rots, not too many at once; or NULL. */
+struct proc *any_server(struct faults *f);
+/* It will not be heard of for so long. */
+void faults_silent(struct faults *f, const struct proc *p, uint64_t ns);
+/* Another volmgr takes over; false: not now. */
+bool faults_replace(struct faults *f);
 /* ail.c: disks that fail, and their servers with them */
 void ail_init(struct faults *f);
 void ail_begin(struct faults *f); /* a round begins */
 void ail_end(struct faults *f);	  /* its faults end */
+/* aim.c: moments that are rare by themselves */
+void aim_init(struct faults *f);
+void aim_begin(struct faults *f);
+bool faults_aim_mark(struct faults *f);	  /* a stale mark is on its way; true: it is dealt with */
+void faults_aim_killed(struct faults *f); /* volmgr was, upon that */
+void faults_aim_ready(struct faults *f);  /* a volmgr runs */
 /* What lasts for a while ends: freezes, full and slow disks, and those that refuse. */
 void faults_end(struct faults *f);
 

@@ -35,6 +35,7 @@ struct load {
 	struct area areas[AREAS];
 	unsigned nareas;
 	unsigned depth;
+	uint64_t hold_ns; /* no requests before that */
 	unsigned think_us;
 	bool heavy;	 /* so much that logs are used up */
 	bool wide;	 /* whole extents are given back, and the volume shrinks for a moment */
@@ -306,6 +307,10 @@ static void load_next(struct event *e)
 	}
 	if (l->left == 0)
 		return;
+	if (l->hold_ns > s->now_ns) {
+		load_wake(l, l->hold_ns - s->now_ns);
+		return;
+	}
 	if (l->running >= l->depth)
 		return; /* an answer wakes it */
 	l->left--;
@@ -327,6 +332,11 @@ void load_run(struct load *l, unsigned requests)
 	l->left = l->heavy ? 2 * requests : requests;
 	l->checking = false;
 	load_wake(l, 1000);
+}
+
+void load_hold(struct load *l, uint64_t ns)
+{
+	l->hold_ns = l->sim->now_ns + ns;
 }
 
 void load_pause(struct load *l)

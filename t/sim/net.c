@@ -345,6 +345,16 @@ void net_cut(struct stream *stream)
 	reset_end(other(e), -ECONNRESET, sim_delay(e->conn->sim, DELAY_LOW, DELAY_HIGH));
 }
 
+void net_leave(struct stream *stream)
+{
+	struct end *e = (struct end *)stream;
+
+	e->fin = true;
+	reset_end(e, -ECONNRESET, 1000);
+	if (!other(e)->deliver.queued)
+		sim_at(e->conn->sim, &other(e)->deliver, DELAY_LOW);
+}
+
 void net_died(struct proc *p, bool silent)
 {
 	for (struct conn *c = p->sim->conns; c != NULL; c = c->next)

@@ -149,6 +149,8 @@ void net_connect(struct proc *from, struct proc *to,
 		 void (*done)(void *arg, struct stream *stream), void *arg);
 /* Like shutdown(): both ends will hear of it. */
 void net_cut(struct stream *stream);
+/* The other end gets all that was sent, and then hears of it. */
+void net_leave(struct stream *stream);
 /* Connections of a process that died; silent: nobody tells the other ends. */
 void net_died(struct proc *p, bool silent);
 /* It is back: connections of its last life are refused. */
@@ -321,6 +323,8 @@ struct load *load_new(struct sim *s);
 void load_free(struct load *l);
 void load_run(struct load *l, unsigned requests); /* so many from now on */
 void load_pause(struct load *l);
+/* No new requests for a while. */
+void load_hold(struct load *l, uint64_t ns);
 bool load_idle(const struct load *l); /* all submitted, all answered */
 /* Reads all that was ever written; load_checked() when it is through. */
 void load_check(struct load *l, bool flush);
@@ -342,6 +346,10 @@ void faults_server_heard(struct faults *f, uint32_t server);
 void faults_mgr_ended(struct faults *f, struct mgr *m);
 /* An I/O of this process begins: the moment of a power cut? */
 enum sim_io { SIM_ANY, SIM_SUPER, SIM_LOG, SIM_DATA, SIM_SYNC, SIM_IOS };
+/* Clients leave a volmgr so that it finds what they had sent. */
+bool faults_aim_leave(const struct faults *f);
+/* A whole granule is being written. */
+void faults_aim_data(struct faults *f, struct proc *p);
 void faults_io(struct faults *f, struct proc *p, enum sim_io kind);
 /* A record with more stale shards is on its way to the metadata: the moment for volmgr to die? */
 void faults_mark(struct faults *f, struct proc *p);

@@ -202,7 +202,8 @@ static void one_round(struct faults *f)
 	if (!f->next.queued)
 		sim_at(s, &f->next, 1 + sim_random(s) % f->period_ns);
 	ail_begin(f);
-	load_run(s->load, 20 + sim_below(s, 60));
+	aim_begin(f);
+	load_run(s->load, 20 + sim_below(s, 60) + (f->aim != AIM_NOTHING ? 60 : 0));
 	sim_run(s, idle, ROUND_NS);
 	load_pause(s->load);
 	heal(f);

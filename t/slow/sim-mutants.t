@@ -15,7 +15,7 @@ use constant {
 my @mutants = qw(
     store-abort-forgotten store-commit-short store-fence-in-memory store-flush-at-once
     store-read-unverified store-wrong-checksum store-refusal-ignored store-log-short
-    store-torn-record stripe-carry-untouched stripe-carry-unsettled
+    store-torn-record store-epoch-ignored stripe-mark-in-memory stripe-carry-untouched stripe-carry-unsettled
     stripe-decode-unlocked stripe-flush-skips stripe-fua-forgotten stripe-judge-any
     stripe-lost-connection stripe-no-parity stripe-no-stale-mark stripe-stale-read
     stripe-start-early stripe-commit-first);
