@@ -208,6 +208,52 @@ static bool away_for_a_commit(const struct world_geometry *g, int steps)
 	return true;
 }
 
+/*
+ * A server alone has a write when all lose power, and is away at the start that undoes it. Neither
+ * that start nor what was committed since makes it good.
+ */
+static void undone_without_it(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	uint64_t at;
+	int x = 0;
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	for (at = 0; at < g->size; at += g->size / 8)
+		is_int(world_do(w, NBD_CMD_WRITE, 0, at, 256 << 10), 0, "a write");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	world_settle(w, 2000);
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_log(&w->cluster.servers[i]); /* the COMMITs */
+	while (!extent_has(w, &w->map[x], 0))
+		x++;
+	at = w->map[x].extent * g->k * WEFT_SHARD_BYTES;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, at, g->k * g->unit), 0, "a write, not flushed");
+	fake_server_log(&w->cluster.servers[0]);
+	world_kill(w);
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_break(&w->cluster.servers[i], true);
+	for (unsigned i = 1; i < w->cluster.n; i++)
+		fake_server_return(&w->cluster.servers[i]);
+	memset(w->known + at, 0, g->k * g->unit);
+	world_open(w);
+	world_settle(w, 5000);
+	write_beside(w, 0);
+	world_kill(w);
+	fake_server_return(&w->cluster.servers[0]);
+	world_open(w);
+	world_settle(w, 20000);
+	ok(w->ready && w->ready_err == 0, "the volume starts with the one that has what is undone");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was flushed is there");
+	is_int(world_check_parity(w), 0, "and the shards fit each other");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
 /* Metadata of before starts were recorded, or that was lost: a start that died begins again. */
 static void nothing_is_recorded(const struct world_geometry *g, int steps)
 {
@@ -264,6 +310,7 @@ int main(void)
 		one_breaks_late(&plain, steps);
 	for (int steps = 1; steps <= 60; steps++)
 		one_stays_away(&large, steps);
+	undone_without_it(&spread);
 	away_for_starts(&spread, 1);
 	away_for_starts(&spread, 15);
 	for (int steps = 1; steps <= 60; steps += 2)
