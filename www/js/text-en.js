@@ -90,7 +90,7 @@ export default {
 	powerLess: (x) => n(x, 'All volumes go on. One of them survives the loss of fewer servers until it is back.', 'All volumes go on. # of them survive the loss of fewer servers until it is back.'), powerSafe: 'No volume needs it.', powerAnyway: 'Do it all the same',
 
 	// events
-	noEvents: 'No events yet', noEventsText: 'What people do and what happens to servers is noted here.', byWhom: (x) => `by ${x}`, byItself: 'by itself',
+	noEvents: 'No events yet', noEventsText: 'What people do and what happens to servers is noted here.', byWhom: (x) => `by ${x}`, byItself: 'by itself', fromAddress: (x) => `from ${x}`,
 
 	// logging in
 	logIn: 'Log in', logOut: 'Log out', password: 'Password', register: 'Register', join: 'Welcome', joinText: 'You were invited. Choose a name and a password.',
