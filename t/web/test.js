@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage, overflow } from './page.js';
 import { largeGraph } from './graph.js';
-import { attachHere, attachWords, power, servers } from './servers.js';
+import { attachHere, attachWords, lostIsGone, power, servers } from './servers.js';
 
 const [base, invitation, tagger, devices, ...cluster] = process.argv.slice(2);
 const spares = process.env.WEFT_WEB_SPARES.split(' '), ran = process.env.WEFT_WEB_RAN; // see servers.js
@@ -158,6 +158,8 @@ await section('people', async () => {
 	ok(await seen('The password is changed.'), 'the password is changed');
 });
 
+await section('a lost server', () => lostIsGone(w));
+
 await section('settings, events, about', async () => {
 	await go('settings');
 	await page.getByRole('combobox', { name: 'Registration' }).selectOption('approval');
@@ -167,6 +169,7 @@ await section('settings, events, about', async () => {
 	await page.getByRole('combobox', { name: 'Appearance' }).selectOption('auto');
 	await go('events');
 	ok(await seen('Volume made was deleted') && await seen('Settings were changed'), 'what was done is noted');
+	ok((await page.locator('.event', { hasText: 'Volume made was made' }).textContent()).split('4+2').length === 2, 'and each thing once');
 	await page.fill('input[type=search]', 'rob');
 	await page.getByText('Volume made was deleted').waitFor({ state: 'detached' });
 	ok(await seen('rob joined'), 'and can be filtered');
@@ -293,7 +296,7 @@ if (tagger === 'tagger') {
 		ok(await other.locator('.markdown strong:has-text("2")').waitFor().then(() => true), 'a link shows it to who is not logged in');
 		await page.locator('dialog:has(code) button[type=submit]').click();
 		await go('people');
-		ok(await page.getByRole('button', { name: 'End: notes' }).count() === 1, 'the giver sees what is given');
+		ok(await counted('[aria-label="End: notes"]', 1), 'the giver sees what is given');
 		await give('');
 		const ended = await page.locator('dialog code').textContent();
 		await page.locator('dialog:has(code) button[type=submit]').click();
