@@ -3,6 +3,7 @@
 
 #include "json-out.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,8 +12,11 @@
 
 static void text_is(struct json_out *o, const char *want, const char *name)
 {
-	char *text = strndup(o->at, o->len);
+	char *text = malloc(o->len + 1);
 
+	assert(text != NULL);
+	memcpy(text, o->at, o->len);
+	text[o->len] = '\0';
 	is_str(text, want, name);
 	free(text);
 	free(o->at);
