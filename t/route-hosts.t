@@ -13,7 +13,8 @@ use Weft::Cluster;
 use Weft::Hosts;
 use Weft::NBD;
 
-use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 8 << 20 };
+use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20,
+	REGION => 64 << 20 }; # eight extents: each server has data of some, and not parity alone
 
 need(qw(nbdsrv volmgr volctl));
 my $missing = Weft::Hosts::missing();
