@@ -120,7 +120,10 @@ like($status->{hint}, qr/--min 4/, 'and what would help');
 $cluster->volctl('volume', 'set', 'vol', '--min', 4);
 waitpid($status->{pid}, 0);
 is($?, 0, 'with a lower minimum the write goes on');
-$cluster->start('server-2', 'server-3');
+$cluster->kill('server-4');
+$status = wait_until('more to be away than can be spared', 60, sub { my $now = $cluster->get('/status'); $now->{state} eq 'unavailable' ? $now : undef });
+like($status->{message}, qr/3 of 6 servers.*vol can spare 2/, 'one more, and the status says that data cannot be read');
+$cluster->start('server-2', 'server-3', 'server-4');
 ok(rebuilt(), 'and is rebuilt');
 
 # ---- a server that hangs ----------------------------------------------------

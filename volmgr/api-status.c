@@ -272,6 +272,25 @@ static void status_waits(struct cluster *c, struct status *st)
 	}
 }
 
+/* More servers are away than a volume can spare: which? */
+static void status_too_many(struct cluster *c, struct status *st)
+{
+	const struct vol *least = NULL;
+
+	for (unsigned i = 0; i < c->nvols; i++)
+		if (least == NULL || c->vols[i]->m < least->m)
+			least = c->vols[i];
+	if (least == NULL || st->total - st->up <= least->m || strcmp(st->state, "failed") == 0)
+		return;
+	st->state = "unavailable";
+	snprintf(st->message, sizeof(st->message),
+		 "%u of %u servers are not up, and volume %s can spare %u: parts of it "
+		 "cannot be read until enough are back.",
+		 st->total - st->up, st->total, least->name, least->m);
+	snprintf(st->hint, sizeof(st->hint),
+		 "Start nbdsrv on those that are down: volctl server list");
+}
+
 /* Shards that have to go elsewhere: under way, or stuck. */
 static void status_moves(struct status *st)
 {
@@ -321,6 +340,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_rebuild(c, st);
 	status_older(c, st);
 	status_waits(c, st);
+	status_too_many(c, st);
 	status_moves(st);
 	status_space(st);
 }

@@ -12,12 +12,13 @@ import { rebuildLine } from './health.js';
 import { mayChange } from './main.js';
 
 const BIGGEST = 6;
+const WORSE = ['failed', 'unavailable', 'waiting']; // than servers that are away
 
 function sentence(status) {
 	const { up, total } = status.servers;
 	if (total === 0)
 		return [t('noServersYet'), t('noServersYetHint')];
-	if (up < total)
+	if (up < total && !WORSE.includes(status.state))
 		return [t('serversAway', total - up, total), t('serversAwayHint')];
 	if (status.state === 'ok' && status.volumes === 0)
 		return [t('fine'), t('noVolumesYetHint')];
@@ -31,7 +32,7 @@ function hero(status) {
 	const good = status.state === 'ok' && status.servers.total > 0;
 	return el(`section.hero.${good ? 'good' : status.servers.total === 0 ? 'info' : tone(status.state) === 'good' ? 'warn' : tone(status.state)}`,
 		{ 'aria-live': 'polite' }, icon(good ? 'good' : 'warn'),
-		el('div', el('h1', text), hint && el('p', hint), !good && status.servers.total > 0 && el('p.detail', status.message)));
+		el('div', el('h1', text), hint && el('p', hint), !good && status.servers.total > 0 && text !== status.message && el('p.detail', status.message)));
 }
 
 // How many more servers may go: what the weakest volume can lose, less what is away.

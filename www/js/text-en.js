@@ -146,9 +146,9 @@ export default {
 	expand: 'Expand', startFrom: 'Start from here', graphStart: 'Where to start?', graphStartText: 'Choose a tag or a file above. Click a node to see what it is, expand it to see what is around it.', graphPart: (a, b) => `${a} of ${b} files: those with most relations.`, graphWhole: 'Everything there is.', otherKinds: 'other',
 
 	// words of the API
-	states: { ok: 'fine', degraded: 'degraded', failed: 'failed', 'low on space': 'low on space', rebuilding: 'rebuilding', repaired: 'repaired', waiting: 'waiting', up: 'up', down: 'down', connecting: 'connecting', 'wrong store': 'wrong store',
+	states: { ok: 'fine', degraded: 'degraded', failed: 'failed', 'low on space': 'low on space', rebuilding: 'rebuilding', repaired: 'repaired', waiting: 'waiting', unavailable: 'unavailable', up: 'up', down: 'down', connecting: 'connecting', 'wrong store': 'wrong store',
 		ready: 'ready', starting: 'starting', opening: 'opening', deleting: 'being deleted' },
-	sentences: { 'low on space': 'Less than a tenth of the space is free.' },
+	sentences: { 'low on space': 'Less than a tenth of the space is free.', unavailable: 'Too many servers are away: some data cannot be read until they are back.' },
 	roles: { admin: 'admin', user: 'user', 'read-only': 'reader', none: 'guest' },
 	kinds: { unknown: "unknown", folder: "folder", link: "link", special: "special", empty: "empty", text: "text", source: "source code", page: "web page", document: "document", mail: "mail", image: "picture", audio: "sound", video: "film", archive: "archive", program: "program", font: "font", data: "data" },
 	whys: { tags: "same tags", text: "similar text", picture: "similar picture", link: "linked", folder: "same folder" },

@@ -144,9 +144,9 @@ export default {
 	expand: '展开', startFrom: '从这里开始', graphStart: '从哪里开始？', graphStartText: '请在上方选择标签或文件。点击节点查看详情，展开可查看其周围。', graphPart: (a, b) => `显示 ${b} 个文件中的 ${a} 个：关系最多的。`, graphWhole: '已全部显示。', otherKinds: '其他',
 
 	// words of the API
-	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', rebuilding: '重建中', repaired: '已修复', waiting: '等待中', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
+	states: { ok: '正常', degraded: '降级', failed: '故障', 'low on space': '空间不足', rebuilding: '重建中', repaired: '已修复', waiting: '等待中', unavailable: '不可用', up: '在线', down: '离线', connecting: '连接中', 'wrong store': '存储不符',
 		ready: '就绪', starting: '启动中', opening: '打开中', deleting: '删除中' },
-	sentences: { rebuilding: '正在重建缺少的分片，数据可以照常使用。', waiting: '写入正在等待服务器恢复。', 'low on space': '可用空间不足十分之一。' },
+	sentences: { unavailable: '离线的服务器过多：在其恢复之前，部分数据无法读取。', rebuilding: '正在重建缺少的分片，数据可以照常使用。', waiting: '写入正在等待服务器恢复。', 'low on space': '可用空间不足十分之一。' },
 	roles: { admin: '管理员', user: '用户', 'read-only': '只读者', none: '访客' },
 	kinds: { unknown: "未知", folder: "文件夹", link: "链接", special: "特殊", empty: "空", text: "文本", source: "源代码", page: "网页", document: "文档", mail: "邮件", image: "图片", audio: "声音", video: "影片", archive: "压缩包", program: "程序", font: "字体", data: "数据" },
 	whys: { tags: "标签相同", text: "文本相似", picture: "图片相似", link: "有链接", folder: "同一文件夹" },

@@ -34,7 +34,7 @@ export function loading() {
 // ---- states ---------------------------------------------------------------------
 
 const TONES = {
-	ok: 'good', up: 'good', ready: 'good', down: 'bad', failed: 'bad', 'wrong store': 'bad',
+	ok: 'good', up: 'good', ready: 'good', down: 'bad', failed: 'bad', unavailable: 'bad', 'wrong store': 'bad',
 };
 
 export function tone(state) {
