@@ -109,10 +109,14 @@ static uint32_t unwell(struct faults *f)
 	return servers;
 }
 
-/* With a disk that rots, no more servers may be missing than m allows, in extents to come, too. */
+/* With a disk that rots, no more servers may be missing than m allows, in extents to come, too; nor
+ * may shards become stale for want of one, beside those that are and those of that disk. */
 static bool bearable(struct faults *f, unsigned i)
 {
-	return f->rotten == 0 || (unsigned)__builtin_popcount(unwell(f) | 1u << i) <= f->sim->g.m;
+	uint32_t servers = unwell(f) | 1u << i;
+
+	return f->rotten == 0 || ((unsigned)__builtin_popcount(servers) <= f->sim->g.m &&
+				  meta_lost_most(f->sim->meta, servers << 1) <= f->sim->g.m);
 }
 
 bool faults_place_whole(const struct faults *f)

@@ -336,13 +336,23 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards)
 	extent_record(v, x);
 }
 
+/* Too few to go on without these, or too few to be read if volmgr began anew: what was rebuilt and
+ * is not settled yet counts for writes, but its marks are still there. */
+static bool too_few_without(const struct volume *v, const struct extent *x, uint32_t shards)
+{
+	uint32_t trusted = ((1u << v->shards) - 1) & ~x->stale & ~shards;
+
+	return (unsigned)__builtin_popcount(extent_whole(v, x)) < v->min ||
+	       (unsigned)__builtin_popcount(trusted) < v->l.k;
+}
+
 enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
 {
 	shards &= ~x->stale;
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((shards >> i & 1) != 0 && !server_gone(shard_server(x, i)))
 			return LEAVE_SOON;
-	if (shards != 0 && (unsigned)__builtin_popcount(extent_whole(v, x)) < v->min)
+	if (shards != 0 && too_few_without(v, x, shards))
 		return LEAVE_BELOW;
 	extent_mark_stale(v, x, shards);
 	return LEAVE_MARKED;
