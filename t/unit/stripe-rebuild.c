@@ -231,6 +231,44 @@ static void doubt(uint64_t seed)
 	is_int(end(w), 0, "and everything is whole in the end");
 }
 
+/*
+ * The metadata has it that a rebuilt shard is good, its server does not say that it knows. Another
+ * one is given up for it; then the first server goes, with all that it has.
+ */
+static void counted_upon(bool crash)
+{
+	struct world *w = begin(&(struct world_geometry){2, 1, 64 << 10, 3, 8 << 20}, 10);
+	struct fake_server *s, *other;
+	struct world_req *r[2];
+
+	fill(w);
+	s = &w->cluster.servers[w->map[0].shard[2].server - 1];
+	other = &w->cluster.servers[w->map[0].shard[1].server - 1];
+	fake_server_break(s, false);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 1 << 20);
+	is_int(w->map[0].stale, 1 << 2, "a shard misses a write");
+	fake_server_return(s);
+	while (w->map[0].stale != 0 && world_step(w))
+		;
+	is_int(w->map[0].stale, 0, "it is rebuilt");
+	s->hung = true;
+	fake_server_break(other, false);
+	r[0] = world_submit(w, NBD_CMD_READ, 0, 64 << 10, 4096);
+	r[1] = world_submit(w, NBD_CMD_WRITE, 0, 4 << 20, 1 << 20);
+	world_settle(w, 1000);
+	ok(r[0]->busy && r[1]->busy, "what needs it waits for it, the other one being away");
+	fake_server_break(s, crash);
+	s->hung = false;
+	world_settle(w, 1000);
+	ok(r[0]->busy && r[1]->busy, "and still when it goes away itself");
+	is_int(w->map[0].stale, 1 << 1, "not both are given up");
+	fake_server_return(s);
+	world_settle(w, 1000);
+	ok(!r[0]->busy && !r[1]->busy && w->errors == 0 && w->mismatches == 0,
+	   "when it is back, everything goes on");
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
 static void on_moved(void *arg, int err)
 {
 	*(int *)arg = err;
@@ -435,6 +473,8 @@ int main(int argc, char **argv)
 	for (uint64_t n = 0; n < 12; n++)
 		wrong += unsettled(seed * 100 + n);
 	is_int(wrong, 0, "no more than m shards are marked while rebuilt ones are unsettled");
+	counted_upon(false);
+	counted_upon(true);
 	moves();
 	one_full();
 	every_step(&g42, false, false);

@@ -221,8 +221,8 @@ void extent_unbusy(struct volume *v, struct extent *x)
 /* ---- stale marks --------------------------------------------------------------------------- */
 /*
  * One record of an extent is on its way at a time. What changes meanwhile makes it dirty: then
- * another follows, and only when the last one is durable, and the servers were told (tell.c), the
- * marks count as durable, and those that were to be taken back are gone.
+ * another follows. When the last one is durable, those marks that were to be taken back are gone;
+ * and when the servers were told (tell.c), too, the others count as durable.
  */
 
 struct mark {
@@ -237,12 +237,20 @@ static void mark_later(struct volume *v, struct extent *x)
 				      volume_now(v) + PUT_RETRY_MS * NS_PER_MS);
 }
 
-/* What was to be marked is, and what was to be cleared is gone. */
-static void mark_durable(struct volume *v, struct extent *x)
+/*
+ * The metadata says that these are good, so they are: when the server of one goes now, it is away,
+ * and waited for if it is needed, not rebuilt once more from others that may be gone for good.
+ */
+static void mark_cleared(struct volume *v, struct extent *x)
 {
 	rebuild_count(v, -__builtin_popcount(x->stale & x->clear));
 	x->stale &= ~x->clear;
 	x->clear = 0;
+}
+
+/* What was to be marked is. */
+static void mark_durable(struct volume *v, struct extent *x)
+{
 	extent_changed(v, x);
 	v->marks -= x->marking;
 	x->marking = false;
@@ -282,7 +290,8 @@ static void mark_done(void *arg, int err)
 		extent_record(v, x);
 	} else { /* the servers are told, too */
 		x->putting = true;
-		extent_tell(v, x, x->mark, x->stale & ~x->clear, mark_told);
+		mark_cleared(v, x);
+		extent_tell(v, x, x->mark, x->stale, mark_told);
 		return;
 	}
 	extent_unbusy(v, x);
