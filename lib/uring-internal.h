@@ -53,8 +53,7 @@ struct uring {
 	uint64_t spin_ns;	/* see uring_options.spin_us */
 	uint64_t spin_again_ns; /* no spinning before: others wanted the processor */
 	uint64_t spin_pause_ns; /* how long, the next time */
-	unsigned nrouted;	/* see uring_routed(): in this turn */
-	unsigned routed_mean;	/* in the turns that had any, in parts of ROUTED_ONE */
+	uint64_t routed_ns;	/* see uring_routed(): the last time */
 	bool batch_wanted;	/* see uring_options.batch */
 	struct batch batch;
 	struct io_timer **timers; /* binary heap by at_ns, URING_TIMERS_MAX long */

@@ -25,9 +25,8 @@
 #define SPIN_LOST_NS	  200000 /* a yield that took so long went to busy threads */
 #define SPIN_PAUSE_MIN_NS (10 * NS_PER_MS)
 #define SPIN_PAUSE_MAX_NS (2 * NS_PER_S)
-#define ROUTED_ONE	  256u /* one request a turn */
-#define ROUTED_SPIN_MAX	  384u /* with more, in the mean of some turns, the loop does not spin */
-#define ROUTED_TURNS	  8u
+#define SPIN_SHARED_NS	  1000	    /* a yield that took so long went to somebody */
+#define ROUTED_RECENT_NS  NS_PER_MS /* so long after a routed read, see spin() */
 
 static uint64_t clock_ns(void)
 {
@@ -289,24 +288,21 @@ static void spin_lost(struct uring *u, uint64_t now)
 
 void uring_routed(struct uring *u)
 {
-	u->nrouted++;
-}
-
-static void routed_turn(struct uring *u)
-{
-	u->routed_mean -= u->routed_mean / ROUTED_TURNS;
-	u->routed_mean += u->nrouted * (ROUTED_ONE / ROUTED_TURNS);
+	u->routed_ns = env_now(&u->env);
 }
 
 /*
  * Look for completions for a while before sleeping: a wake-up costs more than a short wait. Other
  * threads get the processor in between, so that on a small machine the one we wait for can run.
+ * After routed reads there is nobody to wait for: it only keeps the processor from sleeping, so it
+ * ends, for a while, when somebody else does that.
  */
 static bool spin(struct uring *u)
 {
 	uint64_t now = clock_ns(), end = now + u->spin_ns, before;
+	bool routed = now - u->routed_ns < ROUTED_RECENT_NS;
 
-	if (now < u->spin_again_ns || (u->nrouted > 0 && u->routed_mean > ROUTED_SPIN_MAX))
+	if (now < u->spin_again_ns)
 		return false;
 	if (u->ntimers > 0 && u->timers[0]->at_ns < end)
 		end = u->timers[0]->at_ns;
@@ -321,6 +317,10 @@ static bool spin(struct uring *u)
 		now = clock_ns();
 		if (now - before > SPIN_LOST_NS)
 			spin_lost(u, now);
+		else if (routed && now - before > SPIN_SHARED_NS && !spin_found(u)) {
+			u->spin_again_ns = now + ROUTED_RECENT_NS;
+			return false;
+		}
 	} while (now < end);
 	return false;
 }
@@ -402,7 +402,6 @@ int uring_run(struct uring *u)
 		bool busy;
 
 		u->now_ns = 0;
-		u->nrouted = 0;
 		busy = run_completions(u) > 0;
 		uring_timers_run(u);
 		uring_shm_poll(u);
@@ -412,8 +411,6 @@ int uring_run(struct uring *u)
 			run_kicked(u);
 			busy = true;
 		}
-		if (u->nrouted > 0)
-			routed_turn(u);
 		err = turn_end(u, busy);
 	}
 	u->stop = false; /* a stop before the start counts, too */

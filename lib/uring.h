@@ -37,9 +37,9 @@ struct env *uring_env(struct uring *u);
 int uring_run(struct uring *u);
 void uring_stop(struct uring *u);
 /*
- * Count a request that came past the gateway (weft-ebpf(7)). Who sent it waits for no thread of
- * ours that spins, so spinning for the next one pays only while the processor would be idle: when
- * such requests come several at once, the loop sleeps.
+ * A request came past the gateway (weft-ebpf(7)). Who sent it waits for no thread of ours that
+ * spins, so spinning for the next one pays only while the processor would be idle: it ends when
+ * another thread wants it.
  */
 void uring_routed(struct uring *u);
 
