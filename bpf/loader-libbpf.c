@@ -20,6 +20,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 
+#include "bpf/remote-load.h"
 #include "bpf/route.skel.h"
 
 #include "banned.h"
@@ -38,6 +39,7 @@ struct bpf_route {
 	struct route_conn *conns;
 	struct route_vol *vols;
 	route_entry *entries;
+	struct bpf_remote *remote; /* NULL: not here */
 };
 
 static int print_nothing(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -164,6 +166,26 @@ static const char *start(struct bpf_route *b)
 	return NULL;
 }
 
+bool bpf_route_remote_open(struct bpf_route *b, const char **why)
+{
+	struct bpf_remote_maps maps = {
+		.clients = bpf_map__fd(b->skel->maps.clients),
+		.conns = bpf_map__fd(b->skel->maps.conns),
+		.reads = bpf_map__fd(b->skel->maps.reads),
+		.ports = bpf_map__fd(b->skel->maps.ports),
+		.watched = bpf_map__fd(b->skel->maps.watched),
+		.cgroup = b->cgroup,
+		.netns = b->skel->rodata->netns,
+	};
+
+	b->remote = bpf_remote_open(&maps, why);
+	if (b->remote == NULL || bpf_remote_selftest(b, why) == 0)
+		return b->remote != NULL;
+	bpf_remote_close(b->remote);
+	b->remote = NULL;
+	return false;
+}
+
 struct bpf_route *bpf_route_open(const char **why)
 {
 	struct bpf_route *b = calloc(1, sizeof(*b));
@@ -183,6 +205,7 @@ struct bpf_route *bpf_route_open(const char **why)
 
 void bpf_route_close(struct bpf_route *b)
 {
+	bpf_remote_close(b->remote);
 	bpf_link__destroy(b->sockops);
 	bpf_link__destroy(b->recv);
 	if (b->conns != NULL)
@@ -322,6 +345,35 @@ int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key)
 	struct route_sock st = {.key = key, .role = ROUTE_PEER};
 
 	return add_sender(b, fd, &st);
+}
+
+bool bpf_route_remote(const struct bpf_route *b)
+{
+	return b->remote != NULL;
+}
+
+int bpf_route_remote_pair(struct bpf_route *b, int p, int q, uint64_t number)
+{
+	struct route_tuple t;
+	int err = bpf_route_tuple(q, &t);
+
+	return err != 0 ? err : bpf_remote_pair(b->remote, p, q, &t, number);
+}
+
+int bpf_route_remote_add(struct bpf_route *b, int fd, const struct route_tuple *t, uint64_t key,
+			 uint64_t number)
+{
+	return bpf_remote_add(b->remote, fd, t, key, number);
+}
+
+void bpf_route_remote_remove(struct bpf_route *b, const struct route_tuple *t)
+{
+	bpf_remote_remove(b->remote, t);
+}
+
+uint32_t bpf_route_remote_waiting(struct bpf_route *b, uint32_t id)
+{
+	return bpf_remote_waiting(b->remote, id);
 }
 
 /* ---- reads on their way -------------------------------------------------------------------- */

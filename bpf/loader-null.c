@@ -77,6 +77,37 @@ int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key)
 	return -ENOSYS;
 }
 
+bool bpf_route_remote_open(struct bpf_route *b, const char **why)
+{
+	*why = "built without it";
+	return false;
+}
+
+bool bpf_route_remote(const struct bpf_route *b)
+{
+	return false;
+}
+
+int bpf_route_remote_pair(struct bpf_route *b, int p, int q, uint64_t number)
+{
+	return -ENOSYS;
+}
+
+int bpf_route_remote_add(struct bpf_route *b, int fd, const struct route_tuple *t, uint64_t key,
+			 uint64_t number)
+{
+	return -ENOSYS;
+}
+
+void bpf_route_remote_remove(struct bpf_route *b, const struct route_tuple *t)
+{
+}
+
+uint32_t bpf_route_remote_waiting(struct bpf_route *b, uint32_t id)
+{
+	return 0;
+}
+
 int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n)
 {
 	return -ENOSYS;

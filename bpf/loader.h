@@ -52,6 +52,20 @@ bool bpf_route_has_server(struct bpf_route *b, uint64_t key);
 /* fd is our end of it; from now on what is sent there is redirected. */
 int bpf_route_peer(struct bpf_route *b, int fd, uint64_t key);
 
+/* Bytes of servers on other machines, too (remote.h), before anything else is done; it is tried.
+ * False: not here, and why. */
+bool bpf_route_remote_open(struct bpf_route *b, const char **why);
+bool bpf_route_remote(const struct bpf_route *b);
+/* p and q are the two ends of a connection of ours: what servers tell comes on p, ends of answers
+ * are sent there. fd is our end of the connection to such a server, t as it sees it; number: of p.
+ * 0 or -errno. */
+int bpf_route_remote_pair(struct bpf_route *b, int p, int q, uint64_t number);
+int bpf_route_remote_add(struct bpf_route *b, int fd, const struct route_tuple *t, uint64_t key,
+			 uint64_t number);
+void bpf_route_remote_remove(struct bpf_route *b, const struct route_tuple *t);
+/* Messages for client id that are not in its queue yet. */
+uint32_t bpf_route_remote_waiting(struct bpf_route *b, uint32_t id);
+
 /* Put reads of volmgr's own among those on their way: all or none. */
 int bpf_route_put(struct bpf_route *b, uint64_t *cookies, struct route_read *reads, uint32_t n);
 /* Take a read out of those on their way: 0, or -ENOENT: somebody was faster. */
@@ -72,5 +86,6 @@ uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id);
 
 /* selftest.c: 0, or -errno with *why. */
 int bpf_route_selftest(struct bpf_route *b, const char **why);
+int bpf_remote_selftest(struct bpf_route *b, const char **why);
 
 #endif

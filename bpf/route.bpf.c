@@ -3,7 +3,8 @@
  * Routed reads: the programs. What they do together is told in route.h, which is to be read first.
  *
  *   weft_sockops  sees connections begin: takes C and S into the maps
- *   weft_client   what a client sends on C: to volmgr (by TCP), or a READ to a server's S
+ *   weft_client   what a client sends on C: to volmgr (by TCP, or a large WRITE into V's queue), or
+ *                 a READ to a server's S
  *   weft_server   what a server sends on S: a reply to its client's C, or to volmgr (by TCP)
  *   weft_front    what volmgr sends on V and R: to C and S
  *   weft_recv     counts what clients have read
@@ -14,6 +15,7 @@
 
 #include <linux/bpf.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
@@ -75,6 +77,10 @@ struct pages { /* the kernel's has no name; it is one number */
 };
 struct proto {
 	struct pages *memory_allocated;
+	long *sysctl_mem;
+} __attribute__((preserve_access_index));
+struct mem_cgroup {
+	bool tcpmem_active;
 } __attribute__((preserve_access_index));
 struct sock_common {
 	struct proto *skc_prot;
@@ -86,6 +92,7 @@ struct sock {
 			int counter;
 		} rmem_alloc;
 	} sk_backlog;
+	struct mem_cgroup *sk_memcg;
 } __attribute__((preserve_access_index));
 struct sk_psock;
 struct msghdr;
@@ -226,6 +233,24 @@ static __always_inline __u32 room_of(struct bpf_sock_ops *s)
 	return (__u32)room >= ROUTE_SEND_ROOM ? ROUTE_ROOMY : 0;
 }
 
+/*
+ * Is its memory limited by a memory cgroup of the first version? Then it can be refused any time,
+ * in the middle of a message too, and what others send comes in between.
+ */
+static __always_inline bool limited(struct bpf_sock *sk)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+	struct mem_cgroup *m;
+
+	if (tp == NULL)
+		return true;
+	if (!bpf_core_field_exists(struct sock, sk_memcg) ||
+	    !bpf_core_field_exists(struct mem_cgroup, tcpmem_active))
+		return false;
+	m = ((struct sock *)tp)->sk_memcg;
+	return m != NULL && m->tcpmem_active;
+}
+
 static __always_inline void client_begins(struct bpf_sock_ops *s, struct route_tuple *t)
 {
 	struct route_sock zero = {}, *st;
@@ -233,7 +258,7 @@ static __always_inline void client_begins(struct bpf_sock_ops *s, struct route_t
 	__u32 id, claim;
 	__u64 key;
 
-	if (sk == NULL)
+	if (sk == NULL || limited(sk))
 		return;
 	id = __sync_fetch_and_add(&next_id, 1) & (ROUTE_MARK_ID - 1);
 	if (id == 0)
@@ -255,7 +280,7 @@ static __always_inline void server_begins(struct bpf_sock_ops *s, struct route_t
 	struct route_sock zero = {}, *st;
 	struct bpf_sock *sk = s->sk;
 
-	if (found == NULL || sk == NULL)
+	if (found == NULL || sk == NULL || limited(sk))
 		return;
 	zero.key = key = *found;
 	zero.role = ROUTE_SERVER;
@@ -339,13 +364,18 @@ static __always_inline __u64 unread(const struct route_conn *c, const struct tcp
 static __always_inline bool short_of_memory(const struct tcp_sock *tp)
 {
 	const struct sock *sk = (const struct sock *)tp;
+	__s64 low = memory_low;
 
-	return sk->__sk_common.skc_prot->memory_allocated->counter > memory_low;
+	if (low == 0) /* a network namespace has no tcp_mem of its own to read it from */
+		bpf_probe_read_kernel(&low, sizeof(low), sk->__sk_common.skc_prot->sysctl_mem);
+	return sk->__sk_common.skc_prot->memory_allocated->counter > low;
 }
 
 /* Does a request begin with the next byte that is sent? */
 static __always_inline bool at_boundary(struct route_sock *st, struct route_conn *c, __u32 at)
 {
+	if (load(c->received) == at)
+		st->doubtful = 0;
 	if (st->next_known && st->next == at)
 		return true;
 	if (load(c->boundary) == at)
@@ -426,6 +456,31 @@ static __always_inline bool route_read(struct sk_msg_md *msg, struct route_conn 
 	return true;
 }
 
+/* To volmgr, by TCP, if it is not to be put into V's queue, or cannot be. */
+static __always_inline int to_front(struct sk_msg_md *msg, struct route_sock *st,
+				    struct route_conn *c, __u32 at, const struct tcp_sock *tp,
+				    bool queueing)
+{
+	__u64 key = st->key;
+
+	st->queueing = 0;
+	if (!queueing || at - load(c->received) >= load(c->queue) || short_of_memory(tp))
+		return SK_PASS;
+	if (bpf_msg_redirect_hash(msg, &fronts, &key, BPF_F_INGRESS) != SK_PASS)
+		return SK_PASS;
+	st->queueing = st->doubtful = 1;
+	c->queued += msg->size;
+	return SK_PASS;
+}
+
+/* More of a WRITE. Small messages take more memory than they have bytes. */
+static __always_inline bool is_piece(const struct sk_msg_md *msg, const struct route_sock *st,
+				     __u32 at)
+{
+	return st->queueing && st->next_known &&
+	       (msg->size >= ROUTE_PIECE_MIN || at + msg->size == st->next);
+}
+
 SEC("sk_msg")
 int weft_client(struct sk_msg_md *msg)
 {
@@ -434,6 +489,7 @@ int weft_client(struct sk_msg_md *msg)
 	struct route_conn *c;
 	struct tcp_sock *tp;
 	struct request *r;
+	bool large = false;
 	__u32 at, id;
 
 	if (sk == NULL)
@@ -447,14 +503,14 @@ int weft_client(struct sk_msg_md *msg)
 	if (c == NULL || tp == NULL)
 		return SK_PASS;
 	switch_over(c, st, tp);
-	at = tp->write_seq - st->tx_base;
+	at = tp->write_seq - st->tx_base + load(c->queued);
 	if (!at_boundary(st, c, at))
-		return SK_PASS;
+		return to_front(msg, st, c, at, tp, is_piece(msg, st, at));
 	st->next_known = 0;
 	r = head(msg, REQUEST_BYTES);
 	if (r == NULL || r->magic != REQUEST_MAGIC)
-		return SK_PASS;
-	if (r->type == bpf_htons(CMD_READ) && msg->size == REQUEST_BYTES &&
+		return to_front(msg, st, c, at, tp, false);
+	if (r->type == bpf_htons(CMD_READ) && msg->size == REQUEST_BYTES && !st->doubtful &&
 	    route_read(msg, c, id, r, tp)) {
 		st->next = at;
 		st->next_known = 1;
@@ -462,12 +518,14 @@ int weft_client(struct sk_msg_md *msg)
 	}
 	r = head(msg, REQUEST_BYTES);
 	if (r == NULL || bpf_ntohs(r->type) > CMD_LAST)
-		return SK_PASS;
+		return to_front(msg, st, c, at, tp, false);
 	st->next = at + REQUEST_BYTES;
-	if (r->type == bpf_htons(CMD_WRITE))
+	if (r->type == bpf_htons(CMD_WRITE)) {
 		st->next += bpf_ntohl(r->len);
+		large = bpf_ntohl(r->len) >= ROUTE_LARGE;
+	}
 	st->next_known = 1;
-	return SK_PASS;
+	return to_front(msg, st, c, at, tp, large && (st->queueing || load(c->received) == at));
 }
 
 /* ---- what a server answers ----------------------------------------------------------------- */

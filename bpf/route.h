@@ -7,14 +7,19 @@
  * end, S the server's. A READ that a client sends on C, inside one unit of a healthy extent, is
  * given a cookie of ours and the place in the server's store and put into S's receive queue; the
  * reply that the server sends on S gets the client's cookie back and is put into C's receive queue.
- * volmgr sees nothing of either. All other requests go to volmgr by TCP, so that a client which
- * sends more than is answered is held up by its window, as ever.
+ * volmgr sees nothing of either. All other requests go to volmgr: large WRITEs are put into
+ * V's receive queue, as TCP takes them from such a socket in small pieces; everything else, and
+ * what is more than that queue may hold, by TCP, so that a client which sends more than is answered
+ * is held up by its window, as ever.
  *
  * Where the order of bytes comes from:
  *  - C's receive queue takes redirected bytes only, from the client's first request on: volmgr's
  *    answers are redirected too, for TCP's bytes and redirected ones have no common order. The
  *    change is made by C's program when C has read exactly what was sent in the negotiation
  *    (tcp_sent), before volmgr can know of the request.
+ *  - V's receive queue takes both, in turns: the kernel reads what was redirected before what came
+ *    by TCP. So redirected bytes may be followed by TCP's at any time, and TCP's by redirected ones
+ *    when volmgr has received (received) all that was sent.
  *  - S's receive queue takes redirected requests only, each one message of 28 bytes. The
  *    negotiation was read before, and volmgr sends nothing on R but by redirect.
  *  - R's receive queue takes redirected replies only, once the negotiation has been read: those
@@ -25,7 +30,10 @@
  * its way, and then is the only sender.
  *  - A request is only looked at when C's stream is at the beginning of one: at the place that
  *    volmgr has told (boundary), or where the request before ended. Places are compared by TCP's
- * own count of bytes, so one that was cut or sent in part cannot be mistaken.
+ *    own count of bytes, so one that was cut or sent in part cannot be mistaken. What is put into
+ *    V's queue is not in it and is counted by the program, too much when the kernel has no memory
+ *    for all of it. So behind such bytes nothing is routed until volmgr has received that many:
+ *    it never has received more than was sent.
  *
  * Why a routed read is never older than an acknowledged write: volmgr acknowledges a write when all
  * shards that are not stale have prepared it, and a server answers reads with what it has prepared.
@@ -43,8 +51,10 @@
  *
  * What bounds memory: requests on their way are at most ROUTE_INFLIGHT a connection; a client whose
  * queue holds more than ROUTE_UNREAD_MAX bytes is routed no further, and volmgr holds its own
- * answers back, until it has read some. While all of TCP is short of memory (tcp_mem), nothing is
- * routed.
+ * answers back, until it has read some. What volmgr has not received of a client's WRITEs in its
+ * queue is at most as much as it said (queue), in pieces that are not small. While all of TCP is
+ * short of memory (tcp_mem), nothing is routed or put there. A socket whose own memory is limited
+ * (by a memory cgroup of the first version) is in no map.
  */
 #ifndef WEFT_ROUTE_H
 #define WEFT_ROUTE_H
@@ -60,17 +70,20 @@ typedef uint32_t route_u32;
 typedef uint16_t route_u16;
 #endif
 
-#define ROUTE_CONNS	   4096u	/* clients that can be routed at once; a power of two */
-#define ROUTE_VOLS	   1024u	/* as volmgr's VOLUMES_MAX */
-#define ROUTE_GATES	   256u		/* servers of one volume */
-#define ROUTE_ENTRIES	   (1u << 20)	/* data shards of all volumes: 4 TiB of 4 MiB each */
-#define ROUTE_SERVERS	   1024u	/* connections to servers, of all data threads */
-#define ROUTE_PORTS	   16u		/* that volmgr listens on */
-#define ROUTE_READ_MAX	   65536u	/* bytes of one routed read */
-#define ROUTE_ALIGN	   512u		/* offset and length are multiples of it */
-#define ROUTE_INFLIGHT	   128u		/* routed reads of one client at once */
-#define ROUTE_INFLIGHT_ALL 8192u	/* and of all */
-#define ROUTE_UNREAD_MAX   (8u << 20)	/* bytes in a client's queue */
+#define ROUTE_CONNS	   4096u       /* clients that can be routed at once; a power of two */
+#define ROUTE_VOLS	   1024u       /* as volmgr's VOLUMES_MAX */
+#define ROUTE_GATES	   256u	       /* servers of one volume */
+#define ROUTE_ENTRIES	   (1u << 20)  /* data shards of all volumes: 4 TiB of 4 MiB each */
+#define ROUTE_SERVERS	   1024u       /* connections to servers, of all data threads */
+#define ROUTE_PORTS	   16u	       /* that volmgr listens on */
+#define ROUTE_READ_MAX	   65536u      /* bytes of one routed read */
+#define ROUTE_ALIGN	   512u	       /* offset and length are multiples of it */
+#define ROUTE_INFLIGHT	   128u	       /* routed reads of one client at once */
+#define ROUTE_INFLIGHT_ALL 8192u       /* and of all */
+#define ROUTE_UNREAD_MAX   (8u << 20)  /* bytes in a client's queue */
+#define ROUTE_LARGE	   (32u << 10) /* bytes of a WRITE that is put into volmgr's queue */
+#define ROUTE_PIECE_MIN	   4096u      /* of a message that is, but for a request's first and last */
+#define ROUTE_QUEUE_MAX	   (8u << 20) /* of these, not received yet */
 #define ROUTE_SEND_ROOM	   (256u << 20) /* SO_SNDBUF of clients that may be the kernel's */
 #define ROUTE_ROOMY	   (1u << 31)	/* beside an id: it has that */
 #define ROUTE_WATCHED	   2048u	/* volumes and servers whose reads are counted */
@@ -96,6 +109,8 @@ enum route_role { ROUTE_NONE, ROUTE_CLIENT, ROUTE_SERVER, ROUTE_FRONT, ROUTE_PEE
 /* A read on its way. Key: the cookie we gave it: the client's id, then a number. */
 #define ROUTE_MARK_ID (1u << 31) /* ids are below: volmgr's own requests have this one */
 #define ROUTE_STEERED (1u << 31) /* in the number, for parts of READs */
+/* What volmgr asked for. ONLY, END: of servers on other machines, see remote.h. */
+enum route_steered { ROUTE_STEER_NOT, ROUTE_STEER_PART, ROUTE_STEER_ONLY, ROUTE_STEER_END };
 struct route_read {
 	route_u64 cookie; /* the client's, as on the wire */
 	route_u64 offset; /* in the volume */
@@ -104,7 +119,7 @@ struct route_read {
 	route_u32 len;
 	route_u32 conn;	   /* struct route_conn.id */
 	route_u16 flags;   /* of the request */
-	route_u16 steered; /* a part of a READ that volmgr closes */
+	route_u16 steered; /* enum route_steered */
 	route_u16 pad[2];
 };
 
@@ -114,6 +129,9 @@ struct route_sock {
 	route_u32 tx_base, rx_base; /* CLIENT: TCP's numbers of the first byte each way */
 	/* CLIENT: where the next request begins, if next_known */
 	route_u32 next, next_known;
+	/* CLIENT: the last message was put into V's queue; whether all that were are there is not
+	 * known yet */
+	route_u32 queueing, doubtful;
 	/* SERVER: bytes of a reply that came in pieces and goes to volmgr; FRONT: bytes of the
 	 * negotiation that are not sent yet */
 	route_u32 left;
@@ -133,11 +151,13 @@ struct route_conn {
 	route_u32 structured;
 	route_u32 boundary; /* bytes received when the last whole request had been taken */
 	route_u32 tcp_sent; /* bytes of the negotiation */
+	route_u32 received; /* bytes */
+	route_u32 queue;    /* ROUTE_QUEUE_MAX, or 0: V has no room for them */
 	/* written by the programs */
 	route_u32 reply; /* enum route_reply */
 	route_u32 seq;	 /* routed reads so far */
 	route_u32 inflight;
-	route_u32 pad;
+	route_u32 queued;	       /* bytes put into V's queue */
 	route_u64 delivered, consumed; /* bytes put into C's queue, and read from it */
 	route_u64 usual_ns;	       /* that a routed read takes */
 };

@@ -1,12 +1,12 @@
 /*
  * Does routing work here? Tried at every start with real connections on the loopback, before
  * anybody relies on it: requests out, replies back, to clients of both kinds; volmgr's own answers
- * among them; large ones, errors, several senders at once; what was not read is known; poll and the
- * end of a connection are noticed. What comes is compared byte by byte.
+ * among them; large ones, errors, several senders at once; large writes around TCP; what was not
+ * read is known; poll and the end of a connection are noticed. What comes is compared byte by byte.
  */
 #include "config.h"
 
-#include "bpf/loader.h"
+#include "bpf/selftest.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -24,28 +24,7 @@
 
 #include "banned.h"
 
-#define WAIT_MS	   2000
-#define SLOT	   77u
-#define GENERATION 0x12345u
-#define KEY	   ((uint64_t)1 << 40)
-#define GATE	   7u
-#define VOLUME	   (ROUTE_VOLS - 1)
-#define FIRST	   (ROUTE_ENTRIES - 4)
-#define GREETING   5u /* bytes that V sends before, */
-#define ANSWER	   3u /* and C */
-#define REQUESTS   64u
-#define BYTES	   (DATA_HEAD + ROUTE_READ_MAX)
-#define DATA_HEAD  ((uint32_t)sizeof(struct nbd_chunk_data))
-
 static_assert(WEFT_SHARD_BYTES == 1u << ROUTE_SHARD_SHIFT, "both say how large a shard is");
-
-struct test {
-	struct bpf_route *b;
-	int listener, c, v, r, s;
-	uint32_t id;
-	struct route_conn *conn;
-	uint8_t *out, *in;
-};
 
 /* ---- sockets ------------------------------------------------------------------------------- */
 
@@ -65,19 +44,19 @@ static int listen_here(struct sockaddr_in *at)
 	return -1;
 }
 
-static bool readable(int fd, int timeout_ms)
+bool selftest_readable(int fd, int timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
 	return poll(&p, 1, timeout_ms) == 1;
 }
 
-static bool get(int fd, void *buf, size_t len)
+bool selftest_get(int fd, void *buf, size_t len)
 {
 	for (size_t got = 0; got < len;) {
 		ssize_t n;
 
-		if (!readable(fd, WAIT_MS))
+		if (!selftest_readable(fd, WAIT_MS))
 			return false;
 		n = recv(fd, (char *)buf + got, len - got, MSG_DONTWAIT);
 		if (n <= 0)
@@ -87,12 +66,12 @@ static bool get(int fd, void *buf, size_t len)
 	return true;
 }
 
-static bool put(int fd, const void *buf, size_t len)
+bool selftest_put(int fd, const void *buf, size_t len)
 {
 	return send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len;
 }
 
-static bool connect_both(struct test *t)
+bool selftest_connect(struct test *t)
 {
 	struct sockaddr_in at,
 		from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -105,7 +84,7 @@ static bool connect_both(struct test *t)
 		return false;
 	t->c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (t->c < 0 || connect(t->c, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    !readable(t->listener, WAIT_MS))
+	    !selftest_readable(t->listener, WAIT_MS))
 		return false;
 	t->v = accept(t->listener, NULL, NULL);
 	(void)bpf_route_port(t->b, ntohs(at.sin_port), false);
@@ -118,15 +97,28 @@ static bool connect_both(struct test *t)
 	tuple.remote_port = ntohs(from.sin_port);
 	if (bpf_route_want(t->b, &tuple, KEY) != 0 ||
 	    connect(t->r, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    !readable(t->listener, WAIT_MS))
+	    !selftest_readable(t->listener, WAIT_MS))
 		return false;
 	t->s = accept(t->listener, NULL, NULL);
 	return t->v >= 0 && t->s >= 0 && bpf_route_has_server(t->b, KEY) &&
 	       bpf_route_client(t->b, t->v, &t->id, &roomy) == 0;
 }
 
+/* From C to V. */
+static bool to_v(struct test *t, const void *buf, size_t len)
+{
+	t->sent += (uint32_t)len;
+	return selftest_put(t->c, buf, len);
+}
+
+/* volmgr has received all of it. */
+static void received(struct test *t)
+{
+	__atomic_store_n(&t->conn->received, t->sent, __ATOMIC_RELEASE);
+}
+
 /* A volume of one extent, two data shards; the second's server is ours. */
-static bool open_route(struct test *t)
+bool selftest_open(struct test *t)
 {
 	struct route_vol *v = &bpf_route_vols(t->b)[VOLUME];
 	char bytes[GREETING] = "hello";
@@ -146,10 +138,10 @@ static bool open_route(struct test *t)
 				       .open = 1,
 				       .structured = 1};
 	__atomic_store_n(&t->conn->id, t->id, __ATOMIC_RELEASE);
-	return put(t->c, bytes, ANSWER) && get(t->v, bytes, ANSWER) &&
+	return to_v(t, bytes, ANSWER) && selftest_get(t->v, bytes, ANSWER) &&
 	       bpf_route_front(t->b, t->v, t->id, GREETING) == 0 &&
-	       bpf_route_peer(t->b, t->r, KEY) == 0 && put(t->v, bytes, GREETING) &&
-	       get(t->c, bytes, GREETING);
+	       bpf_route_peer(t->b, t->r, KEY) == 0 && selftest_put(t->v, bytes, GREETING) &&
+	       selftest_get(t->c, bytes, GREETING);
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -171,7 +163,7 @@ static void fill(uint8_t *p, size_t len, uint64_t seed)
 		p[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
 }
 
-static bool same(const uint8_t *p, size_t len, uint64_t seed)
+bool selftest_same(const uint8_t *p, size_t len, uint64_t seed)
 {
 	for (size_t i = 0; i < len; i++)
 		if (p[i] != (uint8_t)(seed * 31 + i * 7 + (i >> 8)))
@@ -179,7 +171,7 @@ static bool same(const uint8_t *p, size_t len, uint64_t seed)
 	return true;
 }
 
-static void reply_make(uint8_t *out, uint64_t cookie, uint64_t offset, uint32_t len, uint64_t seed)
+void selftest_reply(uint8_t *out, uint64_t cookie, uint64_t offset, uint32_t len, uint64_t seed)
 {
 	struct nbd_chunk_data w = {
 		.head = {.magic = htobe32(NBD_STRUCTURED_REPLY_MAGIC),
@@ -202,13 +194,13 @@ static bool ask(struct test *t, uint64_t cookie, uint32_t at, uint32_t len, uint
 		      (uint64_t)SLOT << ROUTE_SHARD_SHIFT | (2u << 16 | at);
 
 	request_make(&w, cookie, (5ULL << 16) + at, len); /* stripe 2, unit 1 */
-	if (!put(t->c, &w, sizeof(w)) || !get(t->s, &w, sizeof(w)))
+	if (!selftest_put(t->c, &w, sizeof(w)) || !selftest_get(t->s, &w, sizeof(w)))
 		return false;
 	if (be64toh(w.offset) != to || be32toh(w.len) != len || w.cookie == cookie ||
 	    be64toh(w.cookie) >> 32 != t->id)
 		return false;
-	reply_make(t->out, w.cookie, to, len, seed);
-	return put(t->s, t->out, DATA_HEAD + len);
+	selftest_reply(t->out, w.cookie, to, len, seed);
+	return selftest_put(t->s, t->out, DATA_HEAD + len);
 }
 
 static bool take_structured(struct test *t, uint64_t cookie, uint64_t offset, uint32_t len,
@@ -216,34 +208,34 @@ static bool take_structured(struct test *t, uint64_t cookie, uint64_t offset, ui
 {
 	struct nbd_chunk_data w;
 
-	if (!get(t->c, t->in, DATA_HEAD + len))
+	if (!selftest_get(t->c, t->in, DATA_HEAD + len))
 		return false;
 	memcpy(&w, t->in, sizeof(w));
 	return w.head.cookie == cookie && be64toh(w.offset) == offset &&
-	       be32toh(w.head.len) == 8 + len && same(t->in + DATA_HEAD, len, seed);
+	       be32toh(w.head.len) == 8 + len && selftest_same(t->in + DATA_HEAD, len, seed);
 }
 
 static bool take_simple(struct test *t, uint64_t cookie, uint32_t len, uint64_t seed)
 {
 	struct nbd_simple_reply w;
 
-	if (!get(t->c, t->in, sizeof(w) + len))
+	if (!selftest_get(t->c, t->in, sizeof(w) + len))
 		return false;
 	memcpy(&w, t->in, sizeof(w));
 	return be32toh(w.magic) == NBD_SIMPLE_REPLY_MAGIC && w.error == 0 && w.cookie == cookie &&
-	       same(t->in + sizeof(w), len, seed);
+	       selftest_same(t->in + sizeof(w), len, seed);
 }
 
 /* ---- what is tried ------------------------------------------------------------------------- */
 
-static bool try_one(struct test *t)
+bool selftest_one(struct test *t)
 {
 	static const uint32_t sizes[] = {512, 4096, 65536};
 
 	t->conn->seq = 0x7f8081ff; /* no byte of it is small */
 	for (unsigned i = 0; i < 3; i++) {
 		t->conn->structured = 1;
-		if (!ask(t, 100 + i, 0, sizes[i], i) || !readable(t->c, WAIT_MS) ||
+		if (!ask(t, 100 + i, 0, sizes[i], i) || !selftest_readable(t->c, WAIT_MS) ||
 		    bpf_route_unread(t->b, t->v, t->id) < sizes[i] ||
 		    !take_structured(t, 100 + i, 5ULL << 16, sizes[i], i) ||
 		    bpf_route_unread(t->b, t->v, t->id) != 0)
@@ -253,7 +245,7 @@ static bool try_one(struct test *t)
 		    !take_simple(t, 200 + i, sizes[i], 50 + i))
 			return false;
 	}
-	return t->conn->inflight == 0 && !readable(t->r, 0) && !readable(t->v, 0);
+	return t->conn->inflight == 0 && !selftest_readable(t->r, 0) && !selftest_readable(t->v, 0);
 }
 
 /* What is not for the server comes to V, and V's answers come to C. */
@@ -262,16 +254,17 @@ static bool try_others(struct test *t)
 	struct nbd_request_wire w;
 
 	request_make(&w, 1, 65536 - 512, 1024); /* two units */
-	if (!put(t->c, &w, sizeof(w)) || !get(t->v, t->in, sizeof(w)))
+	if (!to_v(t, &w, sizeof(w)) || !selftest_get(t->v, t->in, sizeof(w)))
 		return false;
 	request_make(&w, 2, 0, 512); /* the other shard */
-	if (!put(t->c, &w, sizeof(w)) || !get(t->v, t->in, sizeof(w)))
+	if (!to_v(t, &w, sizeof(w)) || !selftest_get(t->v, t->in, sizeof(w)))
 		return false;
 	fill(t->out, 3000, 9);
-	if (!put(t->v, t->out, 3000) || !get(t->c, t->in, 3000) || !same(t->in, 3000, 9))
+	if (!selftest_put(t->v, t->out, 3000) || !selftest_get(t->c, t->in, 3000) ||
+	    !selftest_same(t->in, 3000, 9))
 		return false;
 	request_make(&w, 3, 0, 0);
-	return put(t->r, &w, sizeof(w)) && get(t->s, t->in, sizeof(w)) &&
+	return selftest_put(t->r, &w, sizeof(w)) && selftest_get(t->s, t->in, sizeof(w)) &&
 	       memcmp(t->in, &w, sizeof(w)) == 0;
 }
 
@@ -290,10 +283,10 @@ static bool try_error(struct test *t)
 	uint64_t cookie;
 
 	request_make(&w, 4, 5ULL << 16, 4096);
-	if (!put(t->c, &w, sizeof(w)) || !get(t->s, &w, sizeof(w)))
+	if (!selftest_put(t->c, &w, sizeof(w)) || !selftest_get(t->s, &w, sizeof(w)))
 		return false;
 	e.head.cookie = cookie = w.cookie;
-	return put(t->s, &e, sizeof(e)) && get(t->r, t->in, sizeof(e)) &&
+	return selftest_put(t->s, &e, sizeof(e)) && selftest_get(t->r, t->in, sizeof(e)) &&
 	       memcmp(t->in, &e, sizeof(e)) == 0 &&
 	       bpf_route_take(t->b, be64toh(cookie), &read) == 0 && read.cookie == 4 &&
 	       read.offset == 5ULL << 16 && read.len == 4096 &&
@@ -316,16 +309,17 @@ static bool try_steered(struct test *t)
 	t->conn->structured = 1;
 	t->conn->inflight++;
 	request_make(&w, htobe64(cookie), 0, 4096);
-	if (bpf_route_put(t->b, &cookie, &read, 1) != 0 || !put(t->r, &w, sizeof(w)) ||
-	    !get(t->s, &w, sizeof(w)))
+	if (bpf_route_put(t->b, &cookie, &read, 1) != 0 || !selftest_put(t->r, &w, sizeof(w)) ||
+	    !selftest_get(t->s, &w, sizeof(w)))
 		return false;
-	reply_make(t->out, w.cookie, 0, 4096, 3);
+	selftest_reply(t->out, w.cookie, 0, 4096, 3);
 	memset(t->out + offsetof(struct nbd_chunk, flags), 0, 2);
-	if (!put(t->s, t->out, DATA_HEAD + 4096) || !get(t->c, t->in, DATA_HEAD + 4096))
+	if (!selftest_put(t->s, t->out, DATA_HEAD + 4096) ||
+	    !selftest_get(t->c, t->in, DATA_HEAD + 4096))
 		return false;
 	memcpy(&got, t->in, sizeof(got));
 	return got.head.cookie == 5 && got.head.flags == 0 && be64toh(got.offset) == 3ULL << 16 &&
-	       same(t->in + DATA_HEAD, 4096, 3) && t->conn->inflight == 0;
+	       selftest_same(t->in + DATA_HEAD, 4096, 3) && t->conn->inflight == 0;
 }
 
 /* Several answers in one send, some of them for R. */
@@ -340,14 +334,17 @@ static bool try_many(struct test *t, uint32_t structured)
 	t->conn->structured = structured;
 	for (unsigned i = 0; i < 2; i++) {
 		request_make(&w, 600 + i, (5ULL << 16) + i * 4096, 4096);
-		if (!put(t->c, &w, sizeof(w)) || !get(t->s, &got[i], sizeof(got[i])))
+		if (!selftest_put(t->c, &w, sizeof(w)) ||
+		    !selftest_get(t->s, &got[i], sizeof(got[i])))
 			return false;
-		reply_make(t->out + i * len, got[i].cookie, be64toh(got[i].offset), 4096, 60 + i);
+		selftest_reply(t->out + i * len, got[i].cookie, be64toh(got[i].offset), 4096,
+			       60 + i);
 	}
 	memmove(t->out + len + sizeof(none), t->out + len, len);
 	memcpy(t->out + len, &none, sizeof(none));
 	memcpy(t->out + 2 * len + sizeof(none), &none, sizeof(none));
-	if (!put(t->s, t->out, 2 * (len + sizeof(none))) || !get(t->r, t->in, 2 * sizeof(none)) ||
+	if (!selftest_put(t->s, t->out, 2 * (len + sizeof(none))) ||
+	    !selftest_get(t->r, t->in, 2 * sizeof(none)) ||
 	    memcmp(t->in, &none, sizeof(none)) != 0 ||
 	    memcmp(t->in + sizeof(none), &none, sizeof(none)) != 0)
 		return false;
@@ -355,10 +352,68 @@ static bool try_many(struct test *t, uint32_t structured)
 		if (structured ? !take_structured(t, 600 + i, (5ULL << 16) + i * 4096, 4096, 60 + i)
 			       : !take_simple(t, 600 + i, 4096, 60 + i))
 			return false;
-	return t->conn->inflight == 0 && !readable(t->r, 0) && !readable(t->c, 0);
+	return t->conn->inflight == 0 && !selftest_readable(t->r, 0) && !selftest_readable(t->c, 0);
 }
 
-static void *volmgr_sends(void *arg)
+static bool put_large(struct test *t, unsigned pieces, uint64_t seed)
+{
+	struct nbd_request_wire w;
+
+	request_make(&w, seed, 0, pieces * PIECE);
+	w.type = htobe16(NBD_CMD_WRITE);
+	if (!to_v(t, &w, sizeof(w)))
+		return false;
+	for (unsigned i = 0; i < pieces; i++) {
+		fill(t->out, PIECE, seed + i);
+		if (!to_v(t, t->out, PIECE))
+			return false;
+	}
+	return true;
+}
+
+static bool get_large(struct test *t, unsigned pieces, uint64_t seed)
+{
+	struct nbd_request_wire w;
+
+	if (!selftest_get(t->v, &w, sizeof(w)) || w.cookie != seed ||
+	    be32toh(w.len) != pieces * PIECE)
+		return false;
+	for (unsigned i = 0; i < pieces; i++)
+		if (!selftest_get(t->v, t->in, PIECE) || !selftest_same(t->in, PIECE, seed + i))
+			return false;
+	return true;
+}
+
+/* Large WRITEs go around TCP, and all that is sent comes in its order. */
+static bool try_writes(struct test *t)
+{
+	struct nbd_request_wire w, got;
+	const uint32_t around = sizeof(w) + 4 * PIECE;
+
+	t->conn->structured = 1;
+	t->conn->queue = ROUTE_QUEUE_MAX;
+	received(t);
+	request_make(&w, 700, 5ULL << 16, 4096); /* could be routed otherwise */
+	if (!put_large(t, 4, 710) || !to_v(t, &w, sizeof(w)) || !put_large(t, 1, 720))
+		return false;
+	if (t->conn->queued != around) /* by TCP, what is behind other bytes that came so */
+		return false;
+	if (!get_large(t, 4, 710) || !selftest_get(t->v, &got, sizeof(got)) ||
+	    memcmp(&got, &w, sizeof(w)) != 0 || !get_large(t, 1, 720))
+		return false;
+	received(t);
+	if (!ask(t, 730, 0, 4096, 73) || !take_structured(t, 730, 5ULL << 16, 4096, 73) ||
+	    !put_large(t, 4, 740) || !get_large(t, 4, 740) || t->conn->queued != 2 * around)
+		return false;
+	received(t);
+	t->conn->queue = 0; /* it has no room */
+	if (!put_large(t, 4, 750) || !get_large(t, 4, 750) || t->conn->queued != 2 * around)
+		return false;
+	received(t);
+	return !selftest_readable(t->v, 0);
+}
+
+void *selftest_volmgr_sends(void *arg)
 {
 	struct test *t = arg;
 	uint8_t *out = malloc(BYTES);
@@ -367,8 +422,8 @@ static void *volmgr_sends(void *arg)
 	if (out == NULL)
 		return NULL;
 	for (unsigned i = 0; i < REQUESTS; i++) {
-		reply_make(out, 1000 + i, 5ULL << 16, ROUTE_READ_MAX, i);
-		good = put(t->v, out, BYTES) ? t : NULL;
+		selftest_reply(out, 1000 + i, 5ULL << 16, ROUTE_READ_MAX, i);
+		good = selftest_put(t->v, out, BYTES) ? t : NULL;
 		if (good == NULL)
 			break;
 	}
@@ -385,7 +440,7 @@ static bool try_both(struct test *t)
 	bool fine = true;
 
 	t->conn->structured = 1;
-	if (pthread_create(&thread, NULL, volmgr_sends, t) != 0)
+	if (pthread_create(&thread, NULL, selftest_volmgr_sends, t) != 0)
 		return false;
 	for (unsigned i = 0; i < REQUESTS && fine; i++) {
 		fine = ask(t, 2000 + i, 0, ROUTE_READ_MAX, 500 + i);
@@ -393,13 +448,14 @@ static bool try_both(struct test *t)
 		for (unsigned n = 0; n < 2 && fine; n++) {
 			struct nbd_chunk_data w;
 
-			fine = get(t->c, t->in, BYTES);
+			fine = selftest_get(t->c, t->in, BYTES);
 			memcpy(&w, t->in, sizeof(w));
 			if (fine && w.head.cookie == 1000 + ours)
-				fine = same(t->in + DATA_HEAD, ROUTE_READ_MAX, ours++);
+				fine = selftest_same(t->in + DATA_HEAD, ROUTE_READ_MAX, ours++);
 			else if (fine)
 				fine = w.head.cookie == 2000 + theirs &&
-				       same(t->in + DATA_HEAD, ROUTE_READ_MAX, 500 + theirs++);
+				       selftest_same(t->in + DATA_HEAD, ROUTE_READ_MAX,
+						     500 + theirs++);
 		}
 	}
 	pthread_join(thread, &good);
@@ -412,16 +468,16 @@ static bool try_end(struct test *t)
 
 	close(t->v);
 	t->v = -1;
-	return readable(t->c, WAIT_MS) && recv(t->c, &byte, 1, MSG_DONTWAIT) == 0;
+	return selftest_readable(t->c, WAIT_MS) && recv(t->c, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
 static const char *try_all(struct test *t)
 {
-	if (!connect_both(t))
+	if (!selftest_connect(t))
 		return "its own trial failed: connections are not seen";
-	if (!open_route(t))
+	if (!selftest_open(t))
 		return "its own trial failed: the negotiation did not come through";
-	if (!try_one(t))
+	if (!selftest_one(t))
 		return "its own trial failed: a routed read did not come back as it should";
 	if (!try_many(t, 1) || !try_many(t, 0))
 		return "its own trial failed: several answers in one send were not told apart";
@@ -431,6 +487,8 @@ static const char *try_all(struct test *t)
 		return "its own trial failed: an error did not reach volmgr";
 	if (!try_steered(t))
 		return "its own trial failed: a part of a read did not come as it should";
+	if (!try_writes(t))
+		return "its own trial failed: large writes did not come as they should";
 	if (!try_both(t))
 		return "its own trial failed: answers of two senders were mixed";
 	if (!try_end(t))
@@ -438,29 +496,36 @@ static const char *try_all(struct test *t)
 	return NULL;
 }
 
-static void close_one(int fd)
+void selftest_close(int fd)
 {
 	if (fd >= 0)
 		close(fd);
 }
 
+/* With memory, and without leaving anything behind. */
+int selftest_run(struct test *t, const char *(*fn)(struct test *t), const char **why)
+{
+	t->listener = t->c = t->v = t->r = t->s = -1;
+	t->out = malloc(BYTES + sizeof(struct nbd_chunk));
+	t->in = malloc(BYTES + sizeof(struct nbd_chunk));
+	*why = t->out == NULL || t->in == NULL ? "out of memory" : fn(t);
+	free(t->out);
+	free(t->in);
+	selftest_close(t->listener);
+	selftest_close(t->c);
+	selftest_close(t->v);
+	selftest_close(t->r);
+	selftest_close(t->s);
+	if (t->conn != NULL)
+		memset(t->conn, 0, sizeof(*t->conn));
+	memset(&bpf_route_vols(t->b)[VOLUME], 0, sizeof(struct route_vol));
+	bpf_route_entries(t->b)[FIRST + 1] = 0;
+	return *why == NULL ? 0 : -EIO;
+}
+
 int bpf_route_selftest(struct bpf_route *b, const char **why)
 {
-	struct test t = {.b = b, .listener = -1, .c = -1, .v = -1, .r = -1, .s = -1};
+	struct test t = {.b = b};
 
-	t.out = malloc(BYTES);
-	t.in = malloc(BYTES);
-	*why = t.out == NULL || t.in == NULL ? "out of memory" : try_all(&t);
-	free(t.out);
-	free(t.in);
-	close_one(t.listener);
-	close_one(t.c);
-	close_one(t.v);
-	close_one(t.r);
-	close_one(t.s);
-	if (t.conn != NULL)
-		memset(t.conn, 0, sizeof(*t.conn));
-	memset(&bpf_route_vols(b)[VOLUME], 0, sizeof(struct route_vol));
-	bpf_route_entries(b)[FIRST + 1] = 0;
-	return *why == NULL ? 0 : -EIO;
+	return selftest_run(&t, try_all, why);
 }

@@ -26,7 +26,7 @@ diag("seed $seed");
 my $hosts = Weft::Hosts->new(2);
 my $dir = temp_dir();
 # of server-2 only the network is another: it is reached at its socket file, as if it were beside us
-my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '2+1', size => SIZE,
+my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '2+1', size => SIZE, args => { volmgr => [qw(--bpf on)] },
 	host => { map { +"server-$_" => "host-$_" } 1 .. 3 }, address => { 'server-1' => 'tcp:' . $hosts->address(1) . ':0' },
 	prefix => { map { +"server-$_" => [ $hosts->prefix($_) ] } 1 .. 2 });
 at_end(sub { $cluster->kill });
@@ -84,7 +84,7 @@ ok(wait_until('reads to be routed to server-3', 90, sub {
 }), 'reads are routed to the server that is here');
 is_deeply({ map { $_->{name} => $_->{route} } values %{ counts() } },
 	{ 'server-1' => 'remote', 'server-2' => 'closed', 'server-3' => 'open' }, 'it is known which are not');
-like($cluster->volctl('status'), qr/^ +ebpf +on: reads are routed to 1 of 3 servers; 1 remote, whose reads are not$/m,
+like($cluster->volctl('status'), qr/^ +ebpf +on: reads are routed to 1 of 3 servers; 1 remote, whose reads are not: not asked for by --bpf remote$/m,
 	'volctl status says so');
 like($cluster->volctl('server', 'show', 'server-1'), qr/^ +routed +no: it is on another machine/m, 'volctl server show says so');
 like($cluster->volctl('server', 'show', 'server-2'), qr/^ +routed +no: it takes none now$/m, 'of one in another namespace, too');

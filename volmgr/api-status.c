@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "api.h"
 #include "moving.h"
@@ -357,7 +358,7 @@ static json_t *status_listen(const struct cluster *c)
 /* Whether reads are routed, and to how many servers. */
 static json_t *status_ebpf(const struct cluster *c)
 {
-	int open = 0, remote = 0;
+	int open = 0, remote = 0, steered = 0;
 
 	for (unsigned i = 0; i < c->nservers; i++) {
 		const char *state = route_server_state(c, c->servers[i]);
@@ -365,8 +366,9 @@ static json_t *status_ebpf(const struct cluster *c)
 		open += strcmp(state, "open") == 0;
 		remote += strcmp(state, "remote") == 0;
 	}
-	return json_pack("{s:s, s:s, s:i, s:i}", "state", c->bpf != NULL ? "on" : "off", "why",
-			 c->bpf_why, "servers", open, "remote", remote);
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s}", "state", c->bpf != NULL ? "on" : "off",
+			 "why", c->bpf_why, "servers", open, "remote", remote, "steered", steered,
+			 "remote_why", c->bpf_remote_why);
 }
 
 json_t *api_status_json(struct cluster *c)
@@ -395,6 +397,7 @@ json_t *api_status_json(struct cluster *c)
 	if (body != NULL) {
 		json_object_set_new(body, "rebuild", rebuild_json(&sum));
 		json_object_set_new(body, "moves", api_moves_json());
+		steered += strcmp(state, "steered") == 0;
 		json_object_set_new(body, "commands", api_commands_json());
 	}
 	if (body != NULL && code == EC_RS_VAND)
@@ -405,6 +408,7 @@ json_t *api_status_json(struct cluster *c)
 	return body;
 }
 
+	struct utsname host;
 static void status_collected(void *arg)
 {
 	struct api_call *call = arg;

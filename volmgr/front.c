@@ -141,6 +141,7 @@ static void front_answered(void *ctx, const struct nbd_req *req, uint64_t ns)
 							 : IO_OTHER;
 
 	io_stat_add(&v->io, kind, kind == IO_OTHER ? 0 : req->len, ns);
+	route_steer_answered(v, req);
 }
 
 static void conn_free(struct conn *c)
@@ -185,6 +186,11 @@ static void front_shared(void *ctx, struct nbd_session *s)
 	route_client_shared(&((struct conn *)ctx)->route);
 }
 
+static enum nbd_end front_end(void *ctx, struct nbd_req *req)
+{
+	return route_steer_end(&((struct conn *)ctx)->route, req);
+}
+
 static const struct nbd_server_ops front_ops = {
 	.open = front_open,
 	.list = front_list,
@@ -194,6 +200,7 @@ static const struct nbd_server_ops front_ops = {
 	.room = front_room,
 	.alone = front_alone,
 	.shared = front_shared,
+	.end = front_end,
 	.closed = front_closed,
 };
 

@@ -159,15 +159,18 @@ static int opt_threads(void *ctx, const char *value, const char **why)
 
 static int opt_bpf(void *ctx, const char *value, const char **why)
 {
-	static const char *const modes[] = {
-		[ROUTE_AUTO] = "auto", [ROUTE_ON] = "on", [ROUTE_OFF] = "off"};
+	static const char *const modes[] = {[ROUTE_AUTO] = "auto",
+					    [ROUTE_REMOTE] = "remote",
+					    [ROUTE_ALL] = "all",
+					    [ROUTE_ON] = "on",
+					    [ROUTE_OFF] = "off"};
 
 	for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (strcmp(value, modes[i]) == 0) {
 			opts.bpf = (enum route_mode)i;
 			return 0;
 		}
-	*why = "choose auto, on or off";
+	*why = "choose auto, remote, all, on or off";
 	return -EINVAL;
 }
 
@@ -259,8 +262,8 @@ static const struct conf_option options[] = {
 	{"threads", "N", "data threads (2, or as many as there are cores)", false, opt_threads},
 	{"cache", "SIZE", "limit of all payload buffers together (256M)", false, opt_cache},
 	{"bpf", "MODE",
-	 "reads past volmgr by eBPF: auto, off, or on: do not start without it (auto)", false,
-	 opt_bpf},
+	 "reads past volmgr by eBPF: auto, remote, all, off, or on: do not start without it (auto)",
+	 false, opt_bpf},
 	{"spin-us", "N", "poll up to this many microseconds for work before sleeping (40)", false,
 	 opt_spin},
 	{"server-timeout", "MS", "a server that is silent for so long counts as gone (2000)", false,
@@ -554,7 +557,8 @@ static void start_sockets(void)
 /* Clients are told from other connections by the port that they connect to. */
 static void start_routes(void)
 {
-	cluster.bpf = route_open(opts.bpf, &cluster.bpf_why);
+	cluster.bpf = route_open(opts.bpf, &cluster.bpf_why, &cluster.bpf_remote_why);
+	cluster.bpf_always = opts.bpf == ROUTE_ALL;
 	if (cluster.bpf == NULL && opts.bpf == ROUTE_ON)
 		die("--bpf on: %s", cluster.bpf_why);
 	for (unsigned i = 0; i < nlisten_fds && cluster.bpf != NULL; i++) {

@@ -300,7 +300,7 @@ static void first_answered(struct nbd_call *call, int error)
 	wpeer_judge_age(wp, &st);
 	wpeer_report(wp, SERVER_UP, "");
 	wpeer_tell_volumes(wp, true);
-	if (wp->worker->route != NULL && addr_is_local(&wp->addr))
+	if (wp->worker->route != NULL)
 		route_server_add(wp->worker, wp->peer.server, wp->name, &wp->addr, st.route_name,
 				 wp->peer.boot);
 }

@@ -10,8 +10,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
+#include "bpf/remote.h"
 #include "log.h"
 #include "route.h"
 
@@ -47,6 +50,19 @@ static void rc_fire(struct io_timer *t)
 	stream_kick(rc->stream);
 }
 
+/*
+ * V's queue may hold WRITEs. Kernels since 6.14 count these against the socket's receive buffer,
+ * and TCP behind a full one waits for its timers: so the buffer has room for both. The window may
+ * use it; usually it grows with what is received by TCP.
+ */
+static bool has_room(int fd)
+{
+	int room = (int)ROUTE_QUEUE_MAX, window = (int)ROUTE_QUEUE_MAX / 2;
+
+	return setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)) == 0 &&
+	       setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &window, sizeof(window)) == 0;
+}
+
 /* The connection has its place in the table, open; NULL: there is none, or we stop. */
 static struct route_conn *claim(struct cluster *c, const struct nbd_session_place *place, int fd,
 				uint32_t id, uint32_t volume)
@@ -59,6 +75,8 @@ static struct route_conn *claim(struct cluster *c, const struct nbd_session_plac
 		.volume = volume,
 		.structured = place->structured,
 		.boundary = place->taken,
+		.received = place->taken,
+		.queue = place->structured && has_room(fd) ? ROUTE_QUEUE_MAX : 0,
 		.tcp_sent = place->answered,
 		.open = 1,
 	};
@@ -92,7 +110,7 @@ void route_client_open(struct route_client *rc, struct worker *w, struct vol *v,
 	rc->fd = fd;
 	rc->session = s;
 	rc->timer.fire = rc_fire;
-	nbd_session_route(s, &rc->shared->boundary);
+	nbd_session_route(s, &rc->shared->boundary, &rc->shared->received);
 }
 
 void route_client_here(struct route_client *rc, struct worker *w, struct stream *stream)
@@ -159,26 +177,84 @@ bool route_client_room(struct route_client *rc)
 	return false;
 }
 
+bool route_client_remote_room(struct route_client *rc, uint32_t bytes)
+{
+	uint64_t delivered = __atomic_load_n(&rc->shared->delivered, __ATOMIC_SEQ_CST), unread;
+
+	bytes += (uint32_t)rc->remote_bytes;
+	if (delivered - rc->read_mark + bytes <= REMOTE_UNREAD_MAX)
+		return true;
+	unread = bpf_route_unread(rc->wroute->bpf, rc->fd, rc->id);
+	rc->read_mark = delivered - (unread < delivered ? unread : delivered);
+	return unread + bytes <= REMOTE_UNREAD_MAX;
+}
+
 /* ---- alone --------------------------------------------------------------------------------- */
 
 static void granted(struct route_client *rc)
 {
 	rc->wants_alone = rc->marked = false;
 	rc->alone = true;
+	rc->remote_used = false;
+	rc->list_ns = rc->list_look_ns = 0;
 	rc->alone_seq = rc->shared->seq;
 	nbd_session_alone(rc->session);
+}
+
+/* The list is looked at less and less often: a client that does not read would keep us busy. */
+static bool list_is_empty(struct route_client *rc)
+{
+	const struct wroute *wr = rc->wroute;
+	uint64_t now = wr->worker->env->ops->now_ns(wr->worker->env), wait;
+
+	if (now < rc->list_look_ns)
+		return false;
+	if (bpf_route_remote_waiting(wr->bpf, rc->id) == 0)
+		return true;
+	if (rc->list_ns == 0)
+		rc->list_ns = now;
+	wait = now - rc->list_ns;
+	if (wait < ROUTE_ALONE_US * 1000)
+		wait = ROUTE_ALONE_US * 1000;
+	rc->list_look_ns =
+		now + (wait < ROUTE_LIST_MS * NS_PER_MS ? wait : ROUTE_LIST_MS * NS_PER_MS);
+	return false;
+}
+
+/* Of what servers on other machines sent, the kernel has put all into the client's queue; nothing
+ * of it is on its way. */
+static bool nothing_waits(struct route_client *rc)
+{
+	return !rc->remote_used ||
+	       (route_remote_back(rc->wroute, rc->remote_mark) && list_is_empty(rc));
 }
 
 /* True: it need not wait any more. */
 static bool look_at(struct wroute *wr, struct route_client *rc)
 {
-	if (on_their_way(rc) > 0)
+	if (on_their_way(rc) > 0 || rc->remote_parts > 0)
 		return false;
 	if (!rc->marked) {
 		rc->mark = route_mark_send(wr);
+		rc->remote_mark = rc->remote_used ? route_remote_mark(wr) : 0;
 		rc->marked = true;
 	}
-	return route_mark_back(wr, rc->mark);
+	return route_mark_back(wr, rc->mark) && nothing_waits(rc);
+}
+
+/* When one of those who wait is to be looked at. */
+static uint64_t look_at_ns(const struct wroute *wr, uint64_t now)
+{
+	uint64_t at = UINT64_MAX;
+
+	for (const struct route_client *rc = wr->waiting; rc != NULL; rc = rc->next) {
+		uint64_t its =
+			rc->list_look_ns > now ? rc->list_look_ns : now + ROUTE_ALONE_US * 1000;
+
+		if (its < at)
+			at = its;
+	}
+	return at;
 }
 
 void route_clients_look(struct wroute *wr)
@@ -200,7 +276,7 @@ void route_clients_look(struct wroute *wr)
 		granted(rc);
 	}
 	if (wr->waiting != NULL)
-		env->ops->timer_set(env, &wr->look, env->ops->now_ns(env) + ROUTE_ALONE_US * 1000);
+		env->ops->timer_set(env, &wr->look, look_at_ns(wr, env->ops->now_ns(env)));
 }
 
 /* The session's: it waits with a large answer. */

@@ -49,7 +49,8 @@ static void look_at(void *arg, uint64_t cookie, const struct route_read *read)
 			route_take(wr, cookie);
 		return;
 	}
-	if (wr->clients[read->conn % ROUTE_CONNS] == NULL || age < limit_ns(c))
+	if (wr->clients[read->conn % ROUTE_CONNS] == NULL || age < limit_ns(c) ||
+	    read->steered == ROUTE_STEER_END)
 		return;
 	/* when everything is slow, that becomes usual */
 	usual = __atomic_load_n(&c->usual_ns, __ATOMIC_RELAXED);

@@ -93,7 +93,8 @@ int route_pair_make(struct bpf_route *b, uint64_t key, int fd[2])
 	fd[0] = loopback(&from);
 	if (fd[0] < 0)
 		err = fd[0];
-	else if (listen(listener, STRANGERS_MAX) < 0 || tell_programs(b, &at, &from, key) != 0 ||
+	else if (listen(listener, STRANGERS_MAX) < 0 ||
+		 (b != NULL && tell_programs(b, &at, &from, key) != 0) ||
 		 connect(fd[0], (struct sockaddr *)&at, sizeof(at)) < 0)
 		err = -errno;
 	if (err == 0)

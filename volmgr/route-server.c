@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bpf/remote.h"
 #include "log.h"
 #include "nbd/proto.h"
 #include "route.h"
@@ -44,6 +45,9 @@ struct route_server {
 	uint8_t boot[WEFT_UUID_BYTES]; /* of the run that we want */
 	uint64_t key;
 	enum rs_state state;
+	bool remote;		  /* on another machine: see bpf/remote.h */
+	struct addr addr;	  /* then */
+	struct route_tuple tuple; /* then, as it sees it, when the programs know it */
 	bool removed;
 	bool told;	     /* why it does not work */
 	bool reported;	     /* as open */
@@ -128,6 +132,9 @@ static void rs_gone(struct route_server *rs)
 	struct worker *w = rs->wroute->worker;
 
 	rs->state = RS_IDLE;
+	if (rs->tuple.local_port != 0)
+		bpf_route_remote_remove(rs->wroute->bpf, &rs->tuple);
+	memset(&rs->tuple, 0, sizeof(rs->tuple));
 	if (rs->pair[0] >= 0 || rs->pair[1] >= 0)
 		route_pair_keep(rs->wroute, rs->pair, rs->key);
 	rs->pair[0] = rs->pair[1] = -1;
@@ -226,19 +233,39 @@ static const struct stream_ops life_ops = {
 
 /* ---- the beginning ------------------------------------------------------------------------- */
 
+/* The programs know both ends; of a server on another machine ours. */
+static bool rs_known(struct route_server *rs)
+{
+	struct wroute *wr = rs->wroute;
+	int fd;
+
+	if (!rs->remote)
+		return bpf_route_has_server(wr->bpf, rs->key) &&
+		       bpf_route_peer(wr->bpf, rs->pair[0], rs->key) == 0;
+	fd = uring_stream_fd(rs->stream);
+	return bpf_route_tuple(fd, &rs->tuple) == 0 &&
+	       bpf_route_remote_add(wr->bpf, fd, &rs->tuple, rs->key, wr->worker->index) == 0;
+}
+
+static bool rs_mark(struct route_server *rs, uint64_t mark)
+{
+	uint64_t server = rs->remote ? (uint64_t)rs->number << ROUTE_MARK_SHIFT : 0;
+
+	return nbd_client_mark(rs->client, ROUTE_MARK | server | mark);
+}
+
 static void rs_prove(struct route_server *rs)
 {
 	struct wroute *wr = rs->wroute;
 
 	if (memcmp(nbd_client_peer(rs->client)->boot, rs->boot, WEFT_UUID_BYTES) != 0 ||
-	    !bpf_route_has_server(wr->bpf, rs->key) ||
-	    bpf_route_peer(wr->bpf, rs->pair[0], rs->key) != 0) {
+	    !rs_known(rs)) {
 		rs_end(rs);
 		return;
 	}
 	rs->state = RS_PROVING;
 	rs->sent = rs->back = wr->mark;
-	if (!nbd_client_mark(rs->client, ROUTE_MARK | ++wr->mark))
+	if (!rs_mark(rs, ++wr->mark))
 		rs_end(rs);
 	rs->sent = wr->mark;
 	rs->sent_ns = rs_now(rs);
@@ -253,19 +280,11 @@ static void rs_ready(void *ctx, struct nbd_client *c)
 		rs_prove(rs);
 }
 
-static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t type)
+static void rs_marked(struct route_server *rs, uint64_t mark)
 {
-	struct route_server *rs = ctx;
 	struct wroute *wr = rs->wroute;
 
-	if ((cookie & ROUTE_MARK) == 0) {
-		if ((cookie & ROUTE_STEERED) != 0 && type == NBD_REPLY_TYPE_NONE)
-			route_steer_sent(wr, cookie);
-		else
-			route_take(wr, cookie);
-		return;
-	}
-	rs->back = cookie & ~ROUTE_MARK;
+	rs->back = mark;
 	rs->sent_ns = rs_now(rs);
 	if (rs->state == RS_PROVING) {
 		rs->state = RS_OPEN;
@@ -278,11 +297,61 @@ static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t 
 	route_clients_look(wr);
 }
 
+static void part_chunk(struct wroute *wr, uint64_t cookie, uint16_t type)
+{
+	if ((cookie & ROUTE_STEERED) != 0 && type == NBD_REPLY_TYPE_NONE)
+		route_steer_sent(wr, cookie);
+	else
+		route_take(wr, cookie);
+}
+
+static void rs_chunk(void *ctx, struct nbd_client *c, uint64_t cookie, uint16_t type)
+{
+	struct route_server *rs = ctx;
+
+	if (rs->remote) /* nothing is to come here, see bpf/remote.h */
+		rs_end(rs);
+	else if ((cookie & ROUTE_MARK) == 0)
+		part_chunk(rs->wroute, cookie, type);
+	else
+		rs_marked(rs, cookie & ~ROUTE_MARK);
+}
+
+/* One that has the number of a server may be of an earlier connection to it. */
+void route_server_chunk(struct wroute *wr, uint64_t cookie, uint16_t type)
+{
+	struct route_server *rs = wr->servers;
+	uint64_t mark = cookie & ROUTE_MARK_COUNT;
+
+	if ((cookie & ROUTE_MARK) == 0) {
+		part_chunk(wr, cookie, type);
+		return;
+	}
+	while (rs != NULL && (rs->number != ROUTE_MARK_SERVER(cookie) || !rs->remote ||
+			      rs->state < RS_PROVING || rs->back >= mark))
+		rs = rs->next;
+	if (rs != NULL)
+		rs_marked(rs, mark);
+}
+
 static const struct nbd_client_ops rs_client_ops = {
 	.ready = rs_ready,
 	.chunk = rs_chunk,
 	.closed = rs_closed,
 };
+
+/* On its stream. */
+static int rs_greet(struct route_server *rs)
+{
+	struct worker *w = rs->wroute->worker;
+
+	rs->client = nbd_client_create(&rs_client_ops, rs, w->env, w->cluster->secret, rs->stream);
+	if (rs->client != NULL)
+		return 0;
+	stream_drop(rs->stream);
+	rs->stream = NULL;
+	return -ENOMEM;
+}
 
 /* The server takes its end and greets us on it, as if we had connected to it. 0 or -errno; what
  * there is then is ended by who asked. */
@@ -308,12 +377,18 @@ static int rs_hand_over(struct route_server *rs, int sock)
 	if (rs->stream == NULL)
 		return -ENOMEM;
 	uring_stream_share(rs->stream);
-	rs->client = nbd_client_create(&rs_client_ops, rs, w->env, w->cluster->secret, rs->stream);
-	if (rs->client != NULL)
-		return 0;
-	stream_drop(rs->stream);
-	rs->stream = NULL;
-	return -ENOMEM;
+	return rs_greet(rs);
+}
+
+/* The same of one that we have connected to. */
+static int rs_take_over(struct route_server *rs, int fd)
+{
+	struct worker *w = rs->wroute->worker;
+
+	rs->stream = uring_stream(w->uring, fd, SEND_TIMEOUT_MS);
+	if (rs->stream == NULL)
+		return -ENOMEM;
+	return rs_greet(rs);
 }
 
 static void rs_connected(void *arg, int fd)
@@ -331,7 +406,7 @@ static void rs_connected(void *arg, int fd)
 		return;
 	}
 	rs->state = RS_HELLO;
-	err = rs_hand_over(rs, fd);
+	err = rs->remote ? rs_take_over(rs, fd) : rs_hand_over(rs, fd);
 	if (err != 0) {
 		log_debug("server %s: no connection for routed reads: %s", rs->name,
 			  strerror(-err));
@@ -350,6 +425,18 @@ static uint64_t next_key(struct worker *w, uint32_t number)
 	       (uint64_t)number << ROUTE_KEY_NUMBER | w->index;
 }
 
+/* Replies are taken whole, so there has to be room for some (the kernel takes the rest of one only
+ * when it is there). Set before we connect, or the window is never so large. */
+static int remote_socket(const struct addr *to)
+{
+	int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int room = REMOTE_RECV_ROOM / 2;
+
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	return fd < 0 ? -errno : fd;
+}
+
 static void rs_connect(struct route_server *rs)
 {
 	struct worker *w = rs->wroute->worker;
@@ -357,6 +444,11 @@ static void rs_connect(struct route_server *rs)
 
 	rs->key = next_key(w, rs->number);
 	rs->state = RS_CONNECTING;
+	if (rs->remote) {
+		uring_connect_on(w->uring, remote_socket(&rs->addr), &rs->addr.sa, rs->addr.len,
+				 CONNECT_TIMEOUT_MS, rs_connected, rs);
+		return;
+	}
 	addr_abstract(&to, WEFT_ROUTE_SOCKET, rs->name_at);
 	uring_connect(w->uring, &to.sa, to.len, CONNECT_TIMEOUT_MS, rs_connected, rs);
 }
@@ -387,9 +479,11 @@ static struct route_server *rs_find(const struct worker *w, uint32_t number)
 void route_server_add(struct worker *w, uint32_t number, const char *name, const struct addr *addr,
 		      uint64_t name_at, const uint8_t *boot)
 {
+	bool remote = !addr_is_local(addr);
 	struct route_server *rs;
 
-	if (w->route == NULL || name_at == 0 || !addr_is_local(addr) || w->quitting != NULL)
+	if (w->route == NULL || w->quitting != NULL ||
+	    (remote ? !route_remote_works(w->route) : name_at == 0))
 		return;
 	rs = rs_find(w, number);
 	if (rs != NULL && rs->name_at == name_at && memcmp(rs->boot, boot, WEFT_UUID_BYTES) == 0) {
@@ -403,6 +497,8 @@ void route_server_add(struct worker *w, uint32_t number, const char *name, const
 	rs->number = number;
 	snprintf(rs->name, sizeof(rs->name), "%s", name);
 	rs->name_at = name_at;
+	rs->remote = remote;
+	rs->addr = *addr;
 	rs->pair[0] = rs->pair[1] = -1;
 	memcpy(rs->boot, boot, WEFT_UUID_BYTES);
 	rs->timer.fire = rs_fire;
@@ -430,14 +526,24 @@ void route_server_remove(struct worker *w, uint32_t number)
 	}
 }
 
-uint64_t route_server_key(const struct worker *w, uint32_t number, const uint8_t *boot)
+static uint64_t key_of(const struct worker *w, uint32_t number, const uint8_t *boot, bool remote)
 {
 	struct route_server *rs = w->route == NULL ? NULL : rs_find(w, number);
 
-	if (rs == NULL || rs->state != RS_OPEN || rs->slow ||
+	if (rs == NULL || rs->remote != remote || rs->state != RS_OPEN || rs->slow ||
 	    memcmp(rs->boot, boot, WEFT_UUID_BYTES) != 0)
 		return 0;
 	return rs->key;
+}
+
+uint64_t route_server_key(const struct worker *w, uint32_t number, const uint8_t *boot)
+{
+	return key_of(w, number, boot, false);
+}
+
+uint64_t route_server_remote_key(const struct worker *w, uint32_t number, const uint8_t *boot)
+{
+	return key_of(w, number, boot, true);
 }
 
 uint64_t route_mark_send(struct wroute *wr)
@@ -445,8 +551,7 @@ uint64_t route_mark_send(struct wroute *wr)
 	uint64_t mark = ++wr->mark;
 
 	for (struct route_server *rs = wr->servers; rs != NULL; rs = rs->next) {
-		if (rs->state < RS_OPEN || rs->client == NULL ||
-		    !nbd_client_mark(rs->client, ROUTE_MARK | mark))
+		if (rs->state < RS_OPEN || rs->client == NULL || !rs_mark(rs, mark))
 			continue;
 		if (rs->sent == rs->back)
 			rs->sent_ns = rs_now(rs);
@@ -455,13 +560,14 @@ uint64_t route_mark_send(struct wroute *wr)
 	return mark;
 }
 
-/* One that does not answer is not in the middle of sending either. */
+/* One that does not answer is not in the middle of sending either. Of those on other machines it is
+ * known what they have sent: see nothing_waits(). */
 bool route_mark_back(const struct wroute *wr, uint64_t mark)
 {
 	bool back = true;
 
 	for (struct route_server *rs = wr->servers; rs != NULL; rs = rs->next) {
-		if (rs->state < RS_OPEN || rs->stream == NULL || rs->back >= mark)
+		if (rs->remote || rs->state < RS_OPEN || rs->stream == NULL || rs->back >= mark)
 			continue;
 		if (rs_now(rs) - rs->sent_ns < ROUTE_LATE_MS * NS_PER_MS)
 			back = false;
@@ -521,6 +627,20 @@ void route_servers_back(struct wroute *wr)
 		route_gates(wr->worker);
 }
 
+void route_servers_remote_end(struct wroute *wr)
+{
+	for (struct route_server *rs = wr->servers, *next; rs != NULL; rs = next) {
+		next = rs->next;
+		if (!rs->remote)
+			continue;
+		rs->removed = true;
+		if (rs->state == RS_IDLE)
+			rs_gone(rs);
+		else
+			rs_end(rs);
+	}
+}
+
 void route_servers_close(struct worker *w)
 {
 	if (w->route == NULL)
@@ -535,6 +655,7 @@ void route_servers_close(struct worker *w)
 		else
 			rs_end(rs);
 	}
+	route_remote_close(w->route);
 }
 
 void route_servers_free(struct worker *w)

@@ -34,6 +34,8 @@ struct steer_part {
 	uint64_t key; /* of the server's connection */
 	uint64_t offset;
 	uint32_t len;
+	uint32_t conn;
+	bool remote;   /* of a server on another machine */
 	uint32_t next; /* free ones */
 };
 
@@ -42,14 +44,24 @@ struct route_steers {
 	struct steer_part parts[PARTS_ALL];
 };
 
+/* In nbd_req.user of a READ with parts of servers on other machines. */
+enum steer_user {
+	STEER_REMOTE, /* it is one */
+	STEER_END,    /* cookie of its end, or 0: it is of one part */
+	STEER_SENT,   /* remote parts that the client has been sent */
+	STEER_HERE,   /* parts that were read here */
+};
+
 /* What is found out before anything is done. */
 struct plan {
 	unsigned n;
+	unsigned remote; /* of them */
 	struct {
 		uint64_t offset; /* in the volume */
 		uint64_t to;	 /* for the server */
 		uint64_t key;
 		uint32_t len;
+		bool remote;
 	} part[PARTS_MAX];
 };
 
@@ -68,6 +80,7 @@ static struct route_steers *steers_new(void)
 static bool plan_part(struct vol *v, const struct route_vol *m, struct plan *p, uint64_t offset,
 		      uint32_t len)
 {
+	bool remote = false;
 	struct route_spot spot;
 	route_entry entry;
 	uint64_t key;
@@ -79,8 +92,14 @@ static bool plan_part(struct vol *v, const struct route_vol *m, struct plan *p, 
 	if (!(entry & ROUTE_ENTRY_VALID))
 		return false;
 	key = m->gate[ROUTE_ENTRY_GATE(entry)];
+	if (key == 0) {
+		key = v->route->remote[ROUTE_ENTRY_GATE(entry)];
+		remote = true;
+	}
 	if (key == 0)
 		return false;
+	p->part[p->n].remote = remote;
+	p->remote += remote;
 	p->part[p->n].offset = offset;
 	p->part[p->n].to = route_offset(entry, spot.at);
 	p->part[p->n].key = key;
@@ -94,7 +113,7 @@ static bool plan_make(struct vol *v, const struct nbd_req *req, struct plan *p)
 	const struct route_vol *m = &bpf_route_vols(v->cluster->bpf)[v->route->slot];
 	uint64_t at = req->offset, end = req->offset + req->len;
 
-	p->n = 0;
+	p->n = p->remote = 0;
 	if (!m->open)
 		return false;
 	while (at < end) {
@@ -107,25 +126,33 @@ static bool plan_make(struct vol *v, const struct nbd_req *req, struct plan *p)
 			return false;
 		at += len;
 	}
-	return p->n > 1;
+	return p->n > 1 || p->remote > 0;
 }
 
 /* May others send to it, and does it read what it is sent? */
-static bool client_takes(struct route_client *rc, const struct nbd_req *req, unsigned parts)
+static bool client_takes(struct route_client *rc, const struct nbd_req *req, const struct plan *p)
 {
 	const struct route_conn *c = rc->shared;
 	uint64_t unread;
 
 	if (rc->wants_alone || rc->alone ||
 	    __atomic_load_n(&c->reply, __ATOMIC_SEQ_CST) != ROUTE_REDIRECTED ||
-	    (int32_t)__atomic_load_n(&c->inflight, __ATOMIC_SEQ_CST) + (int32_t)parts >
+	    (int32_t)__atomic_load_n(&c->inflight, __ATOMIC_SEQ_CST) + (int32_t)p->n >
 		    (int32_t)ROUTE_INFLIGHT)
 		return false;
+	if (p->remote > 0)
+		return route_client_remote_room(rc, req->len);
 	unread = __atomic_load_n(&c->delivered, __ATOMIC_SEQ_CST) - rc->read_mark;
 	return unread + req->len <= ROUTE_UNREAD_MAX || route_client_room(rc);
 }
 
 /* ---- doing --------------------------------------------------------------------------------- */
+
+static uint64_t cookie_make(struct route_steers *s, uint32_t conn, uint32_t index)
+{
+	return (uint64_t)conn << 32 | ROUTE_STEERED |
+	       ((uint64_t)s->count++ << INDEX_BITS & (ROUTE_STEERED - 1)) | index;
+}
 
 static struct steer_part *part_take(struct route_steers *s, uint32_t conn)
 {
@@ -134,8 +161,8 @@ static struct steer_part *part_take(struct route_steers *s, uint32_t conn)
 
 	s->free = part->next;
 	s->used++;
-	part->cookie = (uint64_t)conn << 32 | ROUTE_STEERED |
-		       ((uint64_t)s->count++ << INDEX_BITS & (ROUTE_STEERED - 1)) | index;
+	part->conn = conn;
+	part->cookie = cookie_make(s, conn, index);
 	return part;
 }
 
@@ -157,13 +184,15 @@ static struct steer_part *part_find(struct wroute *wr, uint64_t cookie)
 	return part->whole != NULL && part->cookie == cookie ? part : NULL;
 }
 
-/* Into the table of reads on their way; false: there is no room. */
+/* Into the table of reads on their way; false: there is no room. end: the cookie of the answer's
+ * end, or 0. */
 static bool tell_programs(struct route_client *rc, const struct nbd_req *req, const struct plan *p,
-			  struct steer_part **parts)
+			  struct steer_part **parts, uint64_t end)
 {
-	static __thread uint64_t cookies[PARTS_MAX];
-	static __thread struct route_read reads[PARTS_MAX];
+	static __thread uint64_t cookies[PARTS_MAX + 1];
+	static __thread struct route_read reads[PARTS_MAX + 1];
 	uint64_t now = clock_ns();
+	unsigned n = p->n;
 
 	for (unsigned i = 0; i < p->n; i++) {
 		cookies[i] = parts[i]->cookie;
@@ -175,13 +204,20 @@ static bool tell_programs(struct route_client *rc, const struct nbd_req *req, co
 			.len = p->part[i].len,
 			.conn = rc->id,
 			.flags = req->flags,
-			.steered = 1,
+			.steered = p->n == 1 ? ROUTE_STEER_ONLY : ROUTE_STEER_PART,
 		};
 	}
-	__atomic_add_fetch(&rc->shared->inflight, p->n, __ATOMIC_SEQ_CST);
-	if (bpf_route_put(rc->wroute->bpf, cookies, reads, p->n) == 0)
+	if (end != 0) {
+		cookies[n] = end;
+		reads[n++] = (struct route_read){.cookie = htobe64(req->cookie),
+						 .start_ns = now,
+						 .conn = rc->id,
+						 .steered = ROUTE_STEER_END};
+	}
+	__atomic_add_fetch(&rc->shared->inflight, n, __ATOMIC_SEQ_CST);
+	if (bpf_route_put(rc->wroute->bpf, cookies, reads, n) == 0)
 		return true;
-	__atomic_sub_fetch(&rc->shared->inflight, p->n, __ATOMIC_SEQ_CST);
+	__atomic_sub_fetch(&rc->shared->inflight, n, __ATOMIC_SEQ_CST);
 	return false;
 }
 
@@ -193,17 +229,54 @@ static bool servers_take(struct wroute *wr, const struct plan *p)
 	return true;
 }
 
+/* All that has to be remembered of a READ whose bytes come from elsewhere. */
+static void parts_begin(struct route_client *rc, struct nbd_req *req, const struct plan *p,
+			struct steer_part **parts, uint64_t end)
+{
+	nbd_req_steer(req, p->n);
+	req->user[STEER_REMOTE] = p->remote > 0;
+	req->user[STEER_END] = end;
+	req->user[STEER_SENT] = req->user[STEER_HERE] = 0;
+	for (unsigned i = 0; i < p->n; i++) {
+		parts[i]->whole = req;
+		parts[i]->key = p->part[i].key;
+		parts[i]->offset = p->part[i].offset;
+		parts[i]->len = p->part[i].len;
+		parts[i]->remote = p->part[i].remote;
+		if (!parts[i]->remote)
+			continue;
+		rc->remote_used = true;
+		rc->remote_parts++;
+		rc->remote_bytes += parts[i]->len;
+	}
+}
+
+/* Of servers on other machines that depends. */
+static bool worth_it(struct vol *v, const struct nbd_req *req, const struct plan *p)
+{
+	return p->remote == 0 || v->cluster->bpf_always ||
+	       route_choice_past(&v->route->choice[route_choice_of(req->len)], clock_ns());
+}
+
+void route_steer_answered(struct vol *v, const struct nbd_req *req)
+{
+	if (v->route != NULL && req->type == NBD_CMD_READ && req->len >= BYTES_MIN)
+		route_choice_done(&v->route->choice[route_choice_of(req->len)], req->len);
+}
+
 bool route_steer(struct route_client *rc, struct vol *v, struct nbd_req *req)
 {
 	struct wroute *wr = rc->wroute;
 	struct steer_part *parts[PARTS_MAX];
+	uint64_t end = 0;
 	struct plan p;
 
 	if (rc->shared == NULL || wr == NULL || v->route == NULL || !rc->shared->structured ||
 	    req->type != NBD_CMD_READ || req->whole != NULL || req->len < BYTES_MIN ||
 	    (req->flags & NBD_CMD_FLAG_DF) != 0)
 		return false;
-	if (!plan_make(v, req, &p) || !client_takes(rc, req, p.n) || !servers_take(wr, &p))
+	if (!plan_make(v, req, &p) || !worth_it(v, req, &p) || !client_takes(rc, req, &p) ||
+	    !servers_take(wr, &p))
 		return false;
 	if (wr->steers == NULL)
 		wr->steers = steers_new();
@@ -211,36 +284,45 @@ bool route_steer(struct route_client *rc, struct vol *v, struct nbd_req *req)
 		return false;
 	for (unsigned i = 0; i < p.n; i++)
 		parts[i] = part_take(wr->steers, rc->id);
-	if (!tell_programs(rc, req, &p, parts)) {
+	if (p.remote > 0 && p.n > 1)
+		end = cookie_make(wr->steers, rc->id, (uint32_t)(parts[0] - wr->steers->parts));
+	if (!tell_programs(rc, req, &p, parts, end)) {
 		for (unsigned i = 0; i < p.n; i++)
 			part_free(wr->steers, parts[i]);
 		return false;
 	}
-	nbd_req_steer(req, p.n);
+	parts_begin(rc, req, &p, parts, end);
 	rc->alone_seq = rc->shared->seq - 1; /* others may be sending again */
 	v->route->steered++;
-	for (unsigned i = 0; i < p.n; i++) {
-		parts[i]->whole = req;
-		parts[i]->key = p.part[i].key;
-		parts[i]->offset = p.part[i].offset;
-		parts[i]->len = p.part[i].len;
+	for (unsigned i = 0; i < p.n; i++)
 		route_server_ask(wr, parts[i]->key, parts[i]->cookie, p.part[i].to, parts[i]->len);
-	}
 	return true;
 }
 
 /* ---- what becomes of them ------------------------------------------------------------------ */
 
+static struct steer_part part_over(struct wroute *wr, struct steer_part *part)
+{
+	struct route_client *rc = wr->clients[part->conn % ROUTE_CONNS];
+	struct steer_part copy = *part;
+
+	part_free(wr->steers, part);
+	if (copy.remote && rc != NULL && rc->id == copy.conn) {
+		rc->remote_parts--;
+		rc->remote_bytes -= copy.len;
+	}
+	return copy;
+}
+
 void route_steer_sent(struct wroute *wr, uint64_t cookie)
 {
-	struct steer_part *part = part_find(wr, cookie);
-	struct nbd_req *whole;
+	struct steer_part *part = part_find(wr, cookie), copy;
 
 	if (part == NULL)
 		return;
-	whole = part->whole;
-	part_free(wr->steers, part);
-	nbd_req_part_sent(whole);
+	copy = part_over(wr, part);
+	copy.whole->user[STEER_SENT] += copy.remote;
+	nbd_req_part_sent(copy.whole);
 }
 
 void route_steer_read(struct wroute *wr, uint64_t cookie)
@@ -249,16 +331,44 @@ void route_steer_read(struct wroute *wr, uint64_t cookie)
 
 	if (part == NULL)
 		return;
-	copy = *part;
-	part_free(wr->steers, part);
+	copy = part_over(wr, part);
+	copy.whole->user[STEER_HERE]++;
 	nbd_req_part_read(copy.whole, copy.offset, copy.len);
 }
 
+/* What a server on another machine had sent, the programs have taken out of the table; of one of
+ * this machine they may have failed after that. */
 void route_steer_gone(struct wroute *wr, uint64_t key)
 {
-	for (uint32_t i = 0; wr->steers != NULL && i < PARTS_ALL; i++)
-		if (wr->steers->parts[i].whole != NULL && wr->steers->parts[i].key == key)
-			route_steer_read(wr, wr->steers->parts[i].cookie);
+	for (uint32_t i = 0; wr->steers != NULL && i < PARTS_ALL; i++) {
+		const struct steer_part *part = &wr->steers->parts[i];
+		struct route_read read;
+
+		if (part->whole == NULL || part->key != key)
+			continue;
+		if (part->remote && bpf_route_take(wr->bpf, part->cookie, &read) != 0)
+			route_steer_sent(wr, part->cookie);
+		else
+			route_steer_read(wr, part->cookie);
+	}
+}
+
+enum nbd_end route_steer_end(struct route_client *rc, struct nbd_req *req)
+{
+	struct wroute *wr = rc->wroute;
+	uint64_t end = req->user[STEER_END];
+	struct route_read read;
+
+	if (!req->user[STEER_REMOTE])
+		return NBD_END_HERE;
+	if (end == 0)
+		return req->user[STEER_SENT] > 0 ? NBD_END_ELSEWHERE : NBD_END_HERE;
+	if (req->user[STEER_SENT] > 0 && req->user[STEER_HERE] == 0) {
+		route_remote_end(wr, end);
+		return NBD_END_ELSEWHERE;
+	}
+	(void)bpf_route_take(wr->bpf, end, &read);
+	return req->user[STEER_SENT] > 0 ? NBD_END_ALONE : NBD_END_HERE;
 }
 
 void route_steers_free(struct wroute *wr)

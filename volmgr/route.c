@@ -24,11 +24,24 @@
 static_assert(LAST_VOL <= VOLUMES_MAX, "cluster.route_slots has room");
 static_assert(ROUTE_GATES >= PEER_MAX, "a gate for each server of a volume");
 
-struct bpf_route *route_open(enum route_mode mode, const char **why)
+static const char *open_remote(struct bpf_route *b, enum route_mode mode)
+{
+	const char *why = "not asked for by --bpf remote";
+
+	if ((mode == ROUTE_REMOTE || mode == ROUTE_ALL) && bpf_route_remote_open(b, &why)) {
+		log_info("eBPF: so may large ones of servers on other machines");
+		return "";
+	}
+	log_info("eBPF: but not from servers on other machines: %s", why);
+	return why;
+}
+
+struct bpf_route *route_open(enum route_mode mode, const char **why, const char **remote_why)
 {
 	struct bpf_route *b = NULL;
 
 	*why = "switched off by --bpf off";
+	*remote_why = "";
 	if (mode != ROUTE_OFF)
 		b = bpf_route_open(why);
 	if (b != NULL) {
@@ -38,6 +51,7 @@ struct bpf_route *route_open(enum route_mode mode, const char **why)
 			log_info("eBPF: but not those of the kernel's nbd by TCP: "
 				 "net.core.wmem_max is less than %u",
 				 ROUTE_SEND_ROOM / 2);
+		*remote_why = open_remote(b, mode);
 	} else {
 		log_info("eBPF: off: %s", *why);
 	}
@@ -151,7 +165,7 @@ const char *route_server_state(const struct cluster *c, const struct server *s)
 	if (c->bpf == NULL)
 		return "off";
 	if (s->resolved && !addr_is_local(&s->addr))
-		return "remote";
+		return s->routed ? "steered" : "remote";
 	return s->routed ? "open" : "closed";
 }
 
@@ -170,11 +184,14 @@ static void set_gates(struct vol *v)
 
 	for (unsigned i = 0; i < vr->nservers; i++) {
 		struct peer *p = wpeer_find(v->worker, vr->servers[i]);
-		uint64_t key = 0;
+		uint64_t key = 0, remote = 0;
 
-		if (p != NULL && volume_server_ok(v->engine, vr->servers[i]))
+		if (p != NULL && volume_server_ok(v->engine, vr->servers[i])) {
 			key = route_server_key(v->worker, vr->servers[i], p->boot);
+			remote = route_server_remote_key(v->worker, vr->servers[i], p->boot);
+		}
 		store64(&m->gate[i], key);
+		vr->remote[i] = remote;
 	}
 	store32(&m->open, volume_is_running(v->engine));
 }
@@ -257,6 +274,7 @@ void route_worker_init(struct worker *w)
 	wr->bpf = w->cluster->bpf;
 	wr->look.fire = look_fire;
 	w->route = wr;
+	route_remote_init(wr);
 }
 
 void route_worker_free(struct worker *w)
@@ -266,6 +284,7 @@ void route_worker_free(struct worker *w)
 	route_servers_free(w);
 	route_pairs_close(w->route);
 	route_steers_free(w->route);
+	route_remote_free(w->route);
 	free(w->route);
 	w->route = NULL;
 }

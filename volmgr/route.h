@@ -15,26 +15,34 @@
 #define WEFT_VOLMGR_ROUTE_H
 
 #include "bpf/loader.h"
+#include "route-choice.h"
 #include "route-pair.h"
 #include "volmgr.h"
 
-#define ROUTE_NONE_VOL UINT32_MAX
-#define ROUTE_LATE_MS  2000  /* the longest that volmgr waits for a server's answer */
-#define ROUTE_SLOW_MS  200   /* the shortest that a server stays slow */
-#define ROUTE_RETRY_MS 500   /* before a server is tried again */
-#define ROUTE_PROVE_MS 3000  /* for a server's connection to prove that it works */
-#define ROUTE_AGAIN_MS 20    /* reads that were too late for a gate are looked for */
-#define ROUTE_KEEP_MS  10000 /* the sockets of a connection that is over are kept */
-#define ROUTE_ALONE_US 50    /* between two looks at what is on its way */
-#define ROUTE_QUIET_MS 2     /* without large answers, before routes open again */
-#define ROUTE_FULL_MS  1     /* between two looks at a client that does not read */
-#define ROUTE_MARK     ((uint64_t)ROUTE_MARK_ID << 32) /* in cookies that are not of reads */
+#define ROUTE_NONE_VOL	     UINT32_MAX
+#define ROUTE_LATE_MS	     2000  /* the longest that volmgr waits for a server's answer */
+#define ROUTE_SLOW_MS	     200   /* the shortest that a server stays slow */
+#define ROUTE_RETRY_MS	     500   /* before a server is tried again */
+#define ROUTE_PROVE_MS	     3000  /* for a server's connection to prove that it works */
+#define ROUTE_AGAIN_MS	     20	   /* reads that were too late for a gate are looked for */
+#define ROUTE_KEEP_MS	     10000 /* the sockets of a connection that is over are kept */
+#define ROUTE_ALONE_US	     50	   /* between two looks at what is on its way */
+#define ROUTE_QUIET_MS	     2	   /* without large answers, before routes open again */
+#define ROUTE_FULL_MS	     1	   /* between two looks at a client that does not read */
+#define ROUTE_MARK	     ((uint64_t)ROUTE_MARK_ID << 32) /* in cookies that are not of reads */
+/* In a mark of a server on another machine: its number, and the count. */
+#define ROUTE_MARK_SHIFT     46u
+#define ROUTE_MARK_COUNT     (((uint64_t)1 << ROUTE_MARK_SHIFT) - 1)
+#define ROUTE_MARK_SERVER(c) ((uint32_t)((c) >> ROUTE_MARK_SHIFT & 0xffff))
+#define ROUTE_REMOTE_WORKERS 128u /* the first ones read from servers on other machines past us */
+#define ROUTE_LIST_MS	     20 /* the longest between two looks at what the kernel has not queued yet */
 
-enum route_mode { ROUTE_AUTO, ROUTE_ON, ROUTE_OFF };
+enum route_mode { ROUTE_AUTO, ROUTE_REMOTE, ROUTE_ALL, ROUTE_ON, ROUTE_OFF };
 
 struct route_server;
 struct route_kept;
 struct route_steers;
+struct route_remote;
 struct route_client;
 
 /* A worker's part. */
@@ -44,6 +52,7 @@ struct wroute {
 	struct route_server *servers;
 	struct route_kept *kept;
 	struct route_steers *steers;		   /* NULL: none yet */
+	struct route_remote *remote;		   /* NULL: not here */
 	struct route_client *clients[ROUTE_CONNS]; /* by id */
 	struct route_client *waiting;		   /* to be alone */
 	uint64_t mark;				   /* the last one sent */
@@ -56,8 +65,10 @@ struct wroute {
 struct vroute {
 	uint32_t slot; /* in the map of volumes */
 	uint32_t first, extents;
-	uint64_t steered;	       /* reads */
-	uint32_t servers[ROUTE_GATES]; /* numbers, by gate */
+	uint64_t steered;			   /* reads */
+	uint32_t servers[ROUTE_GATES];		   /* numbers, by gate */
+	uint64_t remote[ROUTE_GATES];		   /* keys of those on other machines, 0: closed */
+	struct route_choice choice[ROUTE_CHOICES]; /* by size */
 	unsigned nservers;
 };
 
@@ -73,6 +84,14 @@ struct route_client {
 	uint32_t alone_seq; /* routed reads when it was known that none is on its way */
 	uint64_t mark;	    /* that must come back before it is alone */
 	bool wants_alone, marked, alone;
+	/* of servers on other machines: asked for and not heard of; whether anything has come since
+	 * it was alone; the mark of our own connection that must come back first */
+	uint32_t remote_parts;
+	uint64_t remote_bytes;
+	bool remote_used;
+	uint64_t remote_mark;
+	/* when its list was seen not empty first, and when it is looked at next; or 0 */
+	uint64_t list_ns, list_look_ns;
 	struct io_timer timer;	   /* full: look again; quiet: open again */
 	struct route_client *next; /* waiting */
 	struct route_client *next_all;
@@ -80,8 +99,8 @@ struct route_client {
 
 /* route.c */
 
-/* NULL: off, and why. */
-struct bpf_route *route_open(enum route_mode mode, const char **why);
+/* NULL: off, and why. remote_why: not with servers on other machines, or empty. */
+struct bpf_route *route_open(enum route_mode mode, const char **why, const char **remote_why);
 void route_worker_init(struct worker *w);
 /* After its loop has ended. */
 void route_worker_free(struct worker *w);
@@ -122,8 +141,27 @@ void route_server_ask(struct wroute *wr, uint64_t key, uint64_t cookie, uint64_t
 		      uint32_t len);
 /* Look whether those are. */
 void route_servers_back(struct wroute *wr);
+/* The same of a server on another machine; 0: closed. */
+uint64_t route_server_remote_key(const struct worker *w, uint32_t number, const uint8_t *boot);
+/* A chunk from such a server. */
+void route_server_chunk(struct wroute *wr, uint64_t cookie, uint16_t type);
+/* No more of them. */
+void route_servers_remote_end(struct wroute *wr);
 void route_servers_close(struct worker *w);
 void route_servers_free(struct worker *w);
+
+/* route-remote.c */
+
+void route_remote_init(struct wroute *wr);
+void route_remote_close(struct wroute *wr);
+/* After its loop has ended. */
+void route_remote_free(struct wroute *wr);
+bool route_remote_works(const struct wroute *wr);
+/* Send the end of an answer. */
+void route_remote_end(struct wroute *wr, uint64_t cookie);
+/* When this mark is back, all ends that were sent are on their way to clients. */
+uint64_t route_remote_mark(struct wroute *wr);
+bool route_remote_back(const struct wroute *wr, uint64_t mark);
 
 /* route-keep.c */
 
@@ -140,6 +178,8 @@ void route_client_open(struct route_client *rc, struct worker *w, struct vol *v,
 void route_client_here(struct route_client *rc, struct worker *w, struct stream *stream);
 void route_client_close(struct route_client *rc);
 bool route_client_room(struct route_client *rc);
+/* Room for so many bytes of servers on other machines. */
+bool route_client_remote_room(struct route_client *rc, uint32_t bytes);
 void route_client_alone(struct route_client *rc);
 void route_client_shared(struct route_client *rc);
 /* A mark came back, or a server went: who waits may be alone now. */
@@ -164,6 +204,10 @@ void route_steer_sent(struct wroute *wr, uint64_t cookie);
 void route_steer_read(struct wroute *wr, uint64_t cookie);
 /* A server's connection is over: so have all of it that nobody knows of. */
 void route_steer_gone(struct wroute *wr, uint64_t key);
+/* nbd_server_ops.answered() */
+void route_steer_answered(struct vol *v, const struct nbd_req *req);
+/* nbd_server_ops.end() */
+enum nbd_end route_steer_end(struct route_client *rc, struct nbd_req *req);
 void route_steers_free(struct wroute *wr);
 
 #endif

@@ -96,7 +96,7 @@ static void print_rebuild(const json_t *rebuild)
 
 static void print_ebpf(const json_t *ebpf, unsigned servers)
 {
-	unsigned remote = (unsigned)jnum(ebpf, "remote");
+	unsigned remote = (unsigned)jnum(ebpf, "remote"), steered = (unsigned)jnum(ebpf, "steered");
 
 	if (*jstr(ebpf, "state") == '\0')
 		return;
@@ -121,8 +121,12 @@ static void print_capacity(const json_t *status)
 		       jsize(status, "free"), jsize(status, "size"),
 		       (unsigned)((double)(size - (free_bytes < size ? free_bytes : size)) * 100 /
 				  (double)size));
+	if (steered > 0)
+		printf("; large ones come past volmgr from %u remote", steered);
 	printf("  servers   %u up of %u\n", (unsigned)jnum(servers, "up"),
 	       (unsigned)jnum(servers, "total"));
+	if (remote > 0 && *jstr(ebpf, "remote_why") != '\0')
+		printf(": %s", jstr(ebpf, "remote_why"));
 	printf("  volumes   %u\n", (unsigned)jnum(status, "volumes"));
 	print_rebuild(json_object_get(status, "rebuild"));
 	if (*jstr(status, "code") != '\0')

@@ -257,6 +257,8 @@ struct cluster {
 	struct bpf_route *bpf;			   /* NULL: off */
 	const char *bpf_why;			   /* why it is off */
 	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
+	const char *bpf_remote_why;		   /* why bytes of remote servers are not steered */
+	bool bpf_always;			   /* nor are they ever compared */
 	const char *tagger;			   /* its Unix socket */
 	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */

@@ -185,6 +185,14 @@ void session_reply_end(struct nbd_req *req)
 	reply_queue(req);
 }
 
+void session_reply_elsewhere(struct nbd_req *req)
+{
+	struct nbd_session *s = req->session;
+
+	reply_begin(req);
+	session_req_free(s, req);
+}
+
 void nbd_req_done(struct nbd_req *req, int error)
 {
 	assert(error >= 0);

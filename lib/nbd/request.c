@@ -247,7 +247,7 @@ struct nbd_req *session_req_new(struct nbd_session *s)
 	req->in_bytes = req->out_bytes = 0;
 	req->whole = NULL;
 	req->parts = 0;
-	req->replied = req->status_owned = req->chunked = req->note = false;
+	req->replied = req->status_owned = req->chunked = req->note = req->alone = false;
 	req->header_len = req->status_len = 0;
 	req->status = NULL;
 	s->inflight++;

@@ -118,9 +118,9 @@ struct nbd_session {
 	/* see nbd_session_route() and nbd_export.split */
 	bool split, whole;
 	bool alone_asked, alone;
-	bool send_failed;   /* tx_head tells of a reply that could not be sent */
-	uint32_t in_total;  /* bytes received */
-	uint32_t *boundary; /* NULL: nobody wants to know */
+	bool send_failed;	       /* tx_head tells of a reply that could not be sent */
+	uint32_t in_total;	       /* bytes received */
+	uint32_t *boundary, *received; /* NULL: nobody wants to know */
 
 	char peer[SESSION_PEER_MAX];
 };
@@ -178,6 +178,7 @@ void session_whole_sent(struct nbd_session *s, const struct nbd_req *req);
 void session_part_over(struct nbd_req *req);
 int session_send_failed(struct nbd_session *s, int err);
 /* Tell where the last request ended, if nothing came behind it. */
+void session_tell_received(struct nbd_session *s);
 void session_tell_boundary(struct nbd_session *s);
 
 /* reply.c */
@@ -188,6 +189,8 @@ int session_reply_pieces(struct nbd_session *s, const struct nbd_req *last, stru
 uint64_t session_reply_bytes(const struct nbd_req *req, int *pieces);
 /* The end of an answer whose bytes were sent before. */
 void session_reply_end(struct nbd_req *req);
+/* It was told by others. */
+void session_reply_elsewhere(struct nbd_req *req);
 /* Take an answer that was queued back, and say this instead. */
 void session_reply_replace(struct nbd_req *req, int error);
 int session_reply_output(struct nbd_session *s, struct iovec *iov, int max);

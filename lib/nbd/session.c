@@ -188,6 +188,7 @@ static int session_received(void *engine, size_t n)
 	struct nbd_session *s = engine;
 
 	s->in_total += (uint32_t)n;
+	session_tell_received(s);
 	if (s->state >= SESSION_DISC)
 		return 0;
 	if (s->rx.direct) {

@@ -92,12 +92,17 @@ struct nbd_req {
 	bool status_owned; /* status was malloc'd */
 	bool chunked;	   /* status has a chunk head for each of segs */
 	bool note;	   /* tell when it has been sent, see WEFT_ROUTE_EXPORT */
+	bool alone;	   /* nobody else may be sending before it */
 	struct nbd_req *reply_next;
 	uint8_t header[64]; /* reply header, and the head of its chunk */
 	uint32_t header_len;
 	const void *status; /* chunk payload made by the session (block status, errors) */
 	uint32_t status_len;
 };
+
+/* The end of a READ that others answer: a chunk as any other; one before which nobody else may be
+ * sending; none, the client is told by others. */
+enum nbd_end { NBD_END_HERE, NBD_END_ALONE, NBD_END_ELSEWHERE };
 
 /* What a daemon supplies. ctx is nbd_session_config.ctx. */
 struct nbd_server_ops {
@@ -129,6 +134,8 @@ struct nbd_server_ops {
 	bool (*room)(void *ctx, struct nbd_session *s);
 	void (*alone)(void *ctx, struct nbd_session *s);
 	void (*shared)(void *ctx, struct nbd_session *s);
+	/* A READ of nbd_req_steer() has ended: who tells the client? NULL: NBD_END_HERE. */
+	enum nbd_end (*end)(void *ctx, struct nbd_req *req);
 	/* The connection is over (nbd_export.ctx, or NULL when none was opened). Requests may
 	 * still be under way. */
 	void (*closed)(void *ctx, struct nbd_session *s, void *export_ctx);
@@ -172,10 +179,10 @@ struct nbd_session_place {
 void nbd_session_place(const struct nbd_session *s, struct nbd_session_place *place);
 /*
  * Others send to this client, too: from now on each send is whole replies of NBD_WHOLE_MAX bytes
- * at most, or a larger one after alone(). *boundary is kept at the number of bytes received (modulo
- * 2^32) whenever these end with a request.
+ * at most, or a larger one after alone(). *received is kept at the number of bytes received (modulo
+ * 2^32), and so is *boundary whenever these end with a request.
  */
-void nbd_session_route(struct nbd_session *s, uint32_t *boundary);
+void nbd_session_route(struct nbd_session *s, uint32_t *boundary, uint32_t *received);
 void nbd_session_alone(struct nbd_session *s);
 /* As if the client had sent this READ; it is checked like one. */
 void nbd_session_read(struct nbd_session *s, uint16_t flags, uint64_t cookie, uint64_t offset,

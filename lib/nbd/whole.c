@@ -12,6 +12,12 @@
 
 #include "banned.h"
 
+void session_tell_received(struct nbd_session *s)
+{
+	if (s->received != NULL)
+		__atomic_store_n(s->received, s->in_total, __ATOMIC_RELEASE);
+}
+
 void session_tell_boundary(struct nbd_session *s)
 {
 	if (s->boundary != NULL && s->rx.req == NULL && s->in_head == s->in_tail)
@@ -22,7 +28,8 @@ static bool reply_fits(const struct nbd_req *req, uint64_t bytes, int pieces, in
 {
 	int n;
 
-	return bytes + session_reply_bytes(req, &n) <= NBD_WHOLE_MAX && pieces + n <= max;
+	return !req->alone && bytes + session_reply_bytes(req, &n) <= NBD_WHOLE_MAX &&
+	       pieces + n <= max;
 }
 
 /* The last of the replies that go out together. */
@@ -93,11 +100,12 @@ void nbd_session_place(const struct nbd_session *s, struct nbd_session_place *pl
 	place->structured = s->structured;
 }
 
-void nbd_session_route(struct nbd_session *s, uint32_t *boundary)
+void nbd_session_route(struct nbd_session *s, uint32_t *boundary, uint32_t *received)
 {
 	assert(s->ops->alone != NULL && s->ops->shared != NULL);
 	s->whole = true;
 	s->boundary = boundary;
+	s->received = received;
 }
 
 void nbd_req_steer(struct nbd_req *req, unsigned parts)
@@ -109,9 +117,20 @@ void nbd_req_steer(struct nbd_req *req, unsigned parts)
 
 void session_part_over(struct nbd_req *req)
 {
+	struct nbd_session *s = req->session;
+	enum nbd_end end = NBD_END_HERE;
+
 	assert(req->parts > 0);
-	if (--req->parts == 0)
-		session_reply_end(req);
+	if (--req->parts > 0)
+		return;
+	if (s->ops->end != NULL && s->state != SESSION_CLOSED)
+		end = s->ops->end(s->ctx, req);
+	if (end == NBD_END_ELSEWHERE) {
+		session_reply_elsewhere(req);
+		return;
+	}
+	req->alone = end == NBD_END_ALONE;
+	session_reply_end(req);
 }
 
 void nbd_req_part_sent(struct nbd_req *req)

@@ -12,6 +12,7 @@
 static struct peer p;
 static bool room = true;
 static int asked, shared;
+static enum nbd_end end = NBD_END_HERE;
 
 static bool whole_room(void *ctx, struct nbd_session *s)
 {
@@ -28,6 +29,11 @@ static void whole_shared(void *ctx, struct nbd_session *s)
 	shared++;
 }
 
+static enum nbd_end whole_end(void *ctx, struct nbd_req *req)
+{
+	return end;
+}
+
 static const struct nbd_server_ops whole_ops = {
 	.open = back_open,
 	.ready = back_ready,
@@ -35,6 +41,7 @@ static const struct nbd_server_ops whole_ops = {
 	.room = whole_room,
 	.alone = whole_alone,
 	.shared = whole_shared,
+	.end = whole_end,
 	.closed = back_closed,
 };
 
@@ -92,10 +99,10 @@ static void begin(bool structured, bool split)
 static void test_sends(bool structured)
 {
 	size_t head = structured ? 28 : 16, n;
-	uint32_t boundary = 0;
+	uint32_t boundary = 0, received;
 
 	begin(structured, false);
-	nbd_session_route(p.back.session, &boundary);
+	nbd_session_route(p.back.session, &boundary, &received);
 	for (int i = 0; i < 4; i++)
 		ask(0, 20000);
 	n = next_send(NULL);
@@ -134,30 +141,32 @@ static void test_boundary(void)
 		htobe32(NBD_REQUEST_MAGIC), 0, htobe16(NBD_CMD_WRITE), 1, 0, htobe32(512)};
 	static uint8_t payload[512];
 	struct nbd_session_place place;
-	uint32_t boundary;
+	uint32_t boundary, received;
 
 	begin(false, false);
 	nbd_session_place(p.back.session, &place);
 	boundary = place.taken;
 	ok(place.taken > 0 && place.answered == p.got_len && place.unsent == 0,
 	   "the negotiation is counted");
-	nbd_session_route(p.back.session, &boundary);
+	nbd_session_route(p.back.session, &boundary, &received);
 	peer_say(&p, &w, 10);
 	is_int(boundary, place.taken, "a part of a request is no boundary");
+	is_int(received, place.taken + 10, "but has been received");
 	peer_say(&p, (uint8_t *)&w + 10, sizeof(w) - 10);
 	is_int(boundary, place.taken, "nor is a request without its payload");
 	peer_say(&p, payload, sizeof(payload));
 	is_int(boundary, place.taken + sizeof(w) + sizeof(payload), "its end is one");
+	is_int(received, boundary, "nothing was received behind it");
 	peer_end(&p);
 }
 
 static void test_given(void)
 {
-	uint32_t boundary;
+	uint32_t boundary, received;
 	struct answer a;
 
 	begin(false, false);
-	nbd_session_route(p.back.session, &boundary);
+	nbd_session_route(p.back.session, &boundary, &received);
 	nbd_session_read(p.back.session, 0, 77, 8192, 4096);
 	peer_collect(&p);
 	a = peer_reply(&p, 4096);
@@ -240,11 +249,11 @@ static struct nbd_req *steer(uint64_t offset, uint32_t len, unsigned parts)
 static void test_parts(void)
 {
 	static uint8_t copy[8192];
-	uint32_t boundary = 0;
+	uint32_t boundary = 0, received;
 	struct nbd_req *req;
 
 	begin(true, false);
-	nbd_session_route(p.back.session, &boundary);
+	nbd_session_route(p.back.session, &boundary, &received);
 	req = steer(8192, 12288, 3);
 	nbd_req_part_sent(req);
 	is_int(next_send(NULL), 0, "a part that others sent: nothing is left to send");
@@ -275,6 +284,42 @@ static void test_parts(void)
 	ok(1, "parts that are over after the connection do no harm");
 }
 
+/* Who tells the client that it was all. */
+static void test_ends(void)
+{
+	static uint8_t copy[8192];
+	uint32_t boundary = 0, received;
+	struct nbd_req *req;
+
+	begin(true, false);
+	nbd_session_route(p.back.session, &boundary, &received);
+	end = NBD_END_ELSEWHERE;
+	req = steer(0, 8192, 2);
+	nbd_req_part_sent(req);
+	nbd_req_part_sent(req);
+	is_int(next_send(NULL), 0, "an end that others tell is not sent");
+	end = NBD_END_ALONE;
+	req = steer(0, 8192, 2);
+	nbd_req_part_sent(req);
+	nbd_req_part_read(req, 4096, 4096);
+	is_int(next_send(NULL), 28 + 4096, "what was read here goes before an end that waits");
+	sent(28 + 4096);
+	is_int(next_send(NULL), 0, "which is not sent while others may be sending");
+	is_int(asked, 1, "so they are told");
+	nbd_session_alone(p.back.session);
+	is_int(next_send(copy), 20, "and then comes the end");
+	ok(nbd_get16(copy + 4) == NBD_REPLY_FLAG_DONE && nbd_get64(copy + 8) == p.cookie,
+	   "of that answer");
+	sent(20);
+	is_int(shared, 1, "the others may go on");
+	end = NBD_END_ELSEWHERE;
+	req = steer(0, 4096, 1);
+	peer_end(&p);
+	nbd_req_part_sent(req);
+	end = NBD_END_HERE;
+	ok(1, "nobody is asked after the connection");
+}
+
 int main(void)
 {
 	alarm(60);
@@ -285,5 +330,6 @@ int main(void)
 	test_single();
 	test_note();
 	test_parts();
+	test_ends();
 	return done_testing();
 }

@@ -201,8 +201,8 @@ sub _chunk
 	return $flags & 1;
 }
 
-# The next answer to one of the READs in waiting, { handle => [ offset, length ] }: handle, error, bytes. Empty at the
-# end of the stream; dies of what no server may send.
+# The next answer to one of the requests in waiting, { handle => [ offset, length ] }, where only READs have a length:
+# handle, error, bytes. Empty at the end of the stream; dies of what no server may send.
 sub answer
 {
 	my ($self, $waiting) = @_;
@@ -216,10 +216,14 @@ sub answer
 		return ($handle, 0, $data);
 	}
 	while (1) {
-		my $head = $self->get(20) // return;
-		my ($magic, $flags, $type, $handle, $len) = unpack('N n n Q> N', $head);
+		my $head = $self->get(16) // return;
+		my ($magic, $flags, $type, $handle) = unpack('N n n Q>', $head);
+		my $r = $waiting->{$handle};
+		# what is no READ may be answered so
+		return ($handle, $flags << 16 | $type, '') if $magic == SIMPLE_MAGIC && $r && !$r->[1];
 		die 'not a chunk: ' . unpack('H*', $head) . "\n" if $magic != CHUNK_MAGIC;
-		my $r = $waiting->{$handle} // die "a chunk for nothing: $handle\n";
+		die "a chunk for nothing: $handle\n" if !$r;
+		my $len = unpack('N', $self->get(4) // return);
 		my $data = $len ? $self->get($len) // return : '';
 		my $to = $self->{partial}{$handle} //= { data => "\0" x $r->[1], there => {}, error => 0, bytes => 0 };
 		next if !$self->_chunk($to, @$r[0, 1], $flags, $type, $data);
