@@ -119,6 +119,8 @@ $cluster->kill('server-3');
 wait_until('volmgr to see it', 120, sub { server('server-3')->{state} eq 'down' });
 like($cluster->volctl('server', 'remove', 'server-3', '--lost'), qr/is given up/, 'a lost server is given up');
 wait_until('it to be forgotten', 120, sub { $cluster->volctl_run('server', 'show', 'server-3')->{status} == 1 });
+is_deeply([ map { $_->{what} } grep { $_->{object} eq 'server-3' && $_->{what} =~ /lost|removed/ } reverse @{ $cluster->get('/events')->{events} } ],
+	[ 'server.lost', 'server.removed' ], 'each is an event, once');
 ($on, $stale) = shards();
 is($stale, 0, 'it is taken out when all its shards are made anew');
 is(sum_of('busy'), $sum, 'the data is there');

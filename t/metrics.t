@@ -159,10 +159,18 @@ cmp_ok(figure($metrics, 'volume_scrub_finished_timestamp_seconds', volume => 'vo
 is(figure($metrics, 'volume_scrub_lost_rows', volume => 'vol'), 0, 'nothing was lost');
 cmp_ok(figure($metrics, 'volume_request_duration_seconds', volume => 'vol', op => 'write', le => '16.777216') // 1, '>', 0, 'latencies are there');
 is(figure($metrics, 'moves_wanted_shards'), 0, 'no shard has to move');
+SKIP: {
+	skip('promtool is not there', 1) if !tool('promtool');
+	my (undef, $text) = $page->ask('GET', '/metrics');
+	my $checked = run({ stdin => $text }, tool('promtool'), 'check', 'metrics');
+	is("$checked->{status} $checked->{out}$checked->{err}", '0 ', 'promtool finds no fault in them');
+}
 is(figure($metrics, 'tagger_up'), $tagger ? 1 : 0, 'whether tagger answers is said');
 SKIP: {
-	skip('tagger is not built', 3) if !$tagger;
+	skip('tagger is not built', 8) if !$tagger;
 	is(figure($metrics, 'tagger_files'), 1, 'its files are counted');
+	is(figure($metrics, 'prefetch_on'), 1, 'that it reads ahead is said');
+	is(figure($metrics, "prefetch_${_}_total"), 0, "and what came of it: $_") for qw(files bytes hits waste);
 	daemon_stop($tagger);
 	undef $tagger;
 	my $without = scrape();

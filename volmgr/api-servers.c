@@ -208,13 +208,18 @@ void api_server_add(struct cluster *c, struct http_request *r, const char *name)
 void api_server_remove(struct cluster *c, struct http_request *r, const char *name)
 {
 	const char *lost = http_query(r, "lost");
+	const struct server *s = server_by_name(c, name);
+	bool begun, known = s != NULL && s->duty == DUTY_LOST;
 	struct refusal refusal;
-	bool begun;
 
-	if (duty_remove(c, name, lost != NULL && strcmp(lost, "1") == 0, &begun, &refusal) != 0)
+	if (duty_remove(c, name, lost != NULL && strcmp(lost, "1") == 0, &begun, &refusal) != 0) {
 		api_refuse(r, &refusal);
-	else if (begun)
+	} else if (begun) {
+		r->route = NULL; /* it is removed later, and that is noted then */
+		if (!known)
+			events_note(c, r->who, "server.lost", name, "%s", "");
 		api_json(r, 202, server_json(c, server_by_name(c, name)));
-	else
+	} else {
 		api_json(r, 200, json_pack("{s:s}", "removed", name));
+	}
 }

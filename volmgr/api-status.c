@@ -21,6 +21,8 @@ struct status {
 	char hint[256];
 	uint64_t size, free;
 	unsigned total, up;
+	const struct vol *weakest; /* NULL: there is no volume */
+	int spare;		   /* servers that it can lose */
 };
 
 static void status_servers(struct cluster *c, struct status *st)
@@ -46,9 +48,15 @@ static void status_servers(struct cluster *c, struct status *st)
 	if (first == NULL)
 		return;
 	st->state = "degraded";
-	snprintf(st->message, sizeof(st->message), "%u of %u servers %s not up: %s is %s%s%s%s",
-		 away, st->total, away == 1 ? "is" : "are", first->name, server_state_name(first),
-		 first->why[0] != '\0' ? " (" : "", first->why, first->why[0] != '\0' ? ")." : ".");
+	if (first->why[0] != '\0')
+		snprintf(st->message, sizeof(st->message),
+			 "%u of %u servers %s not up: %s is %s (%s).", away, st->total,
+			 away == 1 ? "is" : "are", first->name, server_state_name(first),
+			 first->why);
+	else
+		snprintf(st->message, sizeof(st->message), "%u of %u servers %s not up: %s is %s.",
+			 away, st->total, away == 1 ? "is" : "are", first->name,
+			 server_state_name(first));
 	snprintf(st->hint, sizeof(st->hint), "Start nbdsrv there (%.200s).", first->address);
 }
 
@@ -195,8 +203,7 @@ static void status_lost(struct cluster *c, struct status *st)
 	for (unsigned i = 0; i < c->nservers && n < sizeof(names); i++)
 		if (c->servers[i]->state != SERVER_UP)
 			n += (size_t)snprintf(names + n, sizeof(names) - n, "%s%s",
-					      n > 0 ? ", " : "Bring back server ",
-					      c->servers[i]->name);
+					      n > 0 ? ", " : "", c->servers[i]->name);
 	for (unsigned i = 0; i < c->nvols; i++) {
 		const struct vol *v = c->vols[i];
 		uint64_t lost;
@@ -211,9 +218,15 @@ static void status_lost(struct cluster *c, struct status *st)
 			 "Volume %s: %llu extents cannot be rebuilt: blocks of them cannot be "
 			 "decoded any more. Everything else goes on.",
 			 v->name, (unsigned long long)lost);
-		snprintf(st->hint, sizeof(st->hint),
-			 "%s%s stripes that volmgr's messages name from a backup.", names,
-			 n > 0 ? ", or restore the" : "Restore the");
+		if (n > 0)
+			snprintf(st->hint, sizeof(st->hint),
+				 "Bring back server %s, or restore the stripes that volmgr's "
+				 "messages "
+				 "name from a backup.",
+				 names);
+		else
+			snprintf(st->hint, sizeof(st->hint),
+				 "Restore the stripes that volmgr's messages name from a backup.");
 	}
 }
 
@@ -273,21 +286,38 @@ static void status_waits(struct cluster *c, struct status *st)
 	}
 }
 
-/* More servers are away than a volume can spare: which? */
-static void status_too_many(struct cluster *c, struct status *st)
+/* Which volume can lose the fewest servers? */
+static void status_spare(struct cluster *c, struct status *st)
 {
-	const struct vol *least = NULL;
+	for (unsigned i = 0; i < c->nvols; i++) {
+		int spare = volume_spare_now(c->vols[i]);
 
-	for (unsigned i = 0; i < c->nvols; i++)
-		if (least == NULL || c->vols[i]->m < least->m)
-			least = c->vols[i];
-	if (least == NULL || st->total - st->up <= least->m || strcmp(st->state, "failed") == 0)
+		if (c->vols[i]->state == VOL_DELETING ||
+		    (st->weakest != NULL && st->spare <= spare))
+			continue;
+		st->weakest = c->vols[i];
+		st->spare = spare;
+	}
+}
+
+/* Extents have fewer shards than it takes to read them. */
+static void status_too_many(struct status *st)
+{
+	if (st->weakest == NULL || st->spare >= 0 || strcmp(st->state, "failed") == 0)
 		return;
 	st->state = "unavailable";
+	if (st->up == st->total) {
+		snprintf(st->message, sizeof(st->message),
+			 "Parts of volume %s have too few good shards to be read.",
+			 st->weakest->name);
+		snprintf(st->hint, sizeof(st->hint),
+			 "If that stays so: volctl check, and volctl server list");
+		return;
+	}
 	snprintf(st->message, sizeof(st->message),
 		 "%u of %u servers are not up, and volume %s can spare %u: parts of it "
 		 "cannot be read until enough are back.",
-		 st->total - st->up, st->total, least->name, least->m);
+		 st->total - st->up, st->total, st->weakest->name, st->weakest->m);
 	snprintf(st->hint, sizeof(st->hint),
 		 "Start nbdsrv on those that are down: volctl server list");
 }
@@ -341,7 +371,8 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_rebuild(c, st);
 	status_older(c, st);
 	status_waits(c, st);
-	status_too_many(c, st);
+	status_spare(c, st);
+	status_too_many(st);
 	status_moves(st);
 	status_space(st);
 }
@@ -365,6 +396,7 @@ static json_t *status_ebpf(const struct cluster *c)
 
 		open += strcmp(state, "open") == 0;
 		remote += strcmp(state, "remote") == 0;
+		steered += strcmp(state, "steered") == 0;
 	}
 	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s}", "state", c->bpf != NULL ? "on" : "off",
 			 "why", c->bpf_why, "servers", open, "remote", remote, "steered", steered,
@@ -376,6 +408,7 @@ json_t *api_status_json(struct cluster *c)
 	enum ec_code code = ec_best_code();
 	struct rebuild_stat sum;
 	struct status st;
+	struct utsname host;
 	char id[UUID_TEXT_MAX];
 	unsigned clients;
 	json_t *body;
@@ -394,11 +427,16 @@ json_t *api_status_json(struct cluster *c)
 		"cluster", uuid_format(c->id, id), "code", ec_code_name(code), "listen",
 		status_listen(c), "web", c->web, "ebpf", status_ebpf(c));
 	sum = status_rebuild_sum(c);
+	if (body != NULL && uname(&host) == 0)
+		json_object_set_new(body, "kernel", json_string(host.release));
 	if (body != NULL) {
 		json_object_set_new(body, "rebuild", rebuild_json(&sum));
 		json_object_set_new(body, "moves", api_moves_json());
-		steered += strcmp(state, "steered") == 0;
 		json_object_set_new(body, "commands", api_commands_json());
+	}
+	if (body != NULL && st.weakest != NULL) {
+		json_object_set_new(body, "spare", json_integer(st.spare));
+		json_object_set_new(body, "weakest", json_string(st.weakest->name));
 	}
 	if (body != NULL && code == EC_RS_VAND)
 		json_object_set_new(
@@ -408,7 +446,6 @@ json_t *api_status_json(struct cluster *c)
 	return body;
 }
 
-	struct utsname host;
 static void status_collected(void *arg)
 {
 	struct api_call *call = arg;

@@ -53,6 +53,7 @@ static void settings_write(const struct vol *v, struct json_out *o)
 /* Its members but for the brackets: some answers say more. */
 static void volume_members(struct vol *v, struct json_out *o)
 {
+	int spare = volume_spare_now(v);
 	uint64_t used;
 
 	json_out_int(o, "id", (int64_t)v->id);
@@ -64,6 +65,7 @@ static void volume_members(struct vol *v, struct json_out *o)
 	json_out_text(o, "message", v->why);
 	json_out_int(o, "size", (int64_t)v->size);
 	json_out_int(o, "used", (int64_t)(used > v->size ? v->size : used));
+	json_out_int(o, "spare", spare);
 	json_out_int(o, "extents", (int64_t)v->stat.extents);
 	json_out_int(o, "clients", v->clients);
 	stat_write(&v->stat, o);

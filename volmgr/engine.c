@@ -320,6 +320,8 @@ static void engine_add_counts(void *arg, uint32_t number, const struct volume_se
 	s->counts.bad_blocks += c->bad_blocks;
 	s->counts.misfit_blocks += c->misfit_blocks;
 	s->counts.repaired_blocks += c->repaired_blocks;
+	s->counts.answers += c->answers;
+	s->counts.answers_ns += c->answers_ns;
 }
 
 /* Under the lock. */
@@ -361,6 +363,7 @@ static void engine_collect_volume(struct vol *v)
 {
 	volume_stat(v->engine, &v->stat);
 	volume_rebuild_stat(v->engine, &v->rebuild);
+	v->spare = volume_spare(v->engine);
 	v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
 	engine_collect_servers(v);
 	volume_take_counts(v->engine, engine_add_counts, v->cluster);
@@ -375,6 +378,9 @@ static void engine_collect_run(struct task *t)
 	struct worker *w = t->worker;
 	unsigned held = 0;
 
+	/* when servers came or went this takes a while, which the lock is not held for */
+	for (unsigned i = 0; asked == 0 && i < w->nvols; i++)
+		volume_spare(w->vols[i]->engine);
 	pthread_mutex_lock(&w->cluster->lock);
 	if (asked == 0)
 		peers_ages(w);

@@ -29,7 +29,7 @@ void io_counts_since(const struct watch_counts *now, const struct watch_counts *
 uint64_t io_counts_quantile(const struct watch_counts *c, double part);
 
 /* ---- history: what charts show. Fixed rings; a step of the coarse one is the mean of the fine. */
-#define HISTORY_VALUES 6
+#define HISTORY_VALUES 7
 #define HISTORY_STEP_S 2
 #define HISTORY_FINE   900 /* half an hour */
 #define HISTORY_RATIO  60  /* fine steps in a coarse one */

@@ -8,9 +8,13 @@
 #include "banned.h"
 
 const char *const rate_names[HISTORY_VALUES] = {
-	[RATE_READS] = "reads",		  [RATE_WRITES] = "writes",
-	[RATE_READ_BYTES] = "read_bytes", [RATE_WRITE_BYTES] = "write_bytes",
-	[RATE_READ_US] = "read_us",	  [RATE_WRITE_US] = "write_us",
+	[RATE_READS] = "reads",
+	[RATE_WRITES] = "writes",
+	[RATE_READ_BYTES] = "read_bytes",
+	[RATE_WRITE_BYTES] = "write_bytes",
+	[RATE_READ_US] = "read_us",
+	[RATE_WRITE_US] = "write_us",
+	[RATE_REBUILD_BYTES] = "rebuild_bytes",
 };
 
 static struct control_timer *timer;
@@ -103,18 +107,46 @@ static void stats_volume(struct cluster *c, struct vol *v, struct io_stat *total
 {
 	struct io_stat now;
 	struct watch *w;
+	uint64_t moved;
 
 	pthread_mutex_lock(&c->lock);
 	now = v->io_seen;
+	moved = v->rebuild.moved_bytes;
 	io_counts_sum(&now.kind[IO_READ], &v->routed);
 	pthread_mutex_unlock(&c->lock);
 	if (v->watch == NULL)
 		v->watch = mem_must(sizeof(*v->watch));
 	w = v->watch;
 	rates_of(&now, &w->last, &w->rates);
+	w->rates.value[RATE_REBUILD_BYTES] =
+		moved > w->moved_bytes ? (float)(moved - w->moved_bytes) / HISTORY_STEP_S : 0;
+	all.rates.value[RATE_REBUILD_BYTES] += w->rates.value[RATE_REBUILD_BYTES];
+	w->moved_bytes = moved;
 	w->last = now;
 	io_stat_sum(total, &now);
 	watch_step(c, v->watch, HISTORIES_MAX);
+}
+
+/* What volmgr counts itself, since the last step. */
+static void stats_server_own(struct cluster *c, struct server *s)
+{
+	uint64_t answers, answers_ns, rebuilt;
+	struct watch *w = s->watch;
+	struct rates *r = &w->rates;
+
+	pthread_mutex_lock(&c->lock);
+	answers = s->counts.answers;
+	answers_ns = s->counts.answers_ns;
+	rebuilt = s->rebuilt_shards;
+	pthread_mutex_unlock(&c->lock);
+	r->value[RATE_READ_US] = answers > w->answers ? (float)(answers_ns - w->answers_ns) /
+								(float)(answers - w->answers) / 1000
+						      : 0;
+	r->value[RATE_REBUILD_BYTES] =
+		(float)((rebuilt - w->rebuilt_shards) * WEFT_SHARD_BYTES) / HISTORY_STEP_S;
+	w->answers = answers;
+	w->answers_ns = answers_ns;
+	w->rebuilt_shards = rebuilt;
 }
 
 /* A server's own counters come with the health check, less often than we look. */
@@ -144,6 +176,7 @@ static void stats_server(struct cluster *c, struct server *s)
 		w->stat = s->stat;
 		w->active_ns = s->stat_ns;
 	}
+	stats_server_own(c, s);
 	if (w->history == NULL)
 		stats_begin_history(c, w, HISTORIES_MAX + SERVERS_MAX);
 	if (w->history != NULL)
@@ -160,6 +193,7 @@ static void stats_sampled(void *arg)
 		return;
 	for (unsigned i = 0; i < c->nservers; i++)
 		stats_server(c, c->servers[i]);
+	all.rates.value[RATE_REBUILD_BYTES] = 0;
 	for (unsigned i = 0; i < c->nvols; i++)
 		stats_volume(c, c->vols[i], &total);
 	/* a deleted volume takes its counters along: never go backwards */

@@ -20,16 +20,20 @@ enum rate {
 	RATE_READ_BYTES,
 	RATE_WRITE_BYTES,
 	RATE_READ_US,
-	RATE_WRITE_US
+	RATE_WRITE_US,
+	RATE_REBUILD_BYTES
 };
 extern const char *const rate_names[HISTORY_VALUES];
 
 /* What is known of one volume or server over time. The latencies of a history are those that 99 of
- * 100 requests did not exceed; of a server they are 0. */
+ * 100 requests did not exceed; of a server, the mean of the reads that volmgr had from it. To
+ * rebuild, a volume reads and writes; a server has got shards. */
 struct watch {
-	struct io_stat last;   /* a volume's counters at the last step */
-	struct weft_stat stat; /* a server's */
-	bool started;	       /* last or stat is valid */
+	struct io_stat last;			      /* a volume's counters at the last step */
+	struct weft_stat stat;			      /* a server's */
+	uint64_t answers, answers_ns, rebuilt_shards; /* likewise, of volmgr's own counters */
+	uint64_t moved_bytes;			      /* to rebuild a volume */
+	bool started;				      /* last or stat is valid */
 	struct rates rates;
 	struct history *history; /* NULL: none, or it gave way */
 	uint64_t active_ns;	 /* when it last did something */

@@ -94,6 +94,21 @@ static void print_rebuild(const json_t *rebuild)
 	print_progress(rebuild);
 }
 
+/* Of the volume that can lose the fewest. */
+static void print_spare(const json_t *status)
+{
+	json_int_t spare = json_integer_value(json_object_get(status, "spare"));
+
+	if (*jstr(status, "weakest") == '\0')
+		return;
+	if (spare < 0)
+		printf("  spare     none: parts of volume %s cannot be read now\n",
+		       jstr(status, "weakest"));
+	else
+		printf("  spare     %u server%s may be lost now (%s)\n", (unsigned)spare,
+		       spare == 1 ? "" : "s", jstr(status, "weakest"));
+}
+
 static void print_ebpf(const json_t *ebpf, unsigned servers)
 {
 	unsigned remote = (unsigned)jnum(ebpf, "remote"), steered = (unsigned)jnum(ebpf, "steered");
@@ -106,8 +121,12 @@ static void print_ebpf(const json_t *ebpf, unsigned servers)
 	else if (servers > 0)
 		printf(": reads are routed to %u of %u servers", (unsigned)jnum(ebpf, "servers"),
 		       servers);
+	if (steered > 0)
+		printf("; large ones come past volmgr from %u remote", steered);
 	if (remote > 0)
 		printf("; %u remote, whose reads are not", remote);
+	if (remote > 0 && *jstr(ebpf, "remote_why") != '\0')
+		printf(": %s", jstr(ebpf, "remote_why"));
 	putchar('\n');
 }
 
@@ -121,13 +140,10 @@ static void print_capacity(const json_t *status)
 		       jsize(status, "free"), jsize(status, "size"),
 		       (unsigned)((double)(size - (free_bytes < size ? free_bytes : size)) * 100 /
 				  (double)size));
-	if (steered > 0)
-		printf("; large ones come past volmgr from %u remote", steered);
 	printf("  servers   %u up of %u\n", (unsigned)jnum(servers, "up"),
 	       (unsigned)jnum(servers, "total"));
-	if (remote > 0 && *jstr(ebpf, "remote_why") != '\0')
-		printf(": %s", jstr(ebpf, "remote_why"));
 	printf("  volumes   %u\n", (unsigned)jnum(status, "volumes"));
+	print_spare(status);
 	print_rebuild(json_object_get(status, "rebuild"));
 	if (*jstr(status, "code") != '\0')
 		printf("  code      %s\n", jstr(status, "code"));

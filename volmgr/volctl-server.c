@@ -131,6 +131,7 @@ static void print_route(const json_t *s)
 {
 	static const char *const texts[][2] = {
 		{"open", "reads go past volmgr"},
+		{"steered", "it is on another machine: bytes of large reads come past volmgr"},
 		{"remote", "no: it is on another machine, or in another network namespace"},
 		{"closed", "no: it takes none now"},
 		{"off", "no: eBPF is off"},

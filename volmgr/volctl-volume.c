@@ -197,6 +197,20 @@ static void print_counters(const json_t *counters)
 	}
 }
 
+/* What it can lose, and how much of that is left. */
+static void print_shards(const json_t *vol)
+{
+	unsigned m = (unsigned)jnum(vol, "m");
+	json_int_t spare = json_integer_value(json_object_get(vol, "spare"));
+
+	printf("  shards         %u data + %u parity: survives the loss of %u server%s\n",
+	       (unsigned)jnum(vol, "k"), m, m, m == 1 ? "" : "s");
+	if (spare < 0)
+		printf("  now            parts of it cannot be read\n");
+	else if (spare < (json_int_t)m)
+		printf("  now            %u more may be lost\n", (unsigned)spare);
+}
+
 int cmd_volume_show(const struct volctl *v)
 {
 	const char *device;
@@ -217,9 +231,7 @@ int cmd_volume_show(const struct volctl *v)
 	printf("  size           %s (%llu bytes), %s used in %llu extents\n", jsize(vol, "size"),
 	       (unsigned long long)jnum(vol, "size"), jsize(vol, "used"),
 	       (unsigned long long)jnum(vol, "extents"));
-	printf("  shards         %u data + %u parity: survives the loss of %u server%s\n",
-	       (unsigned)jnum(vol, "k"), (unsigned)jnum(vol, "m"), (unsigned)jnum(vol, "m"),
-	       jnum(vol, "m") == 1 ? "" : "s");
+	print_shards(vol);
 	printf("  unit           %s, code %s\n", jsize(vol, "unit"), jstr(vol, "code"));
 	printf("  writes         need %u good shards, below that they %s; when servers are full: "
 	       "%s\n",

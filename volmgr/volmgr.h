@@ -127,6 +127,7 @@ struct vol {
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
 	unsigned nwaits_for;
+	int spare;		   /* servers that may be lost: as volume_spare() */
 	uint64_t asked;		   /* the last collection that asked for it */
 	struct rebuild_server *on; /* what it has on servers */
 	unsigned non;
@@ -256,9 +257,9 @@ struct cluster {
 	uint64_t started_s;			   /* CLOCK_MONOTONIC */
 	struct bpf_route *bpf;			   /* NULL: off */
 	const char *bpf_why;			   /* why it is off */
-	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
 	const char *bpf_remote_why;		   /* why bytes of remote servers are not steered */
 	bool bpf_always;			   /* nor are they ever compared */
+	uint64_t server_timeout_ms;		   /* silence that makes a server count as gone */
 	const char *tagger;			   /* its Unix socket */
 	char web[ADDR_TEXT_MAX + 8];		   /* its URL without the last slash; empty: none */
 	char listen[LISTENERS_MAX][ADDR_TEXT_MAX]; /* where NBD clients are accepted */
@@ -482,6 +483,8 @@ const char *vol_state_name(enum vol_state s);
 int volume_spec_check(const struct volume_spec *spec, struct refusal *r);
 void volumes_create(struct cluster *c, const struct volume_spec *spec,
 		    void (*cb)(void *arg, const struct refusal *r), void *arg);
+/* So many servers may be lost now; below 0: parts of it cannot be read. On the control thread. */
+int volume_spare_now(struct vol *v);
 int volume_settings_check(const struct volume_settings *s, unsigned k, unsigned m,
 			  struct refusal *r);
 /* What PATCH may say; members that are not given stay as they are. */

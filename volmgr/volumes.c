@@ -344,3 +344,26 @@ void volumes_stop_all(struct cluster *c, void (*done)(void *arg, unsigned failed
 	}
 	volumes_stop_one(stop, false);
 }
+
+/* ---- redundancy ---------------------------------------------------------------------------- */
+
+int volume_spare_now(struct vol *v)
+{
+	struct cluster *c = v->cluster;
+	uint64_t lost = scrub_total(&v->scrub).lost_rows;
+	unsigned up = 0;
+	bool ready;
+	int spare;
+
+	for (unsigned i = 0; i < c->nservers; i++)
+		up += c->servers[i]->state == SERVER_UP;
+	pthread_mutex_lock(&c->lock);
+	spare = v->spare;
+	ready = v->state == VOL_READY;
+	lost += v->rebuild.lost;
+	pthread_mutex_unlock(&c->lock);
+	if (!ready || (spare > 0 && (lost > 0 || up <= v->k)))
+		return 0;
+	/* what is written next has a shard on each server that is up, at most */
+	return spare <= 0 || (unsigned)spare <= up - v->k ? spare : (int)(up - v->k);
+}

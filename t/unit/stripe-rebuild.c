@@ -43,6 +43,55 @@ static void comes_back(const struct world_geometry *g, bool crash)
 	is_int(end(w), 0, "and everything is whole in the end");
 }
 
+/* Counted extent by extent. */
+static int spare_by_hand(const struct world *w)
+{
+	int least = (int)w->v->shards;
+
+	for (struct extent *x = extent_next(w->v, 0); x != NULL;
+	     x = extent_next(w->v, x->number + 1)) {
+		int usable = __builtin_popcount(extent_usable(w->v, x));
+
+		if (x->state == EXTENT_READY && usable < least)
+			least = usable;
+	}
+	return least - (int)w->v->l.k;
+}
+
+static void spare(const struct world_geometry *g)
+{
+	struct world *w = begin(g, 9);
+	struct fake_server *s[2];
+	unsigned wrong = 0, steps = 0;
+
+	is_int(volume_spare(w->v), (int)g->m, "of what was never written m servers may be lost");
+	fill(w);
+	is_int(volume_spare(w->v), (int)g->m, "and when it was");
+	for (unsigned n = 0; n < 2; n++) {
+		s[n] = &w->cluster.servers[w->map[0].shard[g->k - 1 + n].server - 1];
+		fake_server_break(s[n], true);
+		is_int(volume_spare(w->v), (int)(g->m - n - 1),
+		       "each server that goes is one less");
+	}
+	world_submit(w, NBD_CMD_WRITE, 0, 4096, 100000);
+	world_settle(w, 2000);
+	for (unsigned n = 0; n < 2; n++)
+		fake_server_return(s[n]);
+	is_int(volume_spare(w->v), spare_by_hand(w),
+	       "and one that is back but was not filled is not one more");
+	do {
+		wrong += volume_spare(w->v) != spare_by_hand(w);
+		steps += volume_spare(w->v) < (int)g->m;
+	} while (world_step(w) || rebuilt(w) == UINT32_MAX);
+	ok(steps > 10, "while shards are rebuilt it is less");
+	is_int(wrong, 0, "as counted by hand at each step");
+	is_int(volume_spare(w->v), (int)g->m, "then all may be lost again");
+	for (unsigned n = 0; n <= g->m; n++)
+		fake_server_break(&w->cluster.servers[w->map[0].shard[n].server - 1], false);
+	is_int(volume_spare(w->v), -1, "with one more than that gone, it cannot be read");
+	is_int(end(w), 0, "and is whole in the end");
+}
+
 /*
  * What was flushed with the shard, and never committed, is listed by all but the new slot when
  * volmgr dies just after the rebuild.
@@ -457,6 +506,8 @@ int main(int argc, char **argv)
 	comes_back(&g42, true);
 	comes_back(&g12, true);
 	without_slot();
+	spare(&g42);
+	spare(&g12);
 	flushed_before();
 	thin(&g42);
 	thin(&g12);

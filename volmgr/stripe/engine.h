@@ -267,6 +267,7 @@ struct extent {
 	bool put_dirty; /* and another one must follow it */
 	bool put_again; /* the metadata refused; the timer tries again */
 	uint8_t state;
+	uint8_t counted;	/* in volume.usable: its usable shards then, and one; 0: not */
 	struct stripe *placing; /* stripes that wait for READY */
 	struct rebuild *rebuild;
 	struct carry *carry;	/* one of its shards goes to another server */
@@ -304,6 +305,7 @@ struct server {
 	bool touched;	  /* prepared something since its last flush began */
 	bool flush_owed;  /* the running flush waits until it is up */
 	bool left_out;	  /* others went on without it: to be flushed before it is sent COMMITs */
+	bool counted;	  /* it was up when spare.c was last asked */
 	uint64_t down_ns; /* when it went; of one that never was there: 0 */
 	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
 	uint32_t old_epoch;			 /* as our first FENCE told */
@@ -413,8 +415,9 @@ struct volume {
 
 	struct extent ***pages; /* extent table: pages of EXTENT_PAGE pointers */
 	size_t npages;
-	size_t marks;	  /* extents with stale marks on their way */
-	uint32_t orphans; /* see extent_generation() */
+	size_t marks;			      /* extents with stale marks on their way */
+	uint64_t usable[WEFT_SHARDS_MAX + 1]; /* extents with so many usable shards; see spare.c */
+	uint32_t orphans;		      /* see extent_generation() */
 	uint32_t generation_min;
 	uint32_t last_mark; /* of all extents: of one placed anew, marks are above those before */
 
@@ -501,8 +504,9 @@ void extent_forget(struct volume *v, struct extent *x);
 void extent_record_of(const struct volume *v, const struct extent *x, struct extent_record *r);
 struct extent *extent_next(const struct volume *v, uint64_t from);
 /* Tell who reads past us. */
-void extent_changed(struct volume *v, const struct extent *x);
+void extent_changed(struct volume *v, struct extent *x);
 void volume_changed(struct volume *v);
+void spare_count(struct volume *v, struct extent *x); /* spare.c */
 void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
 /* tell.c: the servers of good shards remember the mask, too. done: perhaps before it returns. */
 void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t stale,

@@ -66,6 +66,7 @@ void extent_forget(struct volume *v, struct extent *x)
 		x->state = EXTENT_DROPPING;
 		extent_changed(v, x);
 	}
+	assert(x->counted == 0);
 	*slot = NULL;
 	if (x->state == EXTENT_READY || x->state == EXTENT_DROPPING) {
 		v->stat.extents--;
@@ -152,11 +153,12 @@ void extent_record_of(const struct volume *v, const struct extent *x, struct ext
 	}
 }
 
-void extent_changed(struct volume *v, const struct extent *x)
+void extent_changed(struct volume *v, struct extent *x)
 {
 	uint32_t readable = x->state == EXTENT_READY ? ~x->stale : 0;
 	struct extent_record r;
 
+	spare_count(v, x);
 	if (v->config.ops->changed == NULL)
 		return;
 	extent_record_of(v, x, &r);
@@ -246,6 +248,7 @@ static void mark_cleared(struct volume *v, struct extent *x)
 	rebuild_count(v, -__builtin_popcount(x->stale & x->clear));
 	x->stale &= ~x->clear;
 	x->clear = 0;
+	spare_count(v, x);
 }
 
 /* What was to be marked is. */

@@ -85,6 +85,7 @@ void hedge_answered(struct read_call *r, int error)
 {
 	struct server *s = r->server;
 	struct usual *u = &s->usual;
+	uint64_t took_ns = volume_now(s->v) - r->start_ns;
 
 	if (r->prev != NULL)
 		r->prev->next = r->next;
@@ -96,7 +97,9 @@ void hedge_answered(struct read_call *r, int error)
 		s->reads_last = r->prev;
 	if (error != 0)
 		return;
-	u->count[bucket(volume_now(s->v) - r->start_ns)]++;
+	s->counts.answers++;
+	s->counts.answers_ns += took_ns;
+	u->count[bucket(took_ns)]++;
 	if (++u->samples == HEDGE_SAMPLES)
 		take_limit(u);
 }

@@ -4,7 +4,8 @@
  * (peers, metadata, time come through interfaces), no locks: one data thread owns a volume.
  *
  * Files: layout (arithmetic), plan (what a tx reads and writes; pure), tx (carries it out), read,
- * flush, trim, open (fence, list, resolve), extent (map, placing).
+ * flush, trim, open (fence, list, resolve), extent (map, placing), spare
+ * (how many servers may be lost).
  */
 #ifndef WEFT_VOLUME_H
 #define WEFT_VOLUME_H
@@ -165,6 +166,12 @@ struct volume_stat {
 };
 void volume_stat(const struct volume *v, struct volume_stat *st);
 /*
+ * So many more servers may be lost, whichever they are, and all that was written can still be read:
+ * of the extent with the fewest shards that are good and on servers that are up. Below 0: parts
+ * cannot be read now.
+ */
+int volume_spare(struct volume *v);
+/*
  * Look at all stripes from extent "from" on, and repair. parity: all shards are read, checksums and
  * parity verified; else each server verifies its checksums by itself, and nothing is sent. -EBUSY:
  * it runs already.
@@ -214,6 +221,8 @@ struct volume_server_counts {
 	uint64_t bad_blocks;	  /* that did not match their checksums, or could not be read */
 	uint64_t misfit_blocks;	  /* that did not fit the other shards */
 	uint64_t repaired_blocks; /* of both, those that were written anew */
+	uint64_t answers;	  /* to reads, without an error */
+	uint64_t answers_ns;	  /* the time they took together */
 };
 /* Those since the last call; they start at zero again. */
 void volume_take_counts(struct volume *v,
