@@ -56,6 +56,7 @@ struct http_pending {
 	struct evbuffer *body; /* ours, as the client may go before it is answered */
 	struct http_body in;
 	char peer[HTTP_PEER_MAX];
+	bool forwarded_tls; /* a proxy on this machine says that it was asked by HTTPS */
 	/* of an answer in pieces */
 	void (*gone)(void *arg);
 	void *gone_arg;

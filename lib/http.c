@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <event2/listener.h>
@@ -66,19 +67,74 @@ const char *http_request_header(const struct http_request *r, const char *name)
 			     : NULL;
 }
 
+/* libevent has a name for who comes by a Unix socket, but not always the same. */
+static bool http_peer_is_local(struct evhttp_connection *conn)
+{
+	struct sockaddr_storage own = {.ss_family = AF_UNSPEC};
+	socklen_t len = sizeof(own);
+
+	return getsockname(bufferevent_getfd(evhttp_connection_get_bufferevent(conn)),
+			   (struct sockaddr *)&own, &len) == 0 &&
+	       own.ss_family == AF_UNIX;
+}
+
+/* The last of a header that may be there more than once: what the proxy has added itself. */
+static const char *http_header_last(struct evhttp_request *ev, const char *name)
+{
+	const char *value = NULL;
+	struct evkeyval *kv;
+
+	TAILQ_FOREACH(kv, evhttp_request_get_input_headers(ev), next)
+	if (evutil_ascii_strcasecmp(kv->key, name) == 0)
+		value = kv->value;
+	return value;
+}
+
+/* For whom a proxy on this machine asks; what others say of themselves does not count. */
+static void http_forwarded(struct http_pending *p)
+{
+	const char *list, *last, *proto;
+	char address[HTTP_PEER_MAX];
+	unsigned char raw[sizeof(struct in6_addr)];
+
+	if (strcmp(p->peer, "127.0.0.1") != 0 && strcmp(p->peer, "::1") != 0)
+		return;
+	proto = http_header_last(p->ev, "X-Forwarded-Proto");
+	p->forwarded_tls = proto != NULL && strcmp(proto, "https") == 0;
+	list = http_header_last(p->ev, "X-Forwarded-For");
+	if (list == NULL)
+		return;
+	last = strrchr(list, ',') != NULL ? strrchr(list, ',') + 1 : list;
+	last += strspn(last, " ");
+	snprintf(address, sizeof(address), "%s", last);
+	address[strcspn(address, " ")] = '\0';
+	if (inet_pton(AF_INET, address, raw) == 1 || inet_pton(AF_INET6, address, raw) == 1)
+		memcpy(p->peer, address, sizeof(p->peer));
+}
+
 static void http_peer_text(struct evhttp_request *ev, char *out)
 {
+	struct evhttp_connection *conn = evhttp_request_get_connection(ev);
 	char *address = NULL;
 	ev_uint16_t port;
 
-	evhttp_connection_get_peer(evhttp_request_get_connection(ev), &address, &port);
+	if (http_peer_is_local(conn)) {
+		snprintf(out, HTTP_PEER_MAX, HTTP_PEER_LOCAL);
+		return;
+	}
+	evhttp_connection_get_peer(conn, &address, &port);
 	snprintf(out, HTTP_PEER_MAX, "%s",
-		 address != NULL && address[0] != '\0' ? address : "local");
+		 address != NULL && address[0] != '\0' ? address : "unknown");
 }
 
 const char *http_peer(const struct http_request *r)
 {
 	return ((const struct http_pending *)r)->peer;
+}
+
+bool http_is_local(const struct http_request *r)
+{
+	return strcmp(http_peer(r), HTTP_PEER_LOCAL) == 0;
 }
 
 bool http_is_gone(const struct http_request *r)
@@ -104,7 +160,8 @@ int http_peer_uid(const struct http_request *r, uid_t *uid)
 
 bool http_is_tls(const struct http_request *r)
 {
-	return ((const struct http_pending *)r)->server->tls != NULL;
+	return ((const struct http_pending *)r)->server->tls != NULL ||
+	       ((const struct http_pending *)r)->forwarded_tls;
 }
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -320,6 +377,7 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 	p->r.method = http_method(ev);
 	p->r.head = evhttp_request_get_command(ev) == EVHTTP_REQ_HEAD;
 	http_peer_text(ev, p->peer);
+	http_forwarded(p);
 	p->next = s->pending;
 	if (p->next != NULL)
 		p->next->prev = &p->next;

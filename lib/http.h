@@ -20,6 +20,7 @@
 #define HTTP_FD_MAX	 3000 /* descriptors of the process; then no more are accepted for a while */
 #define HTTP_PAUSE_S	 1
 #define HTTP_PEER_MAX	 64
+#define HTTP_PEER_LOCAL	 "local"
 #define HTTP_WHO_MAX	 64
 
 struct event_base;
@@ -52,8 +53,10 @@ const char *http_query_text(const struct http_request *r);
 const char *http_request_header(const struct http_request *r, const char *name);
 /* A cookie of the request: 0, or -ENOENT when it is not there or does not fit. */
 int http_request_cookie(const struct http_request *r, const char *name, char *out, size_t max);
-/* The client's address, without its port; "local" on a Unix socket. */
+/* The client's address, without its port; "local" on a Unix socket. A proxy on this machine says
+ * for whom it asks by X-Forwarded-For, and whether that was by HTTPS by X-Forwarded-Proto. */
 const char *http_peer(const struct http_request *r);
+bool http_is_local(const struct http_request *r);
 /* The client has gone: whatever is answered, nobody hears it. */
 bool http_is_gone(const struct http_request *r);
 /* Who is behind a Unix socket, as the kernel says. 0 or -errno. */

@@ -8,10 +8,11 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 use File::Path qw(make_path remove_tree);
 use Test::More;
+use Time::HiRes qw(time);
 use Weft;
 use Weft::Tagger;
 
-use constant IDLE_S => 4;
+use constant { IDLE_S => 4, MADE => 400 };
 
 need(qw(tagger curl));
 my $base = temp_dir();
@@ -62,7 +63,7 @@ ok((grep { $_ eq 'text' } @{ $tagger->get('/neighbours', path => 'boat.txt')->{f
 
 # ---- pictures, archives, exports
 SKIP: {
-	skip('ffmpeg is not there', 6) if !tool('ffmpeg');
+	skip('ffmpeg is not there', 12) if !tool('ffmpeg');
 	run_ok('ffmpeg', '-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=duration=3:size=320x180:rate=10', "$dir/film.mp4");
 	run_ok('ffmpeg', '-v', 'error', '-y', '-f', 'lavfi', '-i', 'mandelbrot=size=640x480', '-frames:v', 1, "$dir/shore.png");
 	run_ok('ffmpeg', '-v', 'error', '-y', '-i', "$dir/shore.png", '-vf', 'scale=320:240', '-q:v', 8, "$dir/odd/smaller.jpg");
@@ -77,12 +78,34 @@ SKIP: {
 	is($tagger->get('/status')->{workers}{pictures} - $made, 1, 'is made once');
 	is($tagger->call('GET', '/thumbnail', { path => 'shore.png', width => 64, height => 64 })->{code}, 200, 'a thumbnail');
 	is($tagger->call('GET', '/thumbnail', { path => 'boat.txt', width => 64, height => 64 })->{code}, 404, 'not of what has no picture');
+	$made = $tagger->get('/status')->{workers}{pictures};
+	my %sizes = map { $tagger->call('GET', '/thumbnail', { path => 'shore.png', width => $_ * 19, height => $_ * 13 })->{body} => 1 } 1 .. 100;
+	# one that is larger than the picture is the picture
+	%sizes = (%sizes, map { $tagger->call('GET', '/sprite', { path => 'film.mp4', columns => 1 + $_ % 10, rows => 1 + $_ % 7, width => 3 * $_ })->{body} => 1 } 0 .. 100);
+	is(scalar keys %sizes, 4 + 4, 'however many sizes are asked for, there are few');
+	is($tagger->get('/status')->{workers}{pictures} - $made, 4 + 3, 'each of which is made once');
+	is(scalar(my @kept = glob("$base/index.cache/*")), 5 + 4, 'and kept once');
+	$made = $tagger->get('/status')->{workers}{pictures};
+	run_ok('curl', '-sS', '--parallel', '--parallel-immediate', '--unix-socket', "$base/sock", map { ("http://x/thumbnail?path=odd/smaller.jpg&width=512", '-o', "$base/t$_") } 1 .. 8);
+	is($tagger->get('/status')->{workers}{pictures} - $made, 1, 'nor more than once for many who ask at the same time');
+	is(scalar(grep { slurp("$base/t$_") eq slurp("$base/t1") && -s "$base/t$_" } 1 .. 8), 8, 'each of whom has it');
+	spew("$dir/torn.png", substr(slurp("$dir/shore.png"), 0, 5000));
+	$tagger->wait_for('the torn one', sub { @{ $tagger->found('name:torn.png') } && !@{ $tagger->found('name:torn.png is:waiting') } });
+	$made = $tagger->get('/status')->{workers}{pictures};
+	my @torn = map { $tagger->call('GET', '/thumbnail', { path => 'torn.png' })->{code} } 1 .. 5;
+	cmp_ok($tagger->get('/status')->{workers}{pictures} - $made, '<=', 1, 'what cannot be made is not tried again and again') or diag("@torn");
 }
 my $zip = $tagger->call('GET', '/archive', undef, undef, '--url-query', 'path=boat.txt', '--url-query', 'path=zh', '--url-query', 'format=zip');
 spew("$base/a.zip", $zip->{body});
 like(run('perl', '-MArchive::Zip', '-e', '1')->{status} == 0
 	? run_ok('perl', '-MArchive::Zip', '-e', 'print join("\n", Archive::Zip->new(shift)->memberNames)', "$base/a.zip")
 	: $zip->{body}, qr{boat\.txt.*zh/two\.txt}s, 'several files as one archive');
+my ($boat, $none) = ($tagger->get('/file', path => 'boat.txt')->{id}, 4_000_000_000);
+spew("$base/a.tar", $tagger->call('GET', "/archive?id=$none,$boat&path=gone.txt&path=zh")->{body});
+is(run_ok('tar', 'tf', "$base/a.tar") =~ s/^zh.*\n//mgr, "boat.txt\n", 'by their numbers, too, and what is gone is left out');
+is($tagger->call('GET', "/archive?$_")->{code}, 404, "nothing is no archive ($_)") for "id=$none", 'path=gone.txt';
+is($tagger->call('GET', "/archive?$_")->{code}, 400, "nor is this ($_)") for '', 'id=', "id=$boat,x", "id=$boat,", 'id=' . join(',', ($none) x 1001);
+is($tagger->call('GET', '/archive?id=' . join(',', ($none) x 999, $boat))->{code}, 200, 'a thousand may be asked for');
 my $xml = $tagger->call('GET', '/export', { format => 'graphml', relations => 1 })->{body};
 SKIP: {
 	skip('xmllint is not there', 1) if !tool('xmllint');
@@ -219,9 +242,28 @@ SKIP: {
 	like($seen->{out}, qr{\r\d+ files, \d+ read, \d+ waiting, \d+ failed, \d+ files/s}, 'shows how far it is');
 }
 
-# ---- nothing to do
+# ---- files that are seen when they are made, and written while they are looked at
 $tagger->{args} = [];
 $tagger->start();
+$tagger->wait_idle();
+make_path("$dir/made");
+my $seed = $ENV{WEFT_SEED} // int(time);
+note("seed $seed");
+srand($seed);
+my @made = map { "$dir/made/$_.txt" } 1 .. MADE;
+for (@made) {
+	open(my $fh, '>', $_) or die "$_: $!";
+	my $until = time + rand(0.0006);
+	1 while time < $until;
+	print $fh "A logbook of the lighthouse.\n";
+	close($fh) or die;
+}
+$tagger->wait_for('all of them in the index', sub { @{ $tagger->found('in:made', limit => MADE) } == MADE });
+$tagger->wait_idle();
+is_deeply($tagger->found('in:made kind:empty', limit => MADE), [], 'none is taken for empty');
+remove_tree("$dir/made");
+
+# ---- nothing to do
 $tagger->wait_idle();
 sub used { my @f = split(/ /, slurp("/proc/$tagger->{daemon}{pid}/stat") =~ s/.*\) //r); return $f[11] + $f[12] }
 sub woken

@@ -315,7 +315,7 @@ SKIP: {
 	$tagger->wait_idle();
 	$got = curl('-T', $large, url('large.iso'));
 	is(code($got), 507, 'what does not fit is refused');
-	like($got->{out}, qr/"full".*No space left/, 'with the reason');
+	like($got->{out}, qr/"full".*no space is left on the disk.*empty the bin/, 'with the reason');
 	is_deeply(left(), [], 'and leaves nothing');
 	$got = run('curl', '-sS', '--unix-socket', "$base/sock", '-w', '\n%{http_code}', '-H', 'Transfer-Encoding: chunked', '-T', $large, url('large.iso'));
 	is(code($got), 507, 'also when its size was not known');

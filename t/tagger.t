@@ -89,6 +89,13 @@ is((grep { !defined $whole->{nodes}[ $_->[0] ]{tag} || !defined $whole->{nodes}[
 my %links;
 $links{ $_->[1] }++ for @{ $whole->{edges} };
 ok(%links && !(grep { $_ > 3 } values %links), 'a few for each');
+for my $sort (qw(largest smallest)) {
+	my @sizes = map { $_->{size} } grep { $_->{kind} ne 'folder' } @{ $tagger->get('/folder', sort => $sort)->{files} };
+	is("@sizes", join(' ', sort { $sort eq 'largest' ? $b <=> $a : $a <=> $b } @sizes), "a folder, the $sort first") if cmp_ok($sizes[0], '!=', $sizes[-1], 'files of several sizes');
+}
+my $some = $tagger->get('/graph', whole => 1, q => 'in:garden');
+is_deeply([ grep { !m{^garden/} } map { $_->{path} // () } @{ $some->{nodes} } ], [], 'the graph of a search has what it finds');
+is($some->{files}, $tagger->get('/search', q => 'in:garden')->{total}, 'and says how many that are');
 cmp_ok(@{ $tagger->get('/graph', whole => 1, nodes => 10)->{nodes} }, '<=', 10, 'and it is no larger than one wants');
 
 # ---- following

@@ -14,12 +14,14 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "conf.h"
 #include "tagger/tagger.h"
 #include "banned.h"
 
 #define ARCHIVE_PIECE	  (128u << 10)
 #define ARCHIVE_FILES_MAX 1000000u
 #define ARCHIVE_TOPS_MAX  1000u
+#define ARCHIVE_ID_MAX	  11u /* digits and a comma */
 
 struct bundle {
 	struct aside_job job; /* first */
@@ -30,6 +32,7 @@ struct bundle {
 	struct archive *a;
 	uint32_t *files; /* in the order of the archive */
 	uint32_t n, max, at;
+	uint32_t tops;	    /* that were asked for */
 	struct place place; /* of the file that is being put in */
 	int fd;		    /* of it, or -1 */
 	uint64_t left;
@@ -260,33 +263,62 @@ static void bundle_next(void *arg)
 	b->len = 0;
 }
 
-/* Each "path" of the query. */
-static int bundle_paths(struct bundle *b, const char *query)
+/* A file or folder that was asked for. One that is gone or not theirs is left out like one that
+ * goes later. */
+static int bundle_top(struct bundle *b, uint32_t file)
+{
+	if (b->tops >= ARCHIVE_TOPS_MAX)
+		return -EINVAL;
+	b->tops++;
+	if (file == 0 || scope_right(b->scope, api_path(b->t, file)) < SCOPE_READ)
+		return 0;
+	return bundle_add(b, file);
+}
+
+static int bundle_path(struct bundle *b, const char *value, size_t len)
 {
 	static char path[INDEX_PATH_MAX];
-	unsigned tops = 0;
+	int n = api_decode(value, len, path, sizeof(path));
 
-	for (const char *at = query; at != NULL && *at != '\0'; at = strchr(at, '&')) {
-		size_t len;
-		uint32_t file;
-		int n, err;
+	return bundle_top(b, n >= 0 ? api_by_path(b->t, b->r, path, (size_t)n) : 0);
+}
 
-		at += *at == '&';
-		if (strncmp(at, "path=", 5) != 0)
-			continue;
-		at += 5;
-		len = strcspn(at, "&");
-		n = api_decode(at, len, path, sizeof(path));
-		file = n >= 0 ? api_by_path(b->t, b->r, path, (size_t)n) : 0;
-		if (file == 0 || scope_right(b->scope, api_path(b->t, file)) < SCOPE_READ)
-			return -ENOENT;
-		if (++tops > ARCHIVE_TOPS_MAX)
+/* Numbers between commas: short, since proxies take requests of 8 KiB. */
+static int bundle_ids(struct bundle *b, const char *value, size_t len)
+{
+	static char list[ARCHIVE_TOPS_MAX * ARCHIVE_ID_MAX];
+	char *at = list, *id;
+	int err = api_decode(value, len, list, sizeof(list)) < 0 ? -EINVAL : 0;
+
+	while (err == 0 && (id = strsep(&at, ",")) != NULL) {
+		uint64_t v;
+
+		if (conf_number(id, 1, UINT32_MAX, &v) != 0)
 			return -EINVAL;
-		err = bundle_add(b, file);
-		if (err != 0)
-			return err;
+		err = bundle_top(b, index_node_find(b->t->index, (uint32_t)v) != NULL ? (uint32_t)v
+										      : 0);
 	}
-	return tops > 0 ? 0 : -EINVAL;
+	return err;
+}
+
+/* Each "path" and "id" of the query. */
+static int bundle_query(struct bundle *b, const char *query)
+{
+	int err = 0;
+
+	for (const char *at = query; err == 0 && *at != '\0';) {
+		size_t len = strcspn(at, "&");
+
+		if (strncmp(at, "path=", 5) == 0)
+			err = bundle_path(b, at + 5, len - 5);
+		else if (strncmp(at, "id=", 3) == 0)
+			err = bundle_ids(b, at + 3, len - 3);
+		at += len;
+		at += *at == '&';
+	}
+	if (err == 0 && b->n == 0)
+		err = b->tops > 0 ? -ENOENT : -EINVAL;
+	return err;
 }
 
 static bool bundle_open(struct bundle *b, bool zip)
@@ -319,7 +351,7 @@ void api_archive(struct tagger *t, struct http_request *r)
 		b->base += b->base > 0; /* and its slash */
 		b->scope = api_scope(r) != NULL ? strdup(api_scope(r)) : NULL;
 		if (b->scope != NULL || api_scope(r) == NULL)
-			err = bundle_paths(b, http_query_text(r));
+			err = bundle_query(b, http_query_text(r));
 	}
 	if (err == 0 && !bundle_open(b, zip))
 		err = -ENOMEM;

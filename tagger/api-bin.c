@@ -1,7 +1,7 @@
 /*
  * The API's routes to the bin (bin.h): what is in it, putting back, deleting for good. The list is
  * in memory, made from what is on disk at the start. What has been there for longer than it is
- * kept goes by itself, and the oldest when the tree's space is short.
+ * kept goes by itself, and more when the tree's space is short (bin-pick.c).
  */
 #include "config.h"
 
@@ -401,18 +401,35 @@ static void bin_look_work(struct aside_job *job)
 	j->missing = have < want ? want - have : 0;
 }
 
-/* How many of the oldest have to go. */
-static size_t bin_too_many(const struct bin *b, uint64_t missing)
+/* Those that have to go, out of the list; NULL: none. */
+static struct bin_entry **bin_take_some(struct bin *b, uint64_t missing, size_t *n)
 {
 	int64_t until = time(NULL) - (int64_t)b->days * DAY_S;
-	size_t n = b->n > BIN_ENTRIES_MAX ? b->n - BIN_ENTRIES_MAX : 0;
-	uint64_t found = 0;
+	bool full = b->n > BIN_ENTRIES_MAX;
+	struct bin_entry **some;
+	size_t left = 0;
+	bool *gone;
 
-	for (size_t i = 0; i < n; i++)
-		found += b->entries[i]->size;
-	while (n < b->n && (b->entries[n]->time <= until || found < missing))
-		found += b->entries[n++]->size;
-	return n;
+	*n = 0;
+	if (b->n == 0 || (!full && missing == 0 && b->entries[0]->time > until))
+		return NULL;
+	gone = malloc(b->n * sizeof(*gone));
+	some = malloc(b->n * sizeof(struct bin_entry *));
+	if (gone != NULL && some != NULL)
+		bin_pick(b->entries, b->n,
+			 full ? BIN_ENTRIES_MAX - BIN_ENTRIES_GO : BIN_ENTRIES_MAX, missing, until,
+			 gone);
+	for (size_t i = 0; gone != NULL && some != NULL && i < b->n; i++)
+		if (gone[i])
+			some[(*n)++] = b->entries[i];
+		else
+			b->entries[left++] = b->entries[i];
+	b->n -= *n;
+	free(gone);
+	if (*n > 0)
+		return some;
+	free(some);
+	return NULL;
 }
 
 static void bin_looked(struct aside_job *job)
@@ -420,17 +437,14 @@ static void bin_looked(struct aside_job *job)
 	struct bin_job *j = (struct bin_job *)job;
 	struct bin *b = j->b;
 	bool settling = bin_now_ms() < b->settles_ms;
-	size_t n = bin_too_many(b, settling ? 0 : j->missing);
-	struct bin_entry **some = n > 0 ? malloc(n * sizeof(struct bin_entry *)) : NULL;
+	size_t n;
+	struct bin_entry **some = bin_take_some(b, settling ? 0 : j->missing, &n);
 
 	bin_job_free(j);
 	b->sweeping = some != NULL;
 	if (some == NULL)
 		return;
-	memcpy(some, b->entries, n * sizeof(struct bin_entry *));
-	b->n -= n;
-	memmove(b->entries, b->entries + n, b->n * sizeof(struct bin_entry *));
-	log_info("%zu of the oldest in the bin are deleted for good", n);
+	log_info("%zu entries of the bin are deleted for good", n);
 	bin_post(b, NULL, some, n, bin_remove_work, bin_removed);
 }
 

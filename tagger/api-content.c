@@ -265,6 +265,7 @@ void api_content(struct tagger *t, struct http_request *r)
 	}
 	if (err == 0) {
 		content_type(t, file, c->type);
+		api_tell(r, "X-Weft-Object", api_path(t, file));
 		err = aside_post(t->aside, ASIDE_READ, &c->job);
 	}
 	if (err == 0)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tagger/query.h"
 #include "tagger/relate.h"
 #include "tagger/tagger.h"
 #include "tagger/whole.h"
@@ -97,8 +98,9 @@ static json_t *graph_json(const struct tagger *t, const struct relate_graph *g,
 	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
 }
 
+/* total: of how many files it may be a part; negative: that is not told. */
 static json_t *whole_json(const struct tagger *t, const struct whole *w,
-			  const struct scope_set *only)
+			  const struct scope_set *only, json_int_t total)
 {
 	json_t *nodes = json_array(), *edges = json_array();
 	const struct index *ix = t->index;
@@ -122,14 +124,45 @@ static json_t *whole_json(const struct tagger *t, const struct whole *w,
 						       (json_int_t)w->ntags + w->edges[i].file,
 						       (double)w->edges[i].weight));
 	return json_pack("{s:o, s:o, s:o*}", "nodes", nodes, "edges", edges, "files",
-			 only == NULL ? json_integer((json_int_t)ix->nfiles) : NULL);
+			 total >= 0 ? json_integer(total) : NULL);
 }
 
-/* Of everything, as far as it can be told apart. */
+/* Of the files that are seen, the best of those that a search finds. set is to be freed in any
+ * case; false: answered. */
+static bool graph_found(struct tagger *t, struct http_request *r, const char *q,
+			struct scope_set *set, const struct scope_set **only, json_int_t *total)
+{
+	struct query_result found;
+	const char *why;
+	uint64_t *bits;
+	int err = query_run(t->index, q, *only, QUERY_BEST, 0, QUERY_LIMIT_MAX, &found, &why);
+
+	if (err != 0) {
+		api_error(r, err == -EINVAL ? 400 : 500, "bad_search", "%s", why);
+		return false;
+	}
+	bits = calloc((t->index->next_file + 63) / 64, sizeof(*bits));
+	for (uint32_t i = 0; bits != NULL && i < found.n; i++)
+		bits[found.hits[i].file / 64] |= UINT64_C(1) << found.hits[i].file % 64;
+	*total = (json_int_t)found.total;
+	query_result_free(&found);
+	if (bits == NULL) {
+		api_errno(r, -ENOMEM, "The index");
+		return false;
+	}
+	free(set->bits);
+	*set = (struct scope_set){.bits = bits, .files = t->index->next_file};
+	*only = set;
+	return true;
+}
+
+/* Of everything, or what a search finds, as far as it can be told apart. */
 static void api_graph_whole(struct tagger *t, struct http_request *r)
 {
+	const char *q = http_query(r, "q");
 	const struct scope_set *only;
 	struct scope_set set;
+	json_int_t total;
 	struct whole w;
 	uint32_t nodes;
 	int err;
@@ -137,11 +170,16 @@ static void api_graph_whole(struct tagger *t, struct http_request *r)
 	if (!api_number(r, "nodes", WHOLE_NODES_MAX, WHOLE_NODES_MAX, &nodes) ||
 	    !api_only(t, r, &set, &only))
 		return;
+	total = only == NULL ? (json_int_t)t->index->nfiles : -1;
+	if (q != NULL && *q != '\0' && !graph_found(t, r, q, &set, &only, &total)) {
+		free(set.bits);
+		return;
+	}
 	err = whole_make(t->index, only, nodes, &w);
 	if (err != 0) {
 		api_errno(r, err, "The index");
 	} else {
-		api_json(r, 200, whole_json(t, &w, only));
+		api_json(r, 200, whole_json(t, &w, only, total));
 		whole_free(&w);
 	}
 	free(set.bits);

@@ -2,6 +2,10 @@
  * Thumbnails, and sprites of videos: made once by a worker, kept in a folder under the hash of the
  * content, so that a renamed file keeps its own. The folder is bounded; what was used least lately
  * goes. It may be on the volume, so only threads (aside.h) touch it.
+ *
+ * Making one costs a worker's time, and whoever has a link may ask. So there are few sizes, and
+ * what is asked for becomes the next of them; the same one is made once however many wait for it;
+ * what cannot be made is remembered for a while; and reading files has its share of the workers.
  */
 #include "config.h"
 
@@ -11,16 +15,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tagger/tagger.h"
 #include "banned.h"
 
 #define PICTURE_SIDE	 256u
+#define PICTURE_SIDE_MAX 2048u
 #define SPRITE_SIDE	 160u
+#define SPRITE_SIDE_MAX	 320u
 #define SPRITE_COLUMNS	 5u
 #define SPRITE_ROWS	 5u
-#define SPRITE_MAX	 12u
+#define SPRITE_MAX	 10u
+#define MAKING_MAX	 (POOL_QUEUE_MAX / 2) /* at a time: the rest is for reading */
+#define FAILED_MAX	 256u		      /* that are remembered */
+#define FAILED_S	 600
 #define PICTURE_NAME	 96
 #define CACHE_LOOK_EVERY 64u /* pictures */
 
@@ -35,7 +45,19 @@ struct picture {
 	char *kept; /* a picture that was made before */
 	size_t kept_len;
 	char name[PICTURE_NAME];
+	struct picture *next; /* that is being made */
+	struct picture *same; /* that waits for this one */
 };
+
+static struct picture *making; /* one for each name; the loop's */
+static unsigned making_n;
+/* the last that could not be made */
+static struct failed {
+	char name[PICTURE_NAME];
+	int err;
+	time_t until;
+} failures[FAILED_MAX];
+static unsigned failures_n;
 
 /* One that was made, on its way to the cache. */
 struct cache_job {
@@ -222,17 +244,76 @@ static void picture_fail(struct picture *p, int err)
 	picture_free(p);
 }
 
+/* ---- making them --------------------------------------------------------------------------- */
+
+static void picture_remember(const char *name, int err)
+{
+	struct failed *f = &failures[failures_n++ % FAILED_MAX];
+
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	f->err = err;
+	f->until = time(NULL) + FAILED_S;
+}
+
+/* What it failed with not long ago, or 0. */
+static int picture_failed(const char *name)
+{
+	time_t now = time(NULL);
+
+	for (unsigned i = 0; i < FAILED_MAX; i++)
+		if (failures[i].until > now && strcmp(failures[i].name, name) == 0)
+			return failures[i].err;
+	return 0;
+}
+
 static void picture_done(void *arg, int err, const char *type, const void *data, size_t len)
 {
-	struct picture *p = arg;
+	struct picture *p = arg, *next, **at = &making;
 
-	if (err != 0) {
-		picture_fail(p, err == -ECANCELED ? -EAGAIN : err);
-		return;
+	while (*at != p)
+		at = &(*at)->next;
+	*at = p->next;
+	making_n--;
+	if (err == 0)
+		cache_put(p->t, p->name, data, len);
+	else if (err != -ECANCELED && err != -EAGAIN && err != -ENOMEM && err != -EIO)
+		picture_remember(p->name, err);
+	for (; p != NULL; p = next) {
+		next = p->same;
+		if (err != 0) {
+			picture_fail(p, err == -ECANCELED ? -EAGAIN : err);
+		} else {
+			picture_reply(p, type, data, len);
+			picture_free(p);
+		}
 	}
-	cache_put(p->t, p->name, data, len);
-	picture_reply(p, type, data, len);
-	picture_free(p);
+}
+
+/* Wait for one that is being made, or have it made; takes over p->fd. 0 or -errno. */
+static int picture_order(struct picture *p)
+{
+	struct pool_request request = {
+		.fd = p->fd, .name = p->place.name, .size = (uint64_t)p->st.st_size};
+	int err;
+
+	for (struct picture *m = making; m != NULL; m = m->next)
+		if (strcmp(m->name, p->name) == 0) {
+			close(p->fd);
+			p->same = m->same;
+			m->same = p;
+			return 0;
+		}
+	if (making_n == MAKING_MAX) {
+		close(p->fd);
+		return -EAGAIN;
+	}
+	err = pool_make_picture(p->t->pool, &request, &p->how, picture_done, p);
+	if (err != 0)
+		return err;
+	p->next = making;
+	making = p;
+	making_n++;
+	return 0;
 }
 
 /* A thread. */
@@ -248,8 +329,6 @@ static void picture_look(struct aside_job *job)
 static void picture_looked(struct aside_job *job)
 {
 	struct picture *p = (struct picture *)job;
-	struct pool_request request = {
-		.fd = p->fd, .name = p->place.name, .size = (uint64_t)p->st.st_size};
 	int err;
 
 	if (p->kept != NULL) {
@@ -257,7 +336,7 @@ static void picture_looked(struct aside_job *job)
 		picture_free(p);
 		return;
 	}
-	err = p->fd < 0 ? p->fd : pool_make_picture(p->t->pool, &request, &p->how, picture_done, p);
+	err = p->fd < 0 ? p->fd : picture_order(p);
 	if (err != 0)
 		picture_fail(p, err);
 }
@@ -303,38 +382,57 @@ static void picture_make(struct tagger *t, struct http_request *r, uint32_t file
 	if (err == 0)
 		err = picture_name(t, file, how, p->name);
 	if (err == 0)
+		err = picture_failed(p->name);
+	if (err == 0)
 		err = aside_post(t->aside, ASIDE_READ, &p->job);
 	if (err != 0)
 		picture_fail(p, err);
 }
 
+/* The next size that there is. */
+static uint16_t picture_side(uint32_t width, uint32_t height)
+{
+	static const uint16_t sides[] = {160, 256, 512, 1024, PICTURE_SIDE_MAX};
+	uint32_t side = width > height ? width : height;
+	size_t i = 0;
+
+	while (sides[i] < side)
+		i++;
+	return sides[i];
+}
+
+/* A picture fits into a square. */
 void api_thumbnail(struct tagger *t, struct http_request *r)
 {
 	uint32_t file = api_file(t, r), width, height;
+	uint16_t side;
 
-	if (file == 0 || !api_number(r, "width", PICTURE_SIDE, 2048, &width) ||
-	    !api_number(r, "height", PICTURE_SIDE, 2048, &height))
+	if (file == 0 || !api_number(r, "width", PICTURE_SIDE, PICTURE_SIDE_MAX, &width) ||
+	    !api_number(r, "height", PICTURE_SIDE, PICTURE_SIDE_MAX, &height))
 		return;
-	picture_make(t, r, file,
-		     &(struct pool_picture){.width = (uint16_t)(width > 0 ? width : 1),
-					    .height = (uint16_t)(height > 0 ? height : 1),
-					    .columns = 1,
-					    .rows = 1});
+	side = picture_side(width, height);
+	picture_make(
+		t, r, file,
+		&(struct pool_picture){.width = side, .height = side, .columns = 1, .rows = 1});
 }
 
 void api_sprite(struct tagger *t, struct http_request *r)
 {
 	uint32_t file = api_file(t, r), width, height, columns, rows;
+	uint16_t side;
+	uint8_t frames;
 
-	if (file == 0 || !api_number(r, "width", SPRITE_SIDE, 320, &width) ||
-	    !api_number(r, "height", SPRITE_SIDE, 320, &height) ||
+	if (file == 0 || !api_number(r, "width", SPRITE_SIDE, SPRITE_SIDE_MAX, &width) ||
+	    !api_number(r, "height", SPRITE_SIDE, SPRITE_SIDE_MAX, &height) ||
 	    !api_number(r, "columns", SPRITE_COLUMNS, SPRITE_MAX, &columns) ||
 	    !api_number(r, "rows", SPRITE_ROWS, SPRITE_MAX, &rows))
 		return;
+	side = width > SPRITE_SIDE || height > SPRITE_SIDE ? SPRITE_SIDE_MAX : SPRITE_SIDE;
+	frames = columns > SPRITE_COLUMNS || rows > SPRITE_ROWS ? SPRITE_MAX : SPRITE_COLUMNS;
 	picture_make(t, r, file,
 		     &(struct pool_picture){.sprite = true,
-					    .width = (uint16_t)(width > 0 ? width : 1),
-					    .height = (uint16_t)(height > 0 ? height : 1),
-					    .columns = (uint8_t)(columns > 0 ? columns : 1),
-					    .rows = (uint8_t)(rows > 0 ? rows : 1)});
+					    .width = side,
+					    .height = side,
+					    .columns = frames,
+					    .rows = frames});
 }

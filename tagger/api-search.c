@@ -60,9 +60,9 @@ void api_status(struct tagger *t, struct http_request *r)
 	if (api_scope(r) != NULL) {
 		/* how much others have is not told */
 		api_json(r, 200,
-			 json_pack("{s:s, s:b, s:b, s:b}", "follows", watch_name(t->watch),
-				   "walking", p.walking, "idle", scan_is_idle(t->scan), "stuck",
-				   ix->stuck));
+			 json_pack("{s:s, s:s, s:b, s:b, s:b}", "version", PACKAGE_VERSION,
+				   "follows", watch_name(t->watch), "walking", p.walking, "idle",
+				   scan_is_idle(t->scan), "stuck", ix->stuck));
 		return;
 	}
 	body = json_pack("{s:o, s:s, s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
@@ -76,15 +76,28 @@ void api_status(struct tagger *t, struct http_request *r)
 			 (json_int_t)p.done, "failed", (json_int_t)ix->nfailed, "overflows",
 			 (json_int_t)p.overflows, "files_per_s", p.files_per_s, "seconds_left",
 			 p.left_s, "workers", status_pool(t));
+	json_object_set_new(body, "version", json_string(PACKAGE_VERSION));
 	json_object_set_new(body, "prefetch", prefetch_json(t->prefetch));
 	json_object_set_new(body, "aside", status_aside(t));
 	json_object_set_new(body, "memory_bytes", json_integer(status_memory()));
 	api_json(r, 200, body);
 }
 
+/* sort stays as it is when nothing is asked; false: answered. */
+static bool sort_asked(struct http_request *r, enum query_sort *sort)
+{
+	const char *order = http_query(r, "sort");
+
+	if (order == NULL || query_sort_from_name(order, sort))
+		return true;
+	api_error(r, 400, "bad_request",
+		  "sort is best, name, newest, oldest, largest or smallest.");
+	return false;
+}
+
 void api_search(struct tagger *t, struct http_request *r)
 {
-	const char *q = http_query(r, "q"), *order = http_query(r, "sort"), *why;
+	const char *q = http_query(r, "q"), *why;
 	enum query_sort sort = QUERY_BEST;
 	struct query_result found;
 	const struct scope_set *only;
@@ -96,12 +109,7 @@ void api_search(struct tagger *t, struct http_request *r)
 	if (!api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
 	    !api_number(r, "limit", SEARCH_LIMIT, QUERY_LIMIT_MAX, &limit))
 		return;
-	if (order != NULL && !query_sort_from_name(order, &sort)) {
-		api_error(r, 400, "bad_request",
-			  "sort is best, name, newest, oldest, largest or smallest.");
-		return;
-	}
-	if (!api_only(t, r, &set, &only))
+	if (!sort_asked(r, &sort) || !api_only(t, r, &set, &only))
 		return;
 	err = query_run(t->index, q != NULL ? q : "", only, sort, offset, limit, &found, &why);
 	free(set.bits);
@@ -259,14 +267,48 @@ void api_file_get(struct tagger *t, struct http_request *r)
 	api_json(r, 200, body);
 }
 
+struct folder_order {
+	const struct index *ix;
+	enum query_sort sort;
+};
+
+static int folder_by(const struct index *ix, enum query_sort sort, uint32_t a, uint32_t b)
+{
+	const struct node *x = index_node(ix, a), *y = index_node(ix, b);
+	int newer = (y->mtime_ns > x->mtime_ns) - (y->mtime_ns < x->mtime_ns);
+	int larger = (y->size > x->size) - (y->size < x->size);
+
+	switch (sort) {
+	case QUERY_NEWEST:
+		return newer;
+	case QUERY_OLDEST:
+		return -newer;
+	case QUERY_LARGEST:
+		return larger;
+	case QUERY_SMALLEST:
+		return -larger;
+	case QUERY_BEST:
+	case QUERY_NAME:
+		break;
+	}
+	return 0;
+}
+
+/* Folders first, and those by name in any case; then as asked, and by name where that says nothing.
+ */
 static int folder_compare(const void *a, const void *b, void *arg)
 {
-	const struct index *ix = arg;
+	const struct folder_order *order = arg;
+	const struct index *ix = order->ix;
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 	bool fx = index_node(ix, x)->kind == EXTRACT_KIND_FOLDER;
 	bool fy = index_node(ix, y)->kind == EXTRACT_KIND_FOLDER;
 
-	return fx != fy ? (fx ? -1 : 1) : strcasecmp(index_name(ix, x), index_name(ix, y));
+	int by = fx || fy ? 0 : folder_by(ix, order->sort, x, y);
+
+	if (fx != fy)
+		return fx ? -1 : 1;
+	return by != 0 ? by : strcasecmp(index_name(ix, x), index_name(ix, y));
 }
 
 /* The folder that is asked for, which may be one on the way; 0: answered. */
@@ -296,9 +338,10 @@ static bool folder_shows(const struct tagger *t, const char *scope, bool all, ui
 
 /* What may be seen in it, sorted; malloc'd. */
 static uint32_t *folder_list(const struct tagger *t, const char *scope, uint32_t folder,
-			     uint32_t *n)
+			     enum query_sort sort, uint32_t *n)
 {
 	const struct index *ix = t->index;
+	struct folder_order order = {.ix = ix, .sort = sort};
 	bool all = scope_right(scope, api_path(t, folder)) >= SCOPE_READ;
 	uint32_t *list, max = 1;
 
@@ -311,7 +354,7 @@ static uint32_t *folder_list(const struct tagger *t, const char *scope, uint32_t
 		if (folder_shows(t, scope, all, f))
 			list[(*n)++] = f;
 	if (list != NULL)
-		qsort_r(list, *n, sizeof(*list), folder_compare, (void *)ix);
+		qsort_r(list, *n, sizeof(*list), folder_compare, &order);
 	return list;
 }
 
@@ -336,17 +379,18 @@ static json_t *folder_file_json(const struct tagger *t, uint32_t file, const cha
 	return json;
 }
 
-/* What is in a folder: folders first, by name. */
+/* What is in a folder: folders first. */
 void api_folder(struct tagger *t, struct http_request *r)
 {
 	uint32_t folder = folder_asked(t, r), offset, limit, n, *list;
+	enum query_sort sort = QUERY_NAME;
 	char *base;
 	json_t *files;
 
 	if (folder == 0 || !api_number(r, "offset", 0, QUERY_OFFSET_MAX, &offset) ||
-	    !api_number(r, "limit", FOLDER_LIMIT, QUERY_LIMIT_MAX, &limit))
+	    !api_number(r, "limit", FOLDER_LIMIT, QUERY_LIMIT_MAX, &limit) || !sort_asked(r, &sort))
 		return;
-	list = folder_list(t, api_scope(r), folder, &n);
+	list = folder_list(t, api_scope(r), folder, sort, &n);
 	base = strdup(api_base(r));
 	if (list == NULL || base == NULL) {
 		free(list);

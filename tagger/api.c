@@ -5,8 +5,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,47 +64,6 @@ void api_json(struct http_request *r, int status, json_t *body)
 	}
 	http_reply(r, status, "application/json", text, strlen(text));
 	free(text);
-}
-
-void api_error(struct http_request *r, int status, const char *code, const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	api_json(r, status,
-		 json_pack("{s:{s:s, s:o}}", "error", "code", code, "message",
-			   api_text(text, strlen(text))));
-}
-
-void api_errno(struct http_request *r, int err, const char *what)
-{
-	static const struct {
-		int err, status;
-		const char *code;
-	} known[] = {
-		{-ENOENT, 404, "not_found"},	 {-ENOTDIR, 404, "not_found"},
-		{-ELOOP, 404, "not_found"},	 {-EXDEV, 404, "not_found"},
-		{-EACCES, 403, "not_allowed"},	 {-EPERM, 403, "not_allowed"},
-		{-EROFS, 403, "read_only"},	 {-EEXIST, 409, "exists"},
-		{-ENOTEMPTY, 409, "not_empty"},	 {-EISDIR, 409, "is_folder"},
-		{-EINVAL, 400, "bad_request"},	 {-ENAMETOOLONG, 400, "name_too_long"},
-		{-ENOSPC, 507, "full"},		 {-EDQUOT, 507, "full"},
-		{-EAGAIN, 503, "busy"},		 {-ENOTSUP, 404, "not_possible"},
-		{-EFBIG, 413, "too_large"},	 {-EBADMSG, 400, "bad_request"},
-		{-ECANCELED, 409, "superseded"},
-	};
-
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i].err == err) {
-			api_error(r, known[i].status, known[i].code, "%s: %s", what,
-				  strerror(-err));
-			return;
-		}
-	log_error("%s: %s", what, strerror(-err));
-	api_error(r, 500, "failed", "%s: %s", what, strerror(-err));
 }
 
 /* ---- text ---------------------------------------------------------------------------------- */

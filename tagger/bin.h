@@ -21,11 +21,12 @@
 
 #define BIN_ID_MAX	48
 #define BIN_KIND_MAX	16
-#define BIN_ENTRIES_MAX 100000u /* then the oldest go */
+#define BIN_ENTRIES_MAX 100000u /* then some go: the oldest of who has most */
+#define BIN_ENTRIES_GO	1000u	/* so many, as finding out who that is takes a while */
 #define BIN_NAMES_MAX	100u	/* "name (2)", ... when the place is taken */
 #define BIN_DAYS	30u
 #define BIN_DAYS_MAX	3650u
-#define BIN_FREE_PART	20u	     /* of the tree's space is to be free, else the oldest go */
+#define BIN_FREE_PART	20u	     /* of the tree's space is to be free, else some go as well */
 #define BIN_FREE_MAX	(1ull << 30) /* but no more than this */
 #define BIN_TICK_MS	(10 * 60 * 1000)
 #define BIN_SETTLE_MS	(10 * 1000) /* what is deleted and still open has its space yet */
@@ -52,5 +53,14 @@ int bin_remove(const struct tree *t, const char *id);
 /* All there is, oldest first. The caller frees them. */
 int bin_load(const struct tree *t, struct bin_entry ***out, size_t *n);
 void bin_entry_free(struct bin_entry *e);
+
+/* ---- bin-pick.c */
+/*
+ * Which of n entries, oldest first, are to go: gone gets one for each. Those from before until; of
+ * whoever has the most entries the oldest while there are more than max; and of whoever has the
+ * most bytes while missing bytes are not found. How many.
+ */
+size_t bin_pick(struct bin_entry *const *entries, size_t n, size_t max, uint64_t missing,
+		int64_t until, bool *gone);
 
 #endif

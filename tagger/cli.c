@@ -68,6 +68,8 @@ static int refused(const struct cli *cli, long status, const json_t *reply)
 	fprintf(stderr, "tagger: %s\n",
 		error != NULL ? json_string_value(json_object_get(error, "message"))
 			      : "the answer is not clear; is this tagger's socket?");
+	if (error != NULL && json_string_value(json_object_get(error, "hint")) != NULL)
+		fprintf(stderr, "tagger: %s\n", json_string_value(json_object_get(error, "hint")));
 	return EXIT_NOTHING;
 }
 

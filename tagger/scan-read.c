@@ -197,8 +197,10 @@ static int scan_read(struct scan *s, struct scan_job *j)
 		close(j->fd);
 		return 1;
 	}
-	if (j->note & NODE_ATTRS && rec.r.state != RECORD_WAITING &&
-	    !scan_hand_shorter(&rec.r, j)) {
+	/* what was written since its attributes were looked for is read, as nothing else tells of
+	 * it */
+	if (j->note & NODE_ATTRS && rec.r.state != RECORD_WAITING && rec.r.size == j->e.seen.size &&
+	    rec.r.mtime_ns == j->e.seen.mtime_ns && !scan_hand_shorter(&rec.r, j)) {
 		index_record_free(&rec);
 		close(j->fd);
 		scan_finish(j, NULL);

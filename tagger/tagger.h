@@ -57,10 +57,6 @@ typedef void api_handler(struct tagger *t, struct http_request *r);
 
 /* Takes over body. */
 void api_json(struct http_request *r, int status, json_t *body);
-void api_error(struct http_request *r, int status, const char *code, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-/* What an errno means for the client. */
-void api_errno(struct http_request *r, int err, const char *what);
 /* A string that may not be UTF-8, for people: what is not becomes U+FFFD. */
 json_t *api_text(const char *text, size_t len);
 /* Percent-encoded, exactly: what "path" in a query takes. */
@@ -98,6 +94,12 @@ json_t *api_body(struct http_request *r);
 json_t *api_file_json(const struct tagger *t, uint32_t file);
 void api_handle_local(void *arg, struct http_request *r);
 void api_handle_public(void *arg, struct http_request *r);
+
+/* ---- api-refuse.c: with the code, a sentence and what to do */
+void api_error(struct http_request *r, int status, const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* What an errno means for the client; what: the thing or the act that it is about. */
+void api_errno(struct http_request *r, int err, const char *what);
 
 /* ---- api-search.c */
 void api_status(struct tagger *t, struct http_request *r);
