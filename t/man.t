@@ -81,4 +81,12 @@ for my $name (qw(nbdsrv volmgr volctl tagger)) {
 	is(join(' ', sort keys %keys), join(' ', sort keys %want), "weft.conf.5: the keys of [$name]");
 }
 
+# what the page sends at once passes a proxy that is set up as the manual says
+my $web = slurp("$man/weft-web.7");
+my ($piece) = slurp(Weft::src_dir() . '/www/js/upload.js') =~ /^const PIECE = (\d+) << 20;/m;
+my ($passed) = $web =~ /bodies of (\d+) MiB/;
+cmp_ok($passed // 0, '>=', $piece // 999, 'weft-web.7: a proxy passes the pieces of an upload');
+like($web, qr/^ +client_max_body_size 0;\n/m, 'weft-web.7: nginx, too');
+like(slurp(Weft::src_dir() . "/www/js/text-$_.js"), qr/tooLarge: '[^'\n]* $passed MiB/, "text-$_.js: and the page says the same") for qw(en zh);
+
 done_testing();

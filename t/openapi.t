@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# volmgr/openapi.json and weft-api(7) against the table of routes, and the members that bodies may have
-# against what is parsed; every event and refusal that the page translates exists. No daemon is needed.
+# volmgr/openapi.json, weft-api(7) and tagger(8) against the tables of routes, and the members that bodies may have
+# against what is parsed; every event has its words on the page (refusals: t/texts.t). No daemon is needed.
 use strict;
 use warnings;
 use FindBin;
@@ -20,9 +20,23 @@ for my $line (slurp("$src/volmgr/api.c") =~ /^\t\{HTTP_(.*)$/mg) {
 	my $path = "/$collection" . ($named eq 'true' ? '/{}' : '') . ($tail eq 'NULL' ? '' : '/' . $tail =~ tr/"//dr);
 	$routes{"$method $path"} = $names{$need};
 }
+my %own = %routes;
 cmp_ok(scalar keys %routes, '>', 30, 'there are routes');
+# what tagger adds to them, which volmgr passes on: readers look, users change
+my $tagger_man = slurp("$src/man/tagger.8") =~ s/\\f[BIR]|\\//gr;
+my $tagger_routes = 0;
+for my $line (slurp("$src/tagger/api.c") =~ /^\t\{HTTP_(.*)$/mg) {
+	my ($method, $path) = $line =~ m{^(\w+), "(/[\w/]+)", api_\w+\},} or die "a route that cannot be read: $line\n";
+	$routes{"$method /tagger$path"} = $method eq 'GET' ? 'read-only' : 'user';
+	like($tagger_man, qr/^$method +\Q$path\E(?: |$)/m, "tagger(8) has $method $path");
+	$tagger_routes++;
+}
+cmp_ok($tagger_routes, '>', 20, 'tagger has routes');
+my $in_man = () = $tagger_man =~ m{^(?:GET|POST|PUT|DELETE) +/}mg;
+is($in_man, $tagger_routes, 'and tagger(8) has no others');
+$routes{'GET /metrics'} = 'read-only';
 for my $path (sort keys %{ $doc->{paths} }) {
-	for my $method (sort keys %{ $doc->{paths}{$path} }) {
+	for my $method (grep { $_ ne 'servers' } sort keys %{ $doc->{paths}{$path} }) {
 		my $op = $doc->{paths}{$path}{$method};
 		$described{uc($method) . ' ' . ($path =~ s/\{\w+\}/{}/gr)} = $op->{'x-role'};
 		my %parameters = map { $_->{in} eq 'path' ? ($_->{name} => 1) : () } @{ $op->{parameters} // [] };
@@ -30,7 +44,12 @@ for my $path (sort keys %{ $doc->{paths} }) {
 		ok(length $op->{summary}, "$method $path: it says what it does");
 	}
 }
-is_deeply(\%described, \%routes, 'the OpenAPI file has the routes of volmgr, with the roles they need');
+is_deeply(\%described, \%routes, 'the OpenAPI file has the routes of volmgr and tagger, with the roles they need');
+
+# what is asked for in a query is what tagger reads there, and the other way round
+my %read = map { $_ => 1 } map { slurp($_) =~ /(?:http_query|api_number)\(r, "(\w+)"/g } glob("$src/tagger/*.c");
+my %asked = map { $_->{name} => 1 } map { my $p = $_; map { @{ $doc->{paths}{$p}{$_}{parameters} // [] } } keys %{ $doc->{paths}{$p} } } grep { m{^/tagger/} } keys %{ $doc->{paths} };
+is_deeply([ sort keys %asked ], [ sort keys %read ], "tagger's parameters are described");
 
 # bodies: each list of known members is one of the schemas
 my @schemas = map { join(' ', sort keys %{ $doc->{components}{schemas}{$_}{properties} // {} }) }
@@ -50,7 +69,7 @@ for my $ref (slurp("$src/volmgr/openapi.json") =~ m{"#/components/(\w+/\w+)"}g) 
 
 # the manual names each route
 my $man = slurp("$src/man/weft-api.7") =~ s/\\f[BIR]|\\//gr;
-for my $route (sort keys %routes) {
+for my $route (sort keys %own) {
 	my ($method, $path) = split(/ /, $route);
 	(my $pattern = quotemeta $path) =~ s/\\\{\\\}/[A-Z]+/g;
 	like($man, qr/^$method +$pattern(?: |$)/m, "weft-api(7) has $route");
@@ -62,10 +81,6 @@ my %events = map { $_ => 1 } map { /"((?:volmgr|server|host|command|volume|scrub
 my @languages = map { slurp("$src/www/js/text-$_.js") } qw(en zh);
 for my $event (sort keys %events) {
 	ok($languages[0] =~ /['"]\Q$event\E['"]/ && $languages[1] =~ /['"]\Q$event\E['"]/, "the page has words for $event");
-}
-my ($refusals) = $languages[1] =~ /^\trefusals: \{(.*?)^\t\},/ms;
-for my $code ($refusals =~ /(\w+): '/g) {
-	ok((grep { /"\Q$code\E"/ } @c) || $code eq 'no_such_volume' || $code eq 'no_such_server', "there is a refusal $code");
 }
 
 # the dashboard asks for metrics that are there

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use IO::Socket::INET;
 use Test::More;
 use Weft;
 use Weft::HTTP;
@@ -174,6 +175,17 @@ is($seen{'person.removed'}{object}, 'rob', 'to whom');
 ($status, $said) = $alice->api('GET', '/events?limit=2');
 my ($more) = ($alice->api('GET', "/events?limit=2&before=$said->{before}"))[1];
 is($more->{events}[0]{number}, $said->{events}[1]{number} - 1, 'events come in pages');
+sub searched { return [ map { "$_->{what} $_->{object}" } @{ ($alice->api('GET', "/events?limit=200&$_[0]"))[1]{events} } ] }
+is_deeply(searched('q=ROB%20removed'), ['person.removed rob'], 'they are searched by words, all of which have to be found');
+is_deeply(searched('q=rob%20gone|person.removed|token.removed'), ['person.removed rob'], 'or to be known by what was done');
+is_deeply(searched('q=nonsense'), [], 'which finds nothing where there is nothing');
+is(scalar(grep { !/^(?:login|person|session|token)/ } @{ searched('who=eve') }), 0, 'and by who did it');
+ok(@{ searched('who=eve') } > 0, 'of whom there is something');
+$said = ($alice->api('GET', '/events?limit=1&q=person.'))[1];
+$more = ($alice->api('GET', "/events?limit=1&q=person.&before=$said->{before}"))[1];
+ok($more->{events}[0]{number} < $said->{events}[0]{number} && $more->{events}[0]{what} =~ /^person/, 'in pages, too');
+refused($alice, 400, 'bad_request', 'too many words', 'GET', '/events?q=' . join('%20', 1 .. 9));
+is(($alice->api('GET', '/events?q=' . '%20' x 50 . '|||%20%20|'))[0], 200, 'and nothing is searched for well');
 
 # ---- after a restart; over HTTPS --------------------------------------------------------------------------------------
 daemon_stop($volmgr);
@@ -184,6 +196,24 @@ ok(length $meta > 0 && index($meta, $cookie) < 0 && index($meta, 'alice is long'
 $base = start();
 $alice->{base} = $base;
 is(($alice->api('GET', '/me'))[1]{name}, 'alice', 'a session survives a restart');
+# ---- for whom a proxy on this machine asks
+sub guess { my ($for, $password) = @_; return $page->()->api('POST', '/login', { name => 'eve', password => $password // 'wrong wrong' }, headers => { 'X-Forwarded-For' => $for }) }
+for (1 .. 15) {
+	($status) = guess('192.0.2.7');
+	last if $status == 429;
+}
+is($status, 429, 'guesses behind a proxy are counted');
+is((guess("192.0.2.$_"))[0], 401, 'each address by itself') for 8, 9;
+sub noted { my ($what) = @_; return (grep { $_->{what} eq $what } @{ ($alice->api('GET', '/events'))[1]{events} })[0]{detail} }
+guess([ '192.0.2.8', '10.0.0.1, 192.0.2.21' ]);
+is(noted('login.failed'), 'from 192.0.2.21', 'by what the proxy has said last');
+is((guess('192.0.2.8', 'eve is long'))[0], 200, 'and others get in');
+is(noted('login'), 'from 192.0.2.8', 'which is an event of that address');
+my (undef, undef, $proxied) = $page->()->api('POST', '/login', { name => 'eve', password => 'eve is long' }, headers => { 'X-Forwarded-Proto' => 'https' });
+like($proxied->{'set-cookie'}, qr/\A__Host-weft_session=.*; Secure\z/, 'the cookie is for HTTPS only, when the proxy speaks that');
+guess('nonsense', 'eve is long');
+is(noted('login'), 'from 127.0.0.1', 'what is no address is not taken for one');
+
 is(($page->()->login({ name => 'uma', password => 'wrong wrong' }))[0], 401, 'a wrong password is refused') for 1 .. 5;
 # each further one doubles the wait, so that it is met on a slow machine, too
 for (1 .. 10) {
@@ -192,6 +222,12 @@ for (1 .. 10) {
 }
 ($status, $said) = $page->()->login({ name => 'uma', password => 'uma has another' }) if $status == 429;
 ok($status == 429 && $said->{error}{message} =~ /wait \d+ s/, 'after five wrong ones, one has to wait');
+# she herself, from elsewhere
+(my $elsewhere = $base) =~ s{\Ahttp://}{};
+my $s = IO::Socket::INET->new(PeerAddr => $elsewhere, LocalAddr => '127.0.0.2') or die "127.0.0.2: $!";
+my $login = '{"name":"uma","password":"uma has another"}';
+print $s "POST /api/v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " . length($login) . "\r\n\r\n$login";
+like(do { local $/; <$s> }, qr/\AHTTP\S+ 200 /, 'and not she who has that name, when she comes from elsewhere');
 daemon_stop($volmgr);
 SKIP: {
 	skip('openssl or curl is not here', 4) if !tool('openssl') || !tool('curl');

@@ -232,6 +232,56 @@ said('alice', 'POST', '/people', { name => 'umax', role => 'user', password => '
 log_in('umax');
 is_deeply(said('umax', 'GET', '/shares')->{received}, [], 'nor to who comes under that name');
 
+# ---- downloads that are under way when the right to them ends
+open(my $big, '>', "$tree/home/uma/big.bin") or die $!;
+truncate($big, 2 << 30) or die $!;
+close($big);
+known('home/uma/big.bin');
+my ($id) = map { $_->{id} } grep { $_->{name} eq 'big.bin' } @{ said('uma', 'GET', '/tagger/folder?path=home/uma')->{files} };
+my $there = Weft::HTTP->new("http://$host:$port"); # his other browser
+$there->login({ name => 'bob', password => 'bob is long' });
+my %share = map { $_ => said('uma', 'POST', '/shares', { path => 'home/uma/big.bin', person => $_ }) } qw(bob umax);
+my $bigs = said('uma', 'POST', '/shares', { path => 'home/uma/big.bin' });
+my (%taken, %over);
+sub take
+{
+	my ($name, $path, $cookie) = @_;
+	my $s = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+	print $s "GET /api/v1$path HTTP/1.1\r\nHost: x\r\n" . ($cookie ? "Cookie: $cookie\r\n" : '') . "\r\n";
+	is(answer($s), 200, "begun: $name");
+	$s->blocking(0);
+	$taken{$name} = $s;
+	return;
+}
+# A little of each, no faster than somebody far away; those that have ended.
+sub sip
+{
+	for my $name (grep { !$over{$_} } keys %taken) {
+		my $n = sysread($taken{$name}, my $some, 1 << 20);
+		$over{$name} = 1 if defined $n ? $n == 0 : !$!{EAGAIN};
+	}
+	return join(', ', sort keys %over);
+}
+take('its owner', '/tagger/content?path=home/uma/big.bin', $who{uma}{cookie});
+take('a link', "/shared/$bigs->{secret}/content?path=big.bin");
+take('a link to an archive', "/shared/$bigs->{secret}/archive?path=big.bin");
+take('a session', "/tagger/content?id=$id", $there->{cookie});
+take('somebody who has to be approved of again', '/tagger/content?path=home/uma/big.bin', $who{umax}{cookie});
+$there->api('POST', '/logout');
+said('uma', 'DELETE', "/shares/$bigs->{id}");
+said('alice', 'PATCH', '/people/umax', { waiting => true() });
+my $cut = 'a link, a link to an archive, a session, somebody who has to be approved of again';
+ok(eval { wait_until('the ends', 30, sub { sip() eq $cut }) }, 'they are cut when a link, a session or an account ends') or diag(sip());
+take('an archive', '/tagger/archive?path=home/uma/big.bin', $who{bob}{cookie});
+take('a share', '/tagger/content?path=home/uma/big.bin', $who{bob}{cookie});
+take('a share, by number', "/tagger/content?id=$id", $who{bob}{cookie});
+said('uma', 'DELETE', "/shares/$share{bob}{id}");
+ok(eval { wait_until('the ends', 30, sub { sip(); keys %over == 7 }) }, 'and when a share does') or diag(sip());
+ok(!$over{'its owner'}, 'and nobody else is');
+said('alice', 'PATCH', '/people/umax', { waiting => JSON::PP::false() });
+log_in('umax');
+close($_) for values %taken;
+
 # ---- taking all
 my @held;
 sub hold
@@ -247,6 +297,14 @@ my %got;
 $got{ answer(hold('uma', 'GET /api/v1/tagger/events')) }++ for 1 .. 70;
 is_deeply([ sort keys %got ], [ 200, 503 ], 'she listens to changes as often as one may');
 is(answer(hold('bob', 'GET /api/v1/tagger/events')), 200, 'and others still can');
+close($_) for splice(@held);
+wait_until('room', 20, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
+%got = ();
+$got{ answer(hold('uma', 'GET /api/v1/tagger/content?path=home/uma/big.bin')) }++ for 1 .. 70;
+cmp_ok($got{503} // 0, '>=', 70 - 64, 'she has as many files sent to her as one may');
+is(status('bob', 'GET', '/tagger/folder?path=home/bob'), 200, 'and others have theirs');
+close($_) for splice(@held);
+wait_until('room', 20, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
 %got = ();
 $got{ answer(hold('uma', 'GET /api/v1/live')) }++ for 1 .. 40;
 is_deeply(\%got, { 200 => 32, 503 => 8 }, 'nor does she take all streams of the overview');

@@ -178,7 +178,7 @@ bool api_auth_still(struct cluster *c, struct http_request *r)
 	struct refusal refusal;
 	char who[HTTP_WHO_MAX];
 
-	if (strcmp(http_peer(r), "local") == 0)
+	if (http_is_local(r))
 		return true;
 	memcpy(who, r->who, sizeof(who));
 	r->rights = ROLE_NONE;

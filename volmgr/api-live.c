@@ -162,8 +162,7 @@ static bool live_room(const struct http_request *r)
 	for (unsigned i = 0; i < nstreams; i++)
 		its += strcmp(streams[i]->who, r->who) == 0;
 	return nstreams < STREAMS_MAX &&
-	       (strcmp(http_peer(r), "local") == 0 ||
-		its < (r->who[0] != '\0' ? STREAMS_EACH : STREAMS_MAX / 2));
+	       (http_is_local(r) || its < (r->who[0] != '\0' ? STREAMS_EACH : STREAMS_MAX / 2));
 }
 
 void api_live(struct cluster *c, struct http_request *r, const char *name)

@@ -82,8 +82,8 @@ static int login_check_tries(struct login *l, struct refusal *refusal)
 	unsigned wait, wait_name;
 
 	snprintf(l->tries_name, sizeof(l->tries_name), "name:%s", l->name);
-	wait = tries_wait(l->tries_peer, now);
-	wait_name = tries_wait(l->tries_name, now);
+	wait = tries_wait(l->tries_peer, now, TRIES_FREE);
+	wait_name = tries_wait(l->tries_name, now, TRIES_FREE_NAME);
 	if (wait_name > wait)
 		wait = wait_name;
 	if (wait == 0)

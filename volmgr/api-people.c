@@ -1,4 +1,4 @@
-/* /people, /invitations, /tokens, /sessions, /settings and /events. */
+/* /people, /invitations, /tokens, /sessions and /settings. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -7,9 +7,6 @@
 #include "api.h"
 #include "people.h"
 #include "banned.h"
-
-#define EVENTS_PAGE	50
-#define EVENTS_PAGE_MAX 200
 
 static void answer(struct http_request *r, int err, const struct refusal *refusal, json_t *body)
 {
@@ -337,47 +334,4 @@ void api_settings_change(struct cluster *c, struct http_request *r, const char *
 			    registration_name(s.registration), s.guests ? "look" : "none",
 			    s.spaces ? "by spaces" : "for all");
 	answer(r, err, &refusal, settings_json(&s));
-}
-
-/* ---- events -------------------------------------------------------------------------------- */
-
-/* What was done with files tells what there is; so it is told to those who see all of them. */
-static bool event_shows(const struct cluster *c, const struct http_request *r,
-			const struct event_record *e)
-{
-	if (r->rights >= ROLE_ADMIN || !c->people->settings.spaces ||
-	    (r->who[0] != '\0' && strcmp(e->who, r->who) == 0))
-		return true;
-	return !event_is_of_files(e->what);
-}
-
-void api_events_list(struct cluster *c, struct http_request *r, const char *name)
-{
-	static struct event_record page[EVENTS_PAGE_MAX];
-	uint64_t before, limit;
-	struct refusal refusal;
-	json_t *list, *body;
-	unsigned n;
-
-	if (api_parse_number(http_query(r, "before"), 0, &before, &refusal) != 0 ||
-	    api_parse_number(http_query(r, "limit"), EVENTS_PAGE, &limit, &refusal) != 0) {
-		api_refuse(r, &refusal);
-		return;
-	}
-	if (limit > EVENTS_PAGE_MAX)
-		limit = EVENTS_PAGE_MAX;
-	n = events_before(before, page, (unsigned)limit);
-	list = json_array();
-	for (unsigned i = 0; i < n; i++)
-		if (event_shows(c, r, &page[i]))
-			json_array_append_new(list,
-					      json_pack("{s:I, s:I, s:s, s:s, s:s, s:s}", "number",
-							(json_int_t)page[i].number, "time",
-							(json_int_t)page[i].time, "who",
-							page[i].who, "what", page[i].what, "object",
-							page[i].object, "detail", page[i].detail));
-	body = json_pack("{s:o, s:I}", "events", list, "last", (json_int_t)events_last());
-	if (body != NULL && n == limit && n > 0 && page[n - 1].number > 1)
-		json_object_set_new(body, "before", json_integer((json_int_t)page[n - 1].number));
-	api_json(r, 200, body);
 }

@@ -421,31 +421,54 @@ static bool link_route(const char *route)
 	return false;
 }
 
-void api_shared(struct cluster *c, struct http_request *r)
+static struct share *link_share(struct cluster *c, const struct http_request *r)
 {
 	const char *rest = r->path + strlen(LINK_PREFIX), *slash = strchr(rest, '/');
-	char secret[TOKEN_TEXT_MAX], path[SHARE_PATH_MAX + 1], *list, *base, *coded;
-	struct share *s = NULL;
-	char scope[3 * SHARE_PATH_MAX + 8];
+	char secret[TOKEN_TEXT_MAX];
 
-	if ((size_t)(slash - rest) < sizeof(secret) && r->method == HTTP_GET &&
-	    link_route(slash + 1)) {
-		snprintf(secret, sizeof(secret), "%.*s", (int)(slash - rest), rest);
-		s = share_by_secret(c, secret);
-	}
+	if ((size_t)(slash - rest) >= sizeof(secret) || r->method != HTTP_GET ||
+	    !link_route(slash + 1))
+		return NULL;
+	snprintf(secret, sizeof(secret), "%.*s", (int)(slash - rest), rest);
+	return share_by_secret(c, secret);
+}
+
+/* What tagger holds who comes by the link to. */
+static char *link_scope(const struct share *s)
+{
+	char scope[3 * SHARE_PATH_MAX + 8], *coded = href_encode(s->path), *list;
+
+	snprintf(scope, sizeof(scope), "r:%s", coded);
+	free(coded);
+	list = strdup(scope);
+	if (list == NULL)
+		abort(); /* as mem_must(): no list would be everything */
+	return list;
+}
+
+bool api_shared_still(struct cluster *c, const struct http_request *r, const char *scope)
+{
+	const struct share *s = link_share(c, r);
+	char *now = s != NULL ? link_scope(s) : NULL;
+	bool still = now != NULL && strcmp(now, scope) == 0;
+
+	free(now);
+	return still;
+}
+
+void api_shared(struct cluster *c, struct http_request *r)
+{
+	const char *route = strchr(r->path + strlen(LINK_PREFIX), '/') + 1;
+	const struct share *s = link_share(c, r);
+	char path[SHARE_PATH_MAX + 1], *base;
+
 	if (s == NULL) {
 		refuse_link(r);
 		return;
 	}
-	coded = href_encode(s->path);
-	snprintf(scope, sizeof(scope), "r:%s", coded);
-	list = strdup(scope);
-	if (list == NULL)
-		abort(); /* as mem_must(): no list would be everything */
 	snprintf(path, sizeof(path), "%.*s",
 		 (int)(path_name(s->path) > s->path ? path_name(s->path) - s->path - 1 : 0),
 		 s->path);
 	base = path[0] != '\0' ? href_encode(path) : NULL;
-	free(coded);
-	api_tagger_relay(c, r, slash + 1, list, base);
+	api_tagger_relay(c, r, route, link_scope(s), base);
 }

@@ -39,6 +39,7 @@ static const struct {
 	{".svg", "image/svg+xml"},
 	{".png", "image/png"},
 	{".json", "application/json; charset=utf-8"},
+	{".txt", "text/plain; charset=utf-8"},
 };
 
 struct www_file {

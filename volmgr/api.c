@@ -129,10 +129,32 @@ void api_json(struct http_request *r, int status, json_t *body)
 	free(text);
 }
 
+/* What to do, where who refuses has nothing better to say. */
+static const char *api_hint(int status)
+{
+	static const struct {
+		int status;
+		const char *hint;
+	} hints[] = {
+		{401, "Log in, or show a token."},
+		{403, "Ask an admin."},
+		{404, "It may be gone: look again."},
+		{409, "Try again when what is in the way has ended, or was removed."},
+		{500, "Look at volmgr's messages."},
+		{503, "Try again in a while."},
+	};
+
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
+		if (hints[i].status == status)
+			return hints[i].hint;
+	return "weft-api(7) describes the API.";
+}
+
 void api_refuse(struct http_request *r, const struct refusal *refusal)
 {
+	const char *hint = refusal->hint[0] != '\0' ? refusal->hint : api_hint(refusal->status);
 	json_t *body = json_pack("{s:{s:s, s:s, s:s}}", "error", "code", refusal->code, "message",
-				 refusal->message, "hint", refusal->hint);
+				 refusal->message, "hint", hint);
 
 	api_json(r, refusal->status, body);
 }

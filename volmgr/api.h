@@ -156,6 +156,8 @@ void api_shared_get(struct cluster *c, struct http_request *r, const char *name)
 /* /shared/SECRET/ROUTE: what tagger gives of a link. */
 bool api_shared_path(const char *path);
 void api_shared(struct cluster *c, struct http_request *r);
+/* Does the link that r came by still lead to what it did, by this list? */
+bool api_shared_still(struct cluster *c, const struct http_request *r, const char *scope);
 
 /* ---- api-live.c */
 struct rates;

@@ -150,7 +150,8 @@ static const struct event_record *ring_back(const struct ring *r, uint64_t skipp
 						      : NULL;
 }
 
-unsigned events_before(uint64_t before, struct event_record *out, unsigned max)
+unsigned events_before(uint64_t before, event_fits *fits, void *arg, struct event_record *out,
+		       unsigned max)
 {
 	uint64_t skipped[2] = {0};
 	unsigned n = 0;
@@ -164,7 +165,7 @@ unsigned events_before(uint64_t before, struct event_record *out, unsigned max)
 		if (e == NULL)
 			break;
 		skipped[first ? 0 : 1]++;
-		if (before == 0 || e->number < before)
+		if ((before == 0 || e->number < before) && (fits == NULL || fits(arg, e)))
 			out[n++] = *e;
 	}
 	return n;

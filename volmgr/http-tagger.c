@@ -33,7 +33,9 @@
 #define TAGGER_SILENCE_S  120
 #define TAGGER_RECHECK_MS 5000
 #define UPLOAD_PIECE	  (128u << 10)
-#define UPLOADS_MAX	  32u /* at a time */
+#define UPLOADS_MAX	  32u  /* at a time */
+#define RELAYS_EACH	  64u  /* of one person at a time */
+#define RELAYS_LINK	  256u /* of all that have one link */
 #define TAGGER_TYPE_MAX	  128
 /* a page among the files must not act as one of ours; a browser shows no PDF in a sandbox */
 #define TAGGER_POLICY	  "sandbox; default-src 'none'; style-src 'unsafe-inline'"
@@ -41,6 +43,8 @@
 	"default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'self'"
 
 struct relay {
+	struct relay *next, **at; /* of all that there are */
+	char whose[HTTP_WHO_MAX + 8];
 	struct cluster *cluster;
 	struct http_request *r;
 	struct bufferevent *up;
@@ -67,11 +71,15 @@ static const char *const passed_down[] = {"Content-Length",	 "Content-Range", "A
 
 static const struct timeval silence = {.tv_sec = TAGGER_SILENCE_S};
 static unsigned uploads; /* that are passed on */
+static struct relay *relays;
 
 /* ---- ends ---------------------------------------------------------------------------------- */
 
 static void relay_free(struct relay *y)
 {
+	*y->at = y->next;
+	if (y->next != NULL)
+		y->next->at = y->at;
 	uploads -= y->upload;
 	bufferevent_free(y->up);
 	control_timer_free(y->recheck);
@@ -83,13 +91,19 @@ static void relay_free(struct relay *y)
 	free(y);
 }
 
+/* Nobody is to take this for the end of it. */
+static void relay_cut(struct relay *y)
+{
+	http_stream_abort(y->r);
+	relay_free(y);
+}
+
 static void relay_fail(struct relay *y, const char *why)
 {
 	struct refusal refusal;
 
 	if (y->started) {
-		http_stream_end(y->r); /* shorter than was said: the browser sees that */
-		relay_free(y);
+		relay_cut(y);
 		return;
 	}
 	refuse(&refusal, 503, "tagger_away", "tagger does not answer: %s.", why);
@@ -156,6 +170,30 @@ static void relay_recheck(void *arg)
 		relay_gone(y);
 }
 
+/* And so may a download, which ends with the right to look at what it is of. */
+static void relay_recheck_download(void *arg)
+{
+	struct relay *y = arg;
+	struct cluster *c = y->cluster;
+	enum role role;
+	char *path;
+	bool may;
+
+	if (api_shared_path(y->r->path)) {
+		may = api_shared_still(c, y->r, y->scope);
+	} else if (!api_auth_still(c, y->r)) {
+		may = false;
+	} else {
+		role = (enum role)y->r->rights;
+		path = y->object != NULL ? href_decode(y->object) : NULL;
+		may = path != NULL ? share_may_look(c, y->r->who, role, path)
+				   : scope_holds(c, y->r->who, role, y->scope);
+		free(path);
+	}
+	if (!may)
+		relay_cut(y);
+}
+
 /* An upload may take days: it ends with the right to it. */
 static void relay_recheck_upload(void *arg)
 {
@@ -198,6 +236,9 @@ static void relay_headers_done(struct relay *y)
 	if (y->status == 200 && strcmp(y->route, "events") == 0)
 		y->recheck = control_timer_start(y->cluster->control, TAGGER_RECHECK_MS, 1,
 						 relay_recheck, y);
+	else if (y->r->method == HTTP_GET)
+		y->recheck = control_timer_start(y->cluster->control, TAGGER_RECHECK_MS, 1,
+						 relay_recheck_download, y);
 	http_stream_start(y->r, y->status, y->type[0] != '\0' ? y->type : NULL, relay_gone, y);
 }
 
@@ -460,12 +501,50 @@ static bool relay_route(const char *path, char *route)
 	return true;
 }
 
+/*
+ * Each takes two descriptors of those there are for all, for as long as its receiver likes: nobody
+ * takes all of them, and what is taken behind one link is not missed behind another.
+ */
+static bool relay_room(const struct http_request *r, char *whose, size_t max)
+{
+	bool link = api_shared_path(r->path);
+	unsigned n = 0;
+
+	if (link)
+		snprintf(whose, max, "link %.*s", HTTP_WHO_MAX,
+			 r->path + strlen("/api/v1/shared/"));
+	else
+		snprintf(whose, max, "who %s", r->who);
+	if (link && strchr(whose, '/') != NULL)
+		*strchr(whose, '/') = '\0';
+	for (const struct relay *y = relays; y != NULL; y = y->next)
+		n += strcmp(y->whose, whose) == 0;
+	return http_is_local(r) || n < (link || r->who[0] == '\0' ? RELAYS_LINK : RELAYS_EACH);
+}
+
 void api_tagger_relay(struct cluster *c, struct http_request *r, const char *route, char *scope,
 		      char *base)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	struct relay *y = mem_must(sizeof(*y));
+	char whose[sizeof(relays->whose)];
+	struct refusal refusal;
+	struct relay *y;
 
+	if (!relay_room(r, whose, sizeof(whose))) {
+		refuse(&refusal, 503, "busy", "Too many files are sent to you at this moment.");
+		refuse_hint(&refusal, "Try again when some of them have come.");
+		api_refuse(r, &refusal);
+		free(scope);
+		free(base);
+		return;
+	}
+	y = mem_must(sizeof(*y));
+	memcpy(y->whose, whose, sizeof(whose));
+	y->next = relays;
+	y->at = &relays;
+	if (y->next != NULL)
+		y->next->at = &y->next;
+	relays = y;
 	y->cluster = c;
 	y->r = r;
 	y->scope = scope;

@@ -28,6 +28,7 @@
 #define SEEN_S		 3600 /* a ticket's last use is written down this often at most */
 #define TRIES_MAX	 512  /* names and addresses that guessed wrong and are remembered */
 #define TRIES_FREE	 5    /* wrong guesses before waiting begins */
+#define TRIES_FREE_NAME	 50   /* at one name, from wherever: who has it is not to blame */
 #define TRIES_WAIT_MAX_S 300
 
 enum role { ROLE_NONE, ROLE_READ, ROLE_USER, ROLE_ADMIN };
@@ -123,7 +124,8 @@ bool hasher_add(struct hash_job *job);
 
 /* ---- tries.c: wrong guesses. Pure. */
 /* Seconds to wait before key (a name, an address) may try again; 0: now. */
-unsigned tries_wait(const char *key, int64_t now);
+/* free: guesses that may be wrong before waiting begins. */
+unsigned tries_wait(const char *key, int64_t now, unsigned free);
 void tries_failed(const char *key, int64_t now);
 void tries_forget(const char *key);
 
@@ -144,8 +146,10 @@ bool event_is_of_files(const char *what);
 int events_load(struct cluster *c);
 void events_note(struct cluster *c, const char *who, const char *what, const char *object,
 		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-/* The newest with a number below before; returns how many. */
-unsigned events_before(uint64_t before, struct event_record *out, unsigned max);
+/* The newest with a number below before (0: of all) that fit (NULL: all do); returns how many. */
+typedef bool event_fits(void *arg, const struct event_record *e);
+unsigned events_before(uint64_t before, event_fits *fits, void *arg, struct event_record *out,
+		       unsigned max);
 uint64_t events_last(void);
 
 #endif

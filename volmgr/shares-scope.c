@@ -70,23 +70,38 @@ bool share_is_live(struct cluster *c, const struct share *s)
 	       share_may_give(c, giver->name, giver->role, s->path, s->write);
 }
 
-bool share_may_put(struct cluster *c, const char *who, enum role role, const char *path)
+static bool share_may(struct cluster *c, const char *who, enum role role, const char *path,
+		      bool write)
 {
 	const struct shares *all = c->people->shares;
 
-	if (role < ROLE_USER)
+	if (role < (write ? ROLE_USER : ROLE_READ))
 		return false;
-	if (role >= ROLE_ADMIN || !c->people->settings.spaces ||
-	    share_has(c, who, role, path, true))
+	if (role >= ROLE_ADMIN || !c->people->settings.spaces)
+		return true;
+	if (who[0] == '\0')
+		return false;
+	if (share_has(c, who, role, path, write))
 		return true;
 	for (unsigned i = 0; i < all->n; i++) {
 		const struct share *s = all->share[i];
 
-		if (s->kind == SHARE_PERSON && s->write && strcmp(s->person, who) == 0 &&
-		    share_path_below(path, s->path) && share_is_live(c, s))
+		if (s->kind == SHARE_PERSON && (s->write || !write) &&
+		    strcmp(s->person, who) == 0 && share_path_below(path, s->path) &&
+		    share_is_live(c, s))
 			return true;
 	}
 	return false;
+}
+
+bool share_may_put(struct cluster *c, const char *who, enum role role, const char *path)
+{
+	return share_may(c, who, role, path, true);
+}
+
+bool share_may_look(struct cluster *c, const char *who, enum role role, const char *path)
+{
+	return share_may(c, who, role, path, false);
 }
 
 /* ---- the list for tagger ------------------------------------------------------------------- */
@@ -135,4 +150,26 @@ char *scope_text(struct cluster *c, const char *who, enum role role)
 	if (list == NULL)
 		abort(); /* as mem_must(): no list would be everything */
 	return list;
+}
+
+/* Each entry of the list is "RIGHT:PATH". */
+bool scope_holds(struct cluster *c, const char *who, enum role role, const char *list)
+{
+	const char *end;
+
+	if (list == NULL || strcmp(list, "-") == 0)
+		return list != NULL || role >= ROLE_ADMIN || !c->people->settings.spaces;
+	for (; *list != '\0'; list = end + (*end == ' ')) {
+		char href[3 * SHARE_PATH_MAX + 1], *path;
+		bool holds;
+
+		end = list + strcspn(list, " ");
+		snprintf(href, sizeof(href), "%.*s", (int)(end - list - 2), list + 2);
+		path = href_decode(href);
+		holds = path != NULL && share_may_look(c, who, role, path);
+		free(path);
+		if (!holds)
+			return false;
+	}
+	return true;
 }

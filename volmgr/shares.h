@@ -87,11 +87,15 @@ bool share_may_give(struct cluster *c, const char *who, enum role role, const ch
 		    bool write);
 /* Would tagger let somebody in this role put something there? */
 bool share_may_put(struct cluster *c, const char *who, enum role role, const char *path);
+/* And look at this? */
+bool share_may_look(struct cluster *c, const char *who, enum role role, const char *path);
 /* Does what somebody has moved take its shares along? */
 bool share_goes_along(struct cluster *c, const char *who, enum role role, const char *from,
 		      const char *to);
 /* The list for tagger; NULL: everything. malloc'd. */
 char *scope_text(struct cluster *c, const char *who, enum role role);
+/* May who was held to this list still look at all of it? */
+bool scope_holds(struct cluster *c, const char *who, enum role role, const char *list);
 /* Its own space; buf of SHARE_PATH_MAX + 1. */
 char *share_home(const char *person, char *buf);
 

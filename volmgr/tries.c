@@ -1,7 +1,8 @@
 /*
  * Wrong guesses at passwords, by name and by address: after a few, each further one doubles the
  * time that must pass before the next. A fixed table; when it is full, the entry that was touched
- * longest ago gives way, so a flood of names costs no memory. Pure but for the table.
+ * longest ago gives way, so a flood of names costs no memory. A name alone waits only after many,
+ * as who is called so has not guessed: its own user comes from elsewhere. Pure but for the table.
  */
 #include "config.h"
 
@@ -29,15 +30,15 @@ static struct tries *tries_find(const char *key)
 	return NULL;
 }
 
-unsigned tries_wait(const char *key, int64_t now)
+unsigned tries_wait(const char *key, int64_t now, unsigned free)
 {
 	const struct tries *t = tries_find(key);
 	unsigned over;
 	int64_t wait, left;
 
-	if (t == NULL || t->failed < TRIES_FREE || now - t->last > TRIES_FORGET_S)
+	if (t == NULL || t->failed < free || now - t->last > TRIES_FORGET_S)
 		return 0;
-	over = t->failed - TRIES_FREE;
+	over = t->failed - free;
 	wait = over < 9 ? 1 << over : TRIES_WAIT_MAX_S;
 	if (wait > TRIES_WAIT_MAX_S)
 		wait = TRIES_WAIT_MAX_S;

@@ -76,6 +76,11 @@ const char *http_peer(const struct http_request *r)
 	return "192.0.2.1";
 }
 
+bool http_is_local(const struct http_request *r)
+{
+	return strcmp(http_peer(r), HTTP_PEER_LOCAL) == 0;
+}
+
 bool http_is_gone(const struct http_request *r)
 {
 	return false;

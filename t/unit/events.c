@@ -104,7 +104,7 @@ static void is_in_order(uint64_t before, unsigned n)
 
 static unsigned count(const char *what)
 {
-	unsigned n = events_before(0, page, sizeof(page) / sizeof(page[0])), found = 0;
+	unsigned n = events_before(0, NULL, NULL, page, sizeof(page) / sizeof(page[0])), found = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		found += strcmp(page[i].what, what) == 0;
@@ -113,7 +113,7 @@ static unsigned count(const char *what)
 
 static void look(const char *when)
 {
-	unsigned n = events_before(0, page, sizeof(page) / sizeof(page[0]));
+	unsigned n = events_before(0, NULL, NULL, page, sizeof(page) / sizeof(page[0]));
 
 	diag("%s", when);
 	is_in_order(UINT64_MAX, n);
@@ -121,10 +121,32 @@ static void look(const char *when)
 	is_int(count("space.added"), 1, "also with spaces");
 	is_int(count("server.down"), 1, "and what happened by itself");
 	is_int(n, EVENTS_MAX + 3, "with the last of all else");
-	n = events_before(page[9].number, page, 5);
+	n = events_before(page[9].number, NULL, NULL, page, 5);
 	is_int(n, 5, "a page has as many as were asked for");
 	is_in_order(events_last() - 9 + 1, n);
 	is_int(kept->n, EVENTS_MAX + 3, "the metadata has no more of them");
+}
+
+static bool is_what(void *arg, const struct event_record *e)
+{
+	return strcmp(e->what, arg) == 0;
+}
+
+/* Those that fit, however far back, and no others, in pages. */
+static void search(void)
+{
+	char what[] = "volume.deleted", often[] = "folder.made";
+	uint64_t before;
+
+	is_int(events_before(0, is_what, what, page, 5), 1,
+	       "what is looked for is found behind all else");
+	is_str(page[0].what, what, "which it is");
+	is_int(events_before(page[0].number, is_what, what, page, 5), 0, "and once");
+	is_int(events_before(0, is_what, often, page, 5), 5,
+	       "of what is there often, as many as were asked for");
+	before = page[4].number;
+	is_int(events_before(before, is_what, often, page, 5), 5, "then the next ones");
+	is_in_order(before, 5);
 }
 
 /* What everybody may do, again and again. */
@@ -171,6 +193,7 @@ int main(void)
 	look("after a restart:");
 	note_much();
 	look("after as much once more:");
+	search();
 	for (unsigned i = 0; i < people.npersons; i++)
 		free(people.person[i]);
 	return done_testing();
