@@ -77,4 +77,11 @@ is(run("$FindBin::RealBin/cluster", 'status', '--dir', "$dir/none")->{status}, 1
 dies_with(sub { Weft::Cluster->new(dir => '/tmp/' . 'x' x 100) }, qr/choose a shorter/,
 	'a folder too long for sockets is refused');
 
+# what ends a test is later than the ends that it sets itself, so that these are told
+for my $test (glob(src_dir() . '/t/*.t')) {
+	my ($longest) = sort { $b <=> $a } slurp($test) =~ m{\btimeout => (\d+)}g;
+	next if ($longest // 0) < 240;
+	chomp(my $limit = run(src_dir() . '/t/limit', '-n', $test)->{out});
+	cmp_ok($longest, '<', $limit, ($test =~ s{.*/}{}r) . ' is ended by itself first');
+}
 done_testing();

@@ -2,8 +2,9 @@
 // the folder WEFT_WEB_MODULES.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 
-const require = createRequire(`${process.env.WEFT_WEB_MODULES}/`);
+const require = createRequire(`${resolve(process.env.WEFT_WEB_MODULES)}/`);
 const { chromium } = require('playwright-core');
 
 export const axeSource = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');

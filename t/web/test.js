@@ -1,14 +1,28 @@
 // The page in a real browser, against a real cluster: every place and what can be done there. Prints TAP.
 //	node t/web/test.js URL INVITATION tagger|none devices|none CLUSTER-COMMAND... (which is called with stop|start to go offline)
 import { execFileSync } from 'node:child_process';
-import { axeSource, openBrowser, openPage, overflow } from './page.js';
-import { largeGraph } from './graph.js';
+import { axeSource, openBrowser, openPage } from './page.js';
+import { changes, downloads, filters, tagsOfMany } from './files.js';
+import { found } from './found.js';
+import { graph } from './graph.js';
+import { register } from './joining.js';
+import { settings } from './settings.js';
+import { speed } from './speed.js';
 import { attachHere, attachWords, lostIsGone, power, servers } from './servers.js';
+import { asksLittle, threeSeconds } from './live.js';
+import { people, spaces } from './people.js';
+import { previews } from './preview.js';
+import { creating, listed, overviews, redundancy, serversInWork } from './trouble.js';
+import { everyDialog, everyPlace, outside } from './readable.js';
+import { fullDisk } from './full.js';
+import { uploadDropped, uploadLarge } from './upload.js';
+import * as volume from './volume.js';
 
 const [base, invitation, tagger, devices, ...cluster] = process.argv.slice(2);
 const spares = process.env.WEFT_WEB_SPARES.split(' '), ran = process.env.WEFT_WEB_RAN; // see servers.js
+const dir = process.env.WEFT_WEB_DIR; // its "files" is on a volume
 const PLACES = ['overview', 'volumes', 'volumes/new', 'volumes/demo', 'servers', 'servers/server-1', 'events', 'people', 'settings', 'about'];
-const only = process.env.WEFT_WEB_ONLY?.split(','); // sections, for who works on one
+const only = process.env.WEFT_WEB_ONLY?.split(/,(?! )/); // sections, for who works on one
 let count = 0;
 
 function ok(good, name, ...more) {
@@ -35,11 +49,13 @@ async function section(name, fn) {
 	try {
 		await fn();
 	} catch (error) {
+		if (process.env.WEFT_WEB_SHOTS) // what is seen where it failed
+			await page.screenshot({ path: `${process.env.WEFT_WEB_SHOTS}/${name}.png` }).catch(() => {});
 		ok(false, name, error.message);
 	}
 }
 
-const w = { base, page, ok, go, button, counted, seen };
+const w = { base, browser, page, ok, go, button, counted, seen };
 
 await section('joining', async () => {
 	await page.goto(`${base}/#/volumes`);
@@ -98,10 +114,31 @@ await section('volumes', async () => {
 	ok(await page.getByRole('link', { name: 'demo' }).waitFor().then(() => true), 'one that finds something shows it');
 });
 
+await section('volumes that miss servers', async () => {
+	await go('volumes');
+	ok(await page.getByRole('columnheader', { name: 'Routed reads' }).count() === 1, 'the list says how many reads are routed');
+	ok((await listed(w, { spare: 2 })).state === 'ready', 'a volume that can lose what it should is ready');
+	ok((await listed(w, { spare: 1 })).state === 'degraded', 'one that misses a server is no longer');
+	ok((await listed(w, { spare: -1 })).state === 'unavailable', 'and one that misses more than it can spare says so');
+	const row = await listed(w, { spare: 2, routed: { reads: 300, bytes: 0, steered: 0 }, stat: { reads: 100 } }, { busy: { demo: { reads: 120, writes: 5, read_us: 900, write_us: 400 } } }, '125/s');
+	ok(row.requests === '125/s' && row.latency === '900 µs' && row.routed === '75 %', 'a row has requests, latency, and the share of routed reads', JSON.stringify(row));
+	await page.unrouteAll({ behavior: 'ignoreErrors' });
+	await go('volumes');
+});
+
+await section('redundancy', () => redundancy(w));
+await section('servers in work', () => serversInWork(w));
+await section('overview in trouble', () => overviews(w));
+await section('what a new volume means', () => creating(w));
+
 await section('a volume', async () => {
 	await go('volumes/demo');
-	ok(await counted('.uplot', 3), 'there are charts');
-	await button('1 day').first().click();
+	ok(await counted('.uplot', 4), 'there are charts');
+	ok(await page.evaluate(() => {
+		document.querySelector('.chart .now').textContent = 'what goes on, in many words '.repeat(9);
+		const [a, b] = [...document.querySelectorAll('.charts .plot')].map((e) => e.getBoundingClientRect());
+		return a.left < b.left && Math.abs(a.top - b.top) < 1;
+	}), 'side by side, however long the words above them are');
 	await page.waitForSelector('.map canvas');
 	ok(await page.waitForFunction(() => /extents on 6 servers/.test(document.querySelector('.map canvas')?.getAttribute('aria-label') ?? '')).then(() => true, () => false),
 		'the picture of extents has words too');
@@ -109,6 +146,10 @@ await section('a volume', async () => {
 	ok(await page.getByRole('row', { name: /server-1/ }).first().waitFor().then(() => true), 'and a table');
 });
 
+await section('charts of a volume', () => volume.charted(w));
+await section('settings of a volume', () => volume.settings(w));
+await section('a smaller volume', () => volume.smaller(w));
+await section('a scrub', () => volume.scrubbed(w));
 await section('servers', () => servers(w, spares));
 await section('power', () => power(w, spares, ran));
 await section('attach instructions', () => attachWords(w));
@@ -122,6 +163,9 @@ await section('people', async () => {
 	await page.locator('dialog button[type=submit]').click();
 	const link = await page.locator('dialog code').textContent();
 	ok(link.startsWith(`${base}/#/join/`), 'an invitation is a link');
+	await page.locator('dialog').getByRole('button', { name: 'Copy' }).click();
+	ok(await seen('Copied') && await page.locator('dialog code').count() === 1, 'which stays there when it is copied');
+	ok(await page.evaluate(() => document.querySelector('#toasts').matches(':popover-open')), 'and what is said lies above it');
 	await page.locator('dialog:has(code) button[type=submit]').click();
 	const other = await openPage(browser, { locale: 'zh-CN' });
 	await other.goto(link);
@@ -129,13 +173,16 @@ await section('people', async () => {
 	await other.fill('input[name=password]', 'rob is long too');
 	await other.click('form button[type=submit]');
 	ok(await other.getByText('一切正常。').waitFor().then(() => true), 'who follows it is in, in Chinese');
+	await other.goto(`${base}/#/about`);
+	ok(await other.getByText(/^[0-9]+ (?:秒|分钟)$/).waitFor().then(() => true, () => false), 'and times are, too');
 	await other.goto(`${base}/#/volumes`);
 	await other.waitForSelector('h1:has-text("卷")');
 	ok(await other.getByText('新建卷').count() === 0, 'a reader is offered nothing that changes');
+	await other.goto(`${base}/#/volumes/none`);
+	ok(await other.getByText('没有卷 none。').waitFor().then(() => true, () => false) && await other.getByText('请查看：volctl volume list').count() === 1, 'what is refused is said in Chinese, and what to do');
 	const status = await other.evaluate(() => fetch('api/v1/volumes/demo', { method: 'DELETE' }).then((r) => r.status));
 	ok(status === 403, 'and is refused it');
 	await page.reload();
-	await page.getByRole('combobox', { name: 'Role of rob' }).selectOption('user');
 	await page.getByRole('button', { name: 'Remove: rob' }).click();
 	await page.fill('dialog input[name=confirm]', 'rob');
 	await page.locator('dialog button[type=submit]').click();
@@ -144,6 +191,19 @@ await section('people', async () => {
 	ok(await other.getByRole('heading', { name: '登录' }).waitFor().then(() => true), 'who is removed is out');
 	ok(other.faults.length === 0, 'without faults in that page', ...other.faults);
 	await other.context().close();
+	const elsewhere = await openPage(browser);
+	await elsewhere.goto(`${base}/#/login`);
+	await elsewhere.fill('input[name=name]', 'alice');
+	await elsewhere.fill('input[name=password]', 'alice is long');
+	await elsewhere.click('form button[type=submit]');
+	await elsewhere.waitForSelector('.hero');
+	await page.reload();
+	await button('End all others').click();
+	await page.locator('dialog button[type=submit]').click();
+	await button('End all others').waitFor({ state: 'detached' });
+	await elsewhere.goto(`${base}/#/events`);
+	ok(await elsewhere.getByRole('heading', { name: 'Log in' }).waitFor().then(() => true, () => false) && await seen('Your account'), 'all other sessions are ended at once');
+	await elsewhere.context().close();
 	await button('New token').click();
 	await page.fill('dialog input[name=label]', 'prometheus');
 	await page.locator('dialog button[type=submit]').click();
@@ -170,14 +230,37 @@ await section('settings, events, about', async () => {
 	await go('events');
 	ok(await seen('Volume made was deleted') && await seen('Settings were changed'), 'what was done is noted');
 	ok((await page.locator('.event', { hasText: 'Volume made was made' }).textContent()).split('4+2').length === 2, 'and each thing once');
+	await page.evaluate(() => import('./js/api.js').then(async (api) => {
+		for (let i = 0; i < 101; i++)
+			await api.patch('/settings', {});
+	}));
+	await page.reload();
+	await page.getByRole('button', { name: 'Older' }).waitFor();
+	ok(await page.getByText('Volume made was deleted').count() === 0, 'they come in pages');
+	await page.fill('input[type=search]', 'made  DELETED was');
+	ok(await seen('Volume made was deleted') && await counted('.event', 1), 'and what is typed is looked for in all of them');
 	await page.fill('input[type=search]', 'rob');
 	await page.getByText('Volume made was deleted').waitFor({ state: 'detached' });
 	ok(await seen('rob joined'), 'and can be filtered');
 	await go('about');
 	ok(await seen('Erasure code'), 'about says what runs');
+	const s = await (await page.request.get(`${base}/api/v1/status`)).json(), facts = await page.locator('main').textContent();
+	ok(s.version && s.kernel && facts.includes(`volmgr ${s.version}`) && facts.includes(s.kernel) && facts.includes(`eBPF${s.ebpf.state}`) && facts.includes(s.ebpf.why), 'in which versions, and whether reads can be routed', facts);
+	ok(tagger !== 'tagger' || facts.includes(`tagger ${s.version}`), "and tagger's", facts);
+	const chinese = await openPage(browser);
+	await chinese.context().addCookies(await page.context().cookies());
+	await chinese.addInitScript(() => localStorage.setItem('weft-language', 'zh'));
+	await chinese.route('**/api/v1/status', (route) => route.fulfill({ json: { ...s, warning: 'Only the slow erasure code rs_vand is here: install libisal2 for one that is 20 times faster.', ebpf: { state: 'off', why: 'no cgroup2 file system is mounted' } } }));
+	await chinese.goto(`${base}/#/about`);
+	ok(await chinese.getByText('关闭: 没有挂载 cgroup2 文件系统').waitFor().then(() => true, () => false) && await chinese.getByText('只有较慢的纠删码 rs_vand').count() === 1, 'and why not, in Chinese too');
+	await chinese.context().close();
 	await go('nonsense');
 	ok(await seen('There is no such page.'), 'a wrong address is told');
 });
+
+await section('registering', () => register(w));
+await section('what admins do for others', () => people(w));
+await section('settings', () => settings(w));
 
 if (tagger === 'tagger') {
 	PLACES.push('files', 'files?in=notes', 'files/bin', 'graph');
@@ -261,6 +344,17 @@ if (tagger === 'tagger') {
 			ok(status === 404 || status === 400, `${path} is not there`);
 		}
 	});
+	await section('uploads', () => uploadDropped(w, dir));
+	await section('found', () => found(w));
+	await section('a large upload', () => uploadLarge(w, dir, (what) => execFileSync(cluster[0], [...cluster.slice(1), what], { stdio: 'ignore' })));
+	if (devices === 'devices')
+		await section('a full disk', () => fullDisk(w, dir));
+	await section('previews', () => previews(w, dir));
+	await section('downloads', () => downloads(w, dir));
+	await section('changes', () => changes(w, dir));
+	await section('tags of many', () => tagsOfMany(w, dir));
+	await section('filters', () => filters(w, dir));
+	await section('spaces', () => spaces(w));
 	await section('spaces and shares', async () => {
 		await go('settings');
 		await page.getByRole('checkbox', { name: 'Everybody has files of their own' }).check();
@@ -309,43 +403,12 @@ if (tagger === 'tagger') {
 		ok(other.faults.filter((f) => !/404/.test(f)).length === 0, 'without faults in that page', ...other.faults);
 		await other.context().close();
 	});
-	await section('graph', async () => {
-		await go('graph');
-		await page.fill('input[type=search]', 'lighth');
-		await page.locator('.chips button').first().click();
-		await page.waitForFunction(() => /[1-9]\d* files/.test(document.querySelector('.head [role=status]')?.textContent ?? ''));
-		ok(true, 'a graph grows from a tag');
-		await page.getByRole('button', { name: 'Expand' }).click();
-		await page.getByText('As a table').click();
-		ok(await page.locator('.rows').getByText('harbour-1.md').waitFor().then(() => true), 'with the files that have it, in words too');
-		await page.getByRole('button', { name: 'Whole graph' }).click();
-		ok(await seen('Everything there is.'), 'and the whole graph');
-		const ms = await largeGraph(w);
-		console.log(`# 10,000 nodes after ${ms} ms`);
-	});
+	await section('graph', () => graph(w));
 }
 
-await section('every place', async () => {
-	for (const [name, options, language] of [['wide', {}, 'en'], ['dark phone, Chinese', { viewport: { width: 360, height: 740 }, colorScheme: 'dark' }, 'zh']]) {
-		const other = await openPage(browser, options);
-		await other.context().addCookies(await page.context().cookies());
-		await other.addInitScript((l) => localStorage.setItem('weft-language', l), language);
-		const wide = [], serious = [];
-		for (const place of PLACES) {
-			await other.goto(`${base}/#/${place}`);
-			await other.waitForSelector('main h1');
-			await other.waitForFunction(() => !document.querySelector('main .loading'));
-			wide.push(...(await overflow(other)).map((e) => `${place}: ${e}`));
-			await other.evaluate(axeSource);
-			const result = await other.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-			serious.push(...result.violations.filter((v) => ['serious', 'critical'].includes(v.impact)).map((v) => `${place}: ${v.id}: ${v.nodes[0].html.slice(0, 160)} ${v.nodes[0].any[0]?.message ?? ''}`));
-		}
-		ok(wide.length === 0, `nothing is wider than the window (${name})`, ...wide);
-		ok(serious.length === 0, `no serious fault of accessibility (${name})`, ...serious);
-		ok(other.faults.length === 0, `no faults (${name})`, ...other.faults);
-		await other.context().close();
-	}
-});
+await section('every place', () => everyPlace(w, PLACES));
+await section('every dialog', () => everyDialog(w, tagger === 'tagger'));
+await section('outside', () => outside(w));
 
 await section('refreshing', async () => {
 	await go('servers');
@@ -372,34 +435,40 @@ await section('keyboard', async () => {
 	await page.setViewportSize({ width: 1280, height: 860 });
 });
 
-await section('speed', async () => {
-	const fresh = await openPage(browser);
-	await fresh.context().addCookies(await page.context().cookies());
-	let bytes = 0;
-	const session = await fresh.context().newCDPSession(fresh);
-	await session.send('Network.enable');
-	session.on('Network.loadingFinished', (e) => {
-		bytes += e.encodedDataLength;
-	});
-	const begin = Date.now();
-	await fresh.goto(`${base}/#/overview`);
-	await fresh.waitForSelector('.hero');
-	const ms = Date.now() - begin;
-	await fresh.waitForSelector('.uplot');
-	console.log(`# first page after ${ms} ms, ${Math.round(bytes / 1024)} KiB with its charts`);
-	ok(bytes < 500 << 10, 'in less than 500 KiB', `${bytes}`);
-	await fresh.context().close();
-});
+await section('speed', () => speed(w));
+
+await section('asking', () => asksLittle(w));
+await section('three seconds', () => threeSeconds(w));
 
 await section('volmgr goes away and comes back', async () => {
 	await go('overview');
 	await page.waitForSelector('.hero.good');
+	await page.context().setOffline(true);
+	ok(await page.locator('.hero.bad').waitFor({ timeout: 3000 }).then(() => true, () => false), 'a network that is gone is seen at once');
+	await page.context().setOffline(false);
+	ok(await page.locator('.hero.good').waitFor().then(() => true, () => false), 'and when it is there again');
+	const clock = await openPage(browser); // its time is ours
+	await clock.context().addCookies(await page.context().cookies());
+	await clock.clock.install();
+	const { last_event: _, ...told } = await (await page.request.get(`${base}/api/v1/status`)).json();
+	let asked = 0;
+	await clock.route('**/api/v1/live', (route) => (++asked > 1 ? undefined : route.fulfill({ contentType: 'text/event-stream', body: `event: live\ndata: ${JSON.stringify({ ...told, rates: {}, busy: {}, busy_servers: {}, last_event: 1 })}\n\n` })));
+	await clock.goto(`${base}/#/overview`);
+	await clock.locator('.hero.good').waitFor();
+	await clock.clock.runFor(1000);
+	await clock.waitForFunction(() => true);
+	await clock.clock.runFor(11000);
+	ok(await clock.locator('.hero.bad').waitFor({ timeout: 5000 }).then(() => true, () => false), 'a connection on which nothing comes any more is not believed');
+	await clock.context().close();
 	execFileSync(cluster[0], [...cluster.slice(1), 'stop'], { stdio: 'ignore' });
 	ok(await seen('No connection'), 'the page says that volmgr is away');
+	ok(await page.locator('.hero.bad h1:has-text("volmgr does not answer.")').waitFor().then(() => true, () => false) && !await page.getByText('Everything is fine.').count(), 'and no longer that everything is fine');
+	await page.goto(`${base}/#/volumes`);
+	ok(await page.locator('main > .notice.bad').waitFor().then(() => true, () => false), 'a place that is gone to meanwhile says it too');
+	ok(await page.locator('.brand img').evaluate((e) => e.naturalWidth) > 0, 'without a hole where a picture was');
 	execFileSync(cluster[0], [...cluster.slice(1), 'start'], { stdio: 'ignore' });
 	ok(await page.locator('.state .dot.good').waitFor().then(() => true, () => false), 'and goes on by itself');
-	await go('volumes');
-	ok(await page.getByRole('link', { name: 'demo' }).waitFor().then(() => true), 'without logging in again');
+	ok(await page.getByRole('link', { name: 'demo' }).waitFor().then(() => true, () => false), 'without logging in again, at the place where one was');
 	await page.getByRole('button', { name: 'Log out' }).click();
 	ok(await page.getByRole('heading', { name: 'Log in' }).waitFor().then(() => true), 'logging out ends it');
 });

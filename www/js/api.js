@@ -1,6 +1,6 @@
 // Calls of volmgr's API. A refusal becomes a Refused with what volmgr said and what to do; no answer becomes
 // one with the code "offline".
-import { t, said } from './i18n.js';
+import { inWords, said, t } from './i18n.js';
 
 const TIMEOUT_MS = 20000;
 let csrf = '';
@@ -8,10 +8,11 @@ let onLoggedOut = () => {};
 
 export class Refused extends Error {
 	constructor(status, error) {
-		super(said('refusals', error.code) !== error.code ? said('refusals', error.code) : error.message);
+		const byCode = said('refusals', error.code);
+		super(inWords(error.message, byCode !== error.code ? byCode : undefined));
 		this.status = status;
 		this.code = error.code;
-		this.hint = error.hint;
+		this.hint = inWords(error.hint);
 		this.original = error.message;
 	}
 }
@@ -26,6 +27,11 @@ export function csrfToken() {
 
 export function whenLoggedOut(fn) {
 	onLoggedOut = fn;
+}
+
+// What is refused without a reason in it does not come from weft, or is a fault of it.
+export function refusal(status, error) {
+	return new Refused(status, error ?? { code: String(status), message: t(status === 413 ? 'tooLarge' : 'strangeAnswer', status) });
 }
 
 export async function call(method, path, body, { signal, timeout = TIMEOUT_MS } = {}) {
@@ -55,7 +61,7 @@ export async function call(method, path, body, { signal, timeout = TIMEOUT_MS } 
 	}
 	if (answer.ok)
 		return said;
-	const refused = new Refused(answer.status, said.error ?? { code: String(answer.status), message: t('strangeAnswer', answer.status) });
+	const refused = refusal(answer.status, said.error);
 	if (refused.code === 'not_logged_in')
 		onLoggedOut();
 	throw refused;

@@ -25,10 +25,14 @@ function loadLibrary() {
 const BINARY = Array.from({ length: 50 }, (_, i) => 2 ** i);
 
 const KINDS = {
-	bytes: { title: 'throughput', names: ['read_bytes', 'write_bytes'], value: rate, axis: (v) => `${bytes(v)}/s`, incrs: BINARY },
-	requests: { title: 'requests', names: ['reads', 'writes'], value: (v) => `${count(v)}/s`, axis: (v) => count(v) },
-	latency: { title: 'latency', names: ['read_us', 'write_us'], value: latency, axis: (v) => (v ? latency(v) : '0') },
+	bytes: { title: 'throughput', names: ['read_bytes', 'write_bytes'], value: rate, axis: (v) => `${bytes(v)}/s`, incrs: BINARY, least: 1024 },
+	requests: { title: 'requests', names: ['reads', 'writes'], value: (v) => `${count(v)}/s`, axis: (v) => count(v), least: 10 },
+	latency: { title: 'latency', names: ['read_us', 'write_us'], value: latency, axis: (v) => (v ? latency(v) : '0'), least: 1000 },
+	reads: { title: 'readLatency', names: ['read_us'], value: latency, axis: (v) => (v ? latency(v) : '0'), least: 1000 },
+	rebuild: { title: 'rebuild', names: ['rebuild_bytes'], labels: ['rebuildBytes'], value: rate, axis: (v) => `${bytes(v)}/s`, incrs: BINARY, least: 1024 },
 };
+
+const labelOf = (kind, i) => t((kind.labels ?? ['reads', 'writes'])[i]);
 
 function options(kind, width) {
 	const text = colour('--text-2'), grid = colour('--line');
@@ -41,14 +45,14 @@ function options(kind, width) {
 	const series = (label, name) => ({ label, stroke: colour(name), width: 2, fill: colour(name, 0.13), points: { show: false }, value: (u, v) => (v === null ? '–' : kind.value(v)) });
 	return {
 		width, height: HEIGHT, cursor: { y: false }, legend: { live: true },
-		scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.1, 1)] } },
+		scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.1, kind.least)] } },
 		axes: [
 			{ ...axis, space: 76, values: (u, at) => time(at) },
 			{ ...axis, size: 78, incrs: kind.incrs, values: (u, at) => at.map((v) => kind.axis(v)) },
 		],
 		series: [
 			{ label: t('time'), value: (u, v) => (v === null ? '–' : new Date(v * 1000).toLocaleTimeString(language(), { hourCycle: 'h23' })) },
-			series(t('reads'), '--chart-1'), series(t('writes'), '--chart-2'),
+			...kind.names.map((_, i) => series(labelOf(kind, i), `--chart-${i + 1}`)),
 		],
 	};
 }
@@ -89,8 +93,7 @@ export function chart(which, of, pick, watch) {
 	};
 	const add = (event) => {
 		const rates = pick(event);
-		const [r, w] = kind.names.map((name) => rates?.[name] ?? 0);
-		now.textContent = `${t('reads')} ${kind.value(r)} · ${t('writes')} ${kind.value(w)}`;
+		now.textContent = kind.names.map((name, i) => `${labelOf(kind, i)} ${kind.value(rates?.[name] ?? 0)}`).join(' · ');
 		if (!history || span !== 'hour')
 			return;
 		history.end = Date.now() / 1000;

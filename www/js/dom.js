@@ -67,6 +67,15 @@ const ICONS = {
 	download: 'M12 4v12M7 11l5 5 5-5M4 20h16',
 	folder: 'M3 6h6l2 2h10v11H3z',
 	file: 'M6 3h8l4 4v14H6zM14 3v4h4',
+	image: 'M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01',
+	video: 'M4 5h16v14H4zM10 9v6l5-3z',
+	audio: 'M9 18V5l10-2v13M9 18m-3 0a3 2.500 0 1 0 6 0a3 2.500 0 1 0-6 0M19 16m-3 0a3 2.500 0 1 0 6 0a3 2.500 0 1 0-6 0',
+	source: 'M8 7l-5 5 5 5M16 7l5 5-5 5M13.500 5l-3 14',
+	archive: 'M4 4h16v5H4zM5 9v11h14V9M10 13h4',
+	document: 'M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6',
+	text: 'M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h3',
+	page: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c3 3 3 15 0 18M12 3c-3 3-3 15 0 18',
+	mail: 'M3 6h18v12H3zM3 7l9 7 9-7',
 	tag: 'M3 12V4h8l10 10-8 7zM7.500 8h.01',
 };
 

@@ -57,11 +57,18 @@ export function duration(s) {
 	if (!Number.isFinite(s))
 		return '–';
 	const d = Math.floor(s / 86400), h = Math.floor(s / 3600) % 24, m = Math.floor(s / 60) % 60;
+	const [day, hour, minute, second] = language() === 'zh-CN' ? ['天', '小时', '分钟', '秒'] : ['d', 'h', 'min', 's'];
 	if (d > 0)
-		return `${d} d ${h} h`;
+		return `${d} ${day} ${h} ${hour}`;
 	if (h > 0)
-		return `${h} h ${m} min`;
-	return m > 0 ? `${m} min` : `${Math.floor(s)} s`;
+		return `${h} ${hour} ${m} ${minute}`;
+	return m > 0 ? `${m} ${minute}` : `${Math.floor(s)} ${second}`;
+}
+
+// Seconds into a film: 1:02:03.
+export function clock(s) {
+	const two = (x) => String(Math.floor(x)).padStart(2, '0');
+	return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two((s % 3600) / 60)}:${two(s % 60)}`;
 }
 
 // "10G" or "1.5 TiB" to bytes, rounded down to 4096; NaN when it is no size.

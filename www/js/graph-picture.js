@@ -95,7 +95,8 @@ export class Picture {
 				return;
 			const big = data.kind === 'tag' && this.many;
 			context.font = `${big ? 600 : 400} ${big ? 12.5 : 12}px ${FONT}`;
-			const x = data.x + data.size + 3, width = context.measureText(data.label).width;
+			const width = context.measureText(data.label).width, right = data.x + data.size + 3;
+			const x = right + width > context.canvas.clientWidth ? data.x - data.size - 3 - width : right;
 			const box = { left: x - 3, right: x + width + 3, top: data.y - 9, bottom: data.y + 9 };
 			if (!taken.every((b) => apart(b, box)))
 				continue;

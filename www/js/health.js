@@ -1,17 +1,42 @@
 // What is being rebuilt and scrubbed, for the overview and a volume.
 import { el, replace } from './dom.js';
 import { get, post } from './api.js';
-import { bytes, count, duration, moment, rate } from './format.js';
+import { bytes, count, duration, moment, percent, rate } from './format.js';
 import { said, t } from './i18n.js';
-import { bar, facts, failure, notice, toast } from './ui.js';
+import { badge, bar, facts, failure, notice, toast } from './ui.js';
 import { mayChange } from './main.js';
 
-// rebuild: of a volume, or of all; null when nothing is.
-export function rebuildLine(r) {
+// How a volume is: its own state, and when that is good, what it misses.
+export function volumeBadge(v) {
+	const state = v.state !== 'ready' ? v.state : v.spare < 0 ? 'unavailable' : v.rebuild?.shards > 0 ? 'rebuilding' : v.spare < v.m ? 'degraded' : 'ready';
+	return badge(state, said('states', state));
+}
+
+// Reads that went past volmgr, of all.
+export function routedPart(v) {
+	const past = v.routed?.reads ?? 0;
+	return past > 0 ? percent(past, past + v.stat.reads) : '–';
+}
+
+// rebuild: of a volume, or of all; null when nothing is. told: it is said above what is done.
+export function rebuildLine(r, told = false) {
 	if (!r || !(r.shards > 0))
 		return null;
-	return notice('warn', el('p', t('rebuildingShards', r.shards)), bar(r.done, r.total, t('rebuildProgress')),
+	return notice('warn', !told && el('p', t('rebuildingShards', r.shards)), bar(r.done, r.total, t('rebuildProgress')),
 		el('p.hint', t('usedOf', bytes(r.done), bytes(r.total)), r.rate > 0 && ` · ${rate(r.rate)}`, r.seconds_left > 0 && ` · ${t('timeLeft', duration(r.seconds_left))}`));
+}
+
+// How long so many bytes take at that rate; nothing when that is not known.
+export function leftAt(left, perSecond) {
+	return left > 0 && perSecond > 0 && ` · ${t('timeLeft', duration(Math.floor(left / perSecond) + 1))}`;
+}
+
+// Shards on their way to other servers, all together. m: moves of /status.
+export function movesLine(m) {
+	if (!(m?.total > 0))
+		return null;
+	return notice('info', el('p', t('movingShards', m.shards)), bar(m.done, m.total, t('movingProgress')),
+		el('p.hint', t('usedOf', bytes(m.done), bytes(m.total)), m.rate > 0 && ` · ${rate(m.rate)}`, leftAt(m.total - m.done, m.rate)));
 }
 
 // What the last scrub of a volume found; start and stop.

@@ -9,7 +9,10 @@ let fails = 0;
 let last = null;
 let connected = null; // null: not known yet
 
-const RETRY_MS = 3000;
+// volmgr is restarted in seconds; after some tries it is asked as seldom as anything is asked for.
+const RETRY_MS = [200, 1000, 2000, 4000, 10000];
+const LATE_MS = 10000; // an event comes every two seconds; a connection that is dead may not say so
+let late = null;
 
 function tell() {
 	for (const fn of [...listeners])
@@ -20,20 +23,43 @@ function tell() {
 function failed() {
 	source?.close();
 	source = null;
+	clearTimeout(late);
 	if (++fails > 1 && connected !== false) {
 		connected = false;
 		tell();
 	}
 	clearTimeout(retry);
 	if (!document.hidden && listeners.size > 0)
-		retry = setTimeout(open, fails > 1 ? RETRY_MS : 200);
+		retry = setTimeout(open, RETRY_MS[Math.min(fails, RETRY_MS.length) - 1]);
+}
+
+// Nothing has come for long, or the network is gone: no need to try once more before it is said.
+function lost() {
+	if (!source)
+		return;
+	fails = Math.max(fails, 1);
+	failed();
+}
+
+function expect() {
+	clearTimeout(late);
+	late = setTimeout(lost, LATE_MS);
+}
+
+// Somebody looks again, or there is a network again: now is the time to try.
+function again() {
+	fails = Math.min(fails, 1);
+	if (listeners.size > 0)
+		open();
 }
 
 function open() {
 	if (source || document.hidden)
 		return;
 	source = new EventSource('api/v1/live');
+	expect();
 	source.addEventListener('live', (event) => {
+		expect();
 		fails = 0;
 		last = JSON.parse(event.data);
 		connected = true;
@@ -44,6 +70,7 @@ function open() {
 
 export function close() {
 	clearTimeout(retry);
+	clearTimeout(late);
 	source?.close();
 	source = null;
 }
@@ -57,11 +84,25 @@ export function live(fn) {
 	return () => listeners.delete(fn);
 }
 
+// fn() with the next event, which comes when volmgr is there again. Returns what ends it.
+export function onceBack(fn) {
+	let asked = false;
+	const stop = live((event, there) => {
+		if (!asked || !event || !there)
+			return;
+		stop();
+		fn();
+	});
+	asked = true;
+	return stop;
+}
+
 export function forget() {
 	close();
 	last = null;
 	connected = null;
 }
 
-document.addEventListener('visibilitychange', () => (document.hidden ? close() : listeners.size && open()));
-addEventListener('online', () => listeners.size && open());
+document.addEventListener('visibilitychange', () => (document.hidden ? close() : again()));
+addEventListener('offline', lost);
+addEventListener('online', again);

@@ -17,9 +17,11 @@ const PLACES = [
 	{ name: 'settings', module: 'settings' },
 	{ name: 'about', module: 'about' },
 ];
+const START_MS = 10000;
 const MODULES = { volume: 'volume', server: 'server', new: 'create', join: 'login', login: 'login', register: 'login', shared: 'shared' };
 
 export const me = { name: '', role: 'none' };
+const logo = el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }); // one for all places: it stays when volmgr is away
 let leave = []; // what the shown page wants to be told when it goes
 let shown = 0;
 
@@ -68,6 +70,15 @@ function moduleOf(words) {
 	return MODULES[words[0]] ?? PLACES.find((p) => p.name === words[0])?.module;
 }
 
+// A file of ours that does not come has the same cause as an answer that does not.
+async function module(name) {
+	try {
+		return await import(`./page-${name}.js`);
+	} catch (error) {
+		throw error instanceof TypeError ? await get('/me').then(() => error, (away) => away) : error;
+	}
+}
+
 async function show() {
 	const { words, search } = where();
 	if (words.length === 0)
@@ -87,7 +98,7 @@ async function show() {
 	try {
 		if (!name)
 			throw Object.assign(new Error(t('noSuchPage')), { hint: t('noSuchPageHint') });
-		const page = await import(`./page-${name}.js`);
+		const page = await module(name);
 		if (mine !== shown)
 			return;
 		await page.default({ main, words, search, watch: (fn) => leave.push(fn), refresh: show });
@@ -161,7 +172,7 @@ function insideShell(current) {
 	}, icon('menu'));
 	document.body.classList.remove('nav-open');
 	replace(app,
-		el('header.top', menu, el('a.brand', { href: '#/overview' }, el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }), 'weft'),
+		el('header.top', menu, el('a.brand', { href: '#/overview' }, logo, 'weft'),
 			stateLine(), el('span.space'), languageButton(), personMenu()),
 		el('div.frame', navigation(current), main));
 	document.querySelector('.skip').textContent = t('skip');
@@ -171,7 +182,7 @@ function insideShell(current) {
 function outsideShell(wide) {
 	const main = el('main', { id: 'main', tabindex: '-1' });
 	replace(document.getElementById('app'),
-		el('header.top', el('span.brand', el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }), 'weft'), el('span.space'), languageButton()),
+		el('header.top', el('span.brand', logo, 'weft'), el('span.space'), languageButton()),
 		el(`div.outside${wide ? '.wide' : ''}`, main));
 	document.querySelector('.skip').textContent = t('skip');
 	return main;
@@ -224,14 +235,19 @@ addEventListener('hashchange', () => {
 
 async function start() {
 	applyTheme();
+	module(moduleOf(where().words) ?? 'overview').catch(() => {}); // meanwhile
 	try {
 		Object.assign(me, await get('/me'));
 		setCsrf(me.csrf);
 	} catch (error) {
-		replace(document.getElementById('app'), el('div.outside', el('main', { id: 'main' }, failure(error, start))));
+		const notice = failure(Object.assign(error, { status: -1 }), start); // without an answer nobody knows who asks: no stream
+		replace(document.getElementById('app'), el('div.outside', el('main', { id: 'main' }, notice)));
+		setTimeout(() => notice.isConnected && start(), START_MS);
 		return;
 	}
-	show();
+	await show();
+	// so that each place comes at once, and when volmgr is away as well
+	requestIdleCallback(() => [...new Set([...PLACES.filter((p) => !p.when || p.when(me)).map((p) => p.module), 'volume', 'server'])].forEach((name) => module(name).catch(() => {})));
 }
 
 start();

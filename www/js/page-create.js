@@ -1,6 +1,7 @@
 // A new volume, with a picture of what k + m means here and now.
 import { el, icon, replace } from './dom.js';
 import { get, post } from './api.js';
+import { live } from './live.js';
 import { bytes, parseSize } from './format.js';
 import { t } from './i18n.js';
 import { failure, field, notice, select, toast } from './ui.js';
@@ -38,8 +39,8 @@ function explain(k, m, servers, size) {
 	];
 }
 
-export default async function create({ main }) {
-	const { servers } = await get('/servers');
+export default async function create({ main, watch }) {
+	let { servers } = await get('/servers'), last = null;
 	const up = servers.filter((s) => s.state === 'up').length;
 	const best = [...PRESETS].reverse().find(([k, m]) => k <= 4 && k + m <= up) ?? [4, 2];
 	const picture = el('div.picture', { 'aria-live': 'polite' }), error = el('div');
@@ -86,4 +87,13 @@ export default async function create({ main }) {
 		el('section.panel', el('h2', t('whatItMeans')), picture)));
 	update();
 	name.focus();
+	// servers that come, go or fill up meanwhile
+	watch(live((event) => {
+		if (event && last !== null && last !== event.last_event)
+			get('/servers').then((fresh) => {
+				servers = fresh.servers;
+				update();
+			}, () => {}); // with the next event
+		last = event?.last_event ?? last;
+	}));
 }

@@ -1,17 +1,22 @@
 // Folders and search in one: a folder's content, or what fits the words above it.
-import { el, icon, replace } from './dom.js';
+import { el, icon, morph, replace } from './dom.js';
 import { bytes, count, moment } from './format.js';
 import { said, t } from './i18n.js';
-import { debounce, dialog, empty, failure, field, pager, select, toast } from './ui.js';
-import { csrfToken } from './api.js';
-import { chosen, dropped, foldersOf, upload, uploadPanel, uploadToken } from './upload.js';
+import { debounce, dialog, empty, failure, field, loading, note, pager, select, toast } from './ui.js';
+import { chosen, dropped } from './drop.js';
+import { upload } from './upload.js';
+import { uploadPanel } from './upload-panel.js';
 import { addTags, fileIcon, joinPath, nameOf, parentOf, taggerDelete, taggerGet, taggerPost, taggerUrl } from './tagger.js';
 import { mayEdit, preview, thumbnail } from './preview.js';
 import { go, isHeld, me } from './main.js';
 import { share, shortcuts } from './shares.js';
 
 const LIMIT = 100;
+const ARCHIVE_MAX = 700; // numbers of ten digits, in a request of 8 KiB, which is what proxies take
+const FOLDERS_MAX = 200; // to choose from
 const UNDO_MS = 10000; // later it is in the bin
+const REFRESH_MS = 1000;
+const ASKED = { q: '', kind: '', date: '', size: '', sort: 'best' }; // what is asked for, in the address too: a link to a folder then always leads there
 const KINDS = ['image', 'video', 'audio', 'document', 'text', 'source', 'page', 'mail', 'archive', 'data'];
 
 // ---- the search line ------------------------------------------------------------
@@ -62,6 +67,7 @@ function suggestions(input, choose) {
 			event.preventDefault();
 			take(found[at].tag);
 		} else if (event.key === 'Escape') {
+			event.preventDefault(); // else the field is emptied, too
 			close();
 		}
 	});
@@ -95,7 +101,7 @@ function tagPicker(chosen, changed) {
 		found = (await taggerGet('tags', { q: find.value.trim(), limit: 30 }).catch(() => ({ tags: [] }))).tags;
 		draw();
 	};
-	const summary = el('summary', t('pickTags'));
+	const summary = el('summary', chosen.size ? t('pickedTags', chosen.size) : t('pickTags'));
 	return el('details.tagpick', { ontoggle: (event) => event.target.open && found === null && load() }, summary, find, list);
 }
 
@@ -112,14 +118,37 @@ function rename(f, done) {
 	});
 }
 
+// Below the name of a folder: those in it, to go into, and the way up.
+function folderChooser(input) {
+	const list = el('ul.chips', { 'aria-label': t('folder') });
+	const load = async () => {
+		const path = input.value.replace(/^\/+|\/+$/g, ''), to = (folder, name, what) => el('li', el('button.small', { type: 'button', onclick: () => {
+			input.value = folder;
+			load();
+		} }, icon(what), name));
+		const { files } = await taggerGet('folder', { path: path || undefined, limit: FOLDERS_MAX }).catch(() => ({ files: [] }));
+		if (path === input.value.replace(/^\/+|\/+$/g, ''))
+			replace(list, path && to(parentOf(path), parentOf(path) ? nameOf(parentOf(path)) : t('allFiles'), 'back'), files.filter((x) => x.kind === 'folder').map((x) => to(x.path, x.name, 'folder')));
+	};
+	input.addEventListener('input', debounce(load, 200));
+	load();
+	return list;
+}
+
 function move(files, done) {
+	const input = el('input', { name: 'folder', value: parentOf(files[0].path), autocomplete: 'off' });
+	let left = files;
 	dialog({
-		title: t('moveTitle', files.length), submit: t('move'), body: field(t('folder'), el('input', { name: 'folder', value: parentOf(files[0].path), autocomplete: 'off' }), t('moveHint')),
-		done: async (form) => {
-			const folder = form.elements.folder.value.replace(/^\/+|\/+$/g, '');
-			for (const f of files)
-				await taggerPost('move', { id: f.id, to: joinPath(folder, f.name) });
-			done();
+		title: t('moveTitle', files.length), submit: t('move'), body: [field(t('folder'), input, t('moveHint')), folderChooser(input)],
+		done: async () => {
+			const folder = input.value.replace(/^\/+|\/+$/g, ''), refused = [];
+			for (const f of left)
+				await taggerPost('move', { id: f.id, to: joinPath(folder, f.name) }).catch((error) => refused.push([f, error]));
+			if (refused.length < left.length)
+				done();
+			left = refused.map(([f]) => f);
+			if (refused.length)
+				throw Object.assign(refused[0][1], { message: `${refused[0][0].name}: ${refused[0][1].message}`, hint: refused[0][1].hint });
 		},
 	});
 }
@@ -164,16 +193,15 @@ async function remove(files, done) {
 	done();
 	if (kept.length === 0)
 		return;
-	const note = el('div.toast.good', el('span', t('deletedN', kept.length)), el('button.small', {
+	const offer = el('div.toast.good', el('span', t('deletedN', kept.length)), el('button.small', {
 		onclick: async () => {
-			note.remove();
+			offer.remove();
 			for (const id of kept) // folders that were deleted last come first
 				await taggerPost('bin/restore', { id }).catch((error) => toast(error.message, 'bad'));
 			done();
 		},
 	}, t('undo')));
-	document.getElementById('toasts').append(note);
-	setTimeout(() => note.remove(), UNDO_MS);
+	note(offer, UNDO_MS);
 }
 
 // Nothing can be put where one only passes through.
@@ -183,15 +211,24 @@ const mayShare = () => mayEdit() && me.name !== '';
 // ---- the page -------------------------------------------------------------------------------
 
 export default async function files({ main, search, watch }) {
-	const state = { folder: search.get('in') ?? '', q: search.get('q') ?? '', kind: '', date: '', size: '', sort: 'best', offset: 0, tags: new Set(), grid: localStorage.getItem('weft-files') === 'grid' };
+	const state = { folder: search.get('in') ?? '', offset: 0, tags: new Set(search.getAll('tag')), grid: localStorage.getItem('weft-files') === 'grid' };
+	for (const [name, usual] of Object.entries(ASKED))
+		state[name] = search.get(name) ?? usual;
 	const marked = new Map();
-	const place = el('div'), bar = el('div.toolbar.marks', { hidden: true }), title = el('h1', t('files'));
-	let list = { files: [], total: 0 };
-	const words = () => [state.q.trim(), ...[...state.tags].map((x) => `tag:"${x}"`), state.kind && `kind:${state.kind}`, state.date && `date:>${state.date}`, state.size && `size:>${state.size}`].filter(Boolean).join(' ');
+	const place = el('div', loading()), bar = el('div.toolbar.marks', { hidden: true }), title = el('h1', t('files'));
+	let list = { files: [], total: 0 }, asked = 0;
+	const counted = el('span.hint', { role: 'status' });
+	const iso = (days) => new Date(Date.now() - days * 864e5).toISOString().slice(0, 10);
+	const since = (span) => ({ week: iso(7), month: iso(31), year: `${new Date().getFullYear()}-01-01` }[span] ?? span);
+	const words = () => [state.q.trim(), ...[...state.tags].map((x) => `tag:"${x}"`), state.kind && `kind:${state.kind}`, state.date && `date:>${since(state.date)}`, state.size && `size:>${state.size}`].filter(Boolean).join(' ');
+	const inFolder = (q) => [q, state.folder && `in:"${state.folder}"`].filter(Boolean).join(' ');
 	const load = async () => {
-		const q = words();
-		list = q ? await taggerGet('search', { q: state.folder ? `${q} in:"${state.folder}"` : q, sort: state.sort, offset: state.offset, limit: LIMIT })
-			: await taggerGet('folder', { path: state.folder || undefined, offset: state.offset, limit: LIMIT });
+		const q = words(), mine = ++asked;
+		const page = { sort: q || state.sort !== 'best' ? state.sort : undefined, offset: state.offset, limit: LIMIT };
+		const answer = q ? await taggerGet('search', { q: inFolder(q), ...page }) : await taggerGet('folder', { path: state.folder || undefined, ...page });
+		if (mine !== asked) // what was asked later may be answered sooner
+			return;
+		list = answer;
 		draw();
 	};
 	const again = () => load().catch((error) => replace(place, failure(error, again)));
@@ -211,79 +248,110 @@ export default async function files({ main, search, watch }) {
 			marked.delete(f.id);
 		drawBar();
 	};
+	const markAll = (on) => {
+		for (const f of list.files.filter((x) => !x.through))
+			mark(f, on);
+		draw();
+	};
 	const drawBar = () => {
 		const some = [...marked.values()];
 		bar.hidden = some.length === 0;
 		replace(bar, el('strong', t('markedN', some.length)),
-			el('a.button.small', { href: `${taggerUrl('archive', { format: 'zip' })}&${some.map((f) => `path=${f.href}`).join('&')}`, download: 'files.zip' }, icon('download'), t('downloadZip')),
+			some.length > ARCHIVE_MAX ? el('span.hint', t('archiveMax', ARCHIVE_MAX)) : el('a.button.small', { href: `${taggerUrl('archive', { format: 'zip' })}&id=${some.map((f) => f.id).join(',')}`, download: 'files.zip' }, icon('download'), t('downloadZip')),
 			mayEdit() && [el('button.small', { onclick: () => tagMany(some, reload) }, icon('tag'), t('tags')), el('button.small', { onclick: () => move(some, reload) }, t('move')),
 				some.length === 1 && mayShare() && el('button.small', { onclick: () => share(some[0]) }, icon('link'), t('share')),
 				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some, reload) }, icon('trash'), t('delete'))],
-			el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
+			list.files.some((f) => !f.through && !marked.has(f.id)) && el('button.small', { onclick: () => markAll(true) }, t('markAll')), el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
 	};
-	const check = (f) => !f.through && el('input', { type: 'checkbox', 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
-	const row = (f) => el('tr', el('td.mark', check(f)), el('th', { scope: 'row' }, el('button.quiet.filename', { onclick: () => open(f) }, icon(fileIcon(f)), el('span', f.name, words() && parentOf(f.path) && el('small', parentOf(f.path))))),
+	const check = (f) => !f.through && el('input', { type: 'checkbox', value: `${f.id}`, 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
+	const row = (f) => el('tr', { 'data-key': keyOf(f) }, el('td.mark', check(f)), el('th', { scope: 'row' }, el('button.quiet.filename', { onclick: () => open(f) }, icon(fileIcon(f)), el('span', { dir: 'auto' }, f.name, words() && parentOf(f.path) && el('small', parentOf(f.path))))),
 		el('td', { 'data-name': t('kind') }, said('kinds', f.kind), f.state === 'waiting' && el('small.hint', ` · ${t('beingRead')}`)), el('td', { 'data-name': t('size') }, f.kind === 'folder' ? '' : bytes(f.size)), el('td', { 'data-name': t('changed') }, moment(f.mtime)));
-	const card = (f) => el('li.filecard', check(f), el('button.quiet', { onclick: () => open(f) }, thumbnail(f), el('span', f.name)));
-	const draw = () => {
-		drawBar();
-		const seen = list.files;
-		if (seen.length === 0) {
-			replace(place, empty(words() ? 'search' : 'folder', t(words() ? 'nothingFits' : 'emptyFolder'), t(words() ? 'searchHint' : mayPut(state.folder) ? 'emptyFolderText' : 'emptyFolderRead')));
-			return;
-		}
-		replace(place, state.grid ? el('ul.filegrid', seen.map(card))
-			: el('div.scroll', { tabindex: '-1' }, el('table.list.filelist', el('caption.hidden', t('files')), el('thead', el('tr', el('th', { scope: 'col' }, el('span.hidden', t('mark'))), ['name', 'kind', 'size', 'changed'].map((n) => el('th', { scope: 'col' }, t(n))))), el('tbody', seen.map(row)))),
-		pager(state.offset, LIMIT, list.total, (offset) => {
+	const card = (f) => el('li.filecard', { 'data-key': keyOf(f) }, check(f), el('button.quiet', { onclick: () => open(f) }, thumbnail(f), el('span', { dir: 'auto' }, f.name)));
+	// data-key: all that a row's buttons know of its file
+	const keyOf = (f) => JSON.stringify([f.id, f.path, f.kind, f.size, f.mtime]);
+	const pages = () => {
+		const nav = pager(state.offset, LIMIT, list.total, (offset) => {
 			state.offset = offset;
 			again();
 			scrollTo(0, 0);
-		}));
+		});
+		nav?.setAttribute('data-key', `${state.offset}:${list.total}`);
+		return nav;
+	};
+	const shown = () => {
+		if (list.files.length === 0)
+			return el('div', { 'data-key': 'empty', 'data-fresh': '' }, empty(words() ? 'search' : 'folder', t(words() ? 'nothingFits' : 'emptyFolder'), t(words() ? 'searchHint' : mayPut(state.folder) ? 'emptyFolderText' : 'emptyFolderRead')));
+		if (state.grid)
+			return el('ul.filegrid', { 'data-key': 'grid' }, list.files.map(card));
+		return el('div.scroll', { tabindex: '-1', 'data-key': 'list' }, el('table.list.filelist', el('caption.hidden', t('files')), el('thead', el('tr', el('th.mark', { scope: 'col' }, el('input', { type: 'checkbox', 'aria-label': t('markAll'), onchange: (event) => markAll(event.target.checked) })), ['name', 'kind', 'size', 'changed'].map((n) => el('th', { scope: 'col' }, t(n))))), el('tbody', list.files.map(row))));
+	};
+	const draw = () => {
+		drawBar();
+		counted.textContent = list.files.length ? t(words() ? 'foundN' : 'entriesN', count(list.total), list.total) : '';
+		morph(place, el('div', shown(), list.files.length > 0 && pages())); // who is in the list stays there
+		for (const box of place.querySelectorAll('input[type=checkbox]'))
+			box.checked = box.closest('thead') ? list.files.every((f) => marked.has(f.id)) : marked.has(Number(box.value));
 	};
 	const changed = (more) => {
 		Object.assign(state, more, { offset: 0 });
+		const at = new URLSearchParams(state.folder ? { in: state.folder } : {});
+		for (const [name, usual] of Object.entries(ASKED))
+			if (state[name] !== usual)
+				at.set(name, state[name]);
+		for (const tag of state.tags)
+			at.append('tag', tag);
+		history.replaceState(null, '', at.size ? `#/files?${at}` : '#/files');
 		again();
 	};
-	const send = async (some) => {
-		for (const folder of foldersOf(some))
+	const send = async ({ files: some, folders }) => {
+		for (const folder of folders)
 			await taggerPost('mkdir', { path: joinPath(state.folder, folder) }).catch(() => {});
+		if (folders.length)
+			again();
 		upload(some, state.folder);
 	};
-	uploadToken(csrfToken);
 	const uploads = uploadPanel(debounce(again, 500));
-	const picker = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': t('upload'), onchange: () => send(chosen(picker)) });
+	const picker = (label, more) => {
+		const e = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': label, ...more, onchange: () => {
+			send(chosen(e));
+			e.value = ''; // the same one may be chosen again
+		} });
+		return e;
+	};
+	const filePicker = picker(t('upload')), folderPicker = picker(t('uploadFolder'), { webkitdirectory: true });
 	const input = el('input', { type: 'search', name: 'q', value: state.q, placeholder: t('searchFiles'), role: 'combobox', 'aria-label': t('searchFiles'), 'aria-expanded': 'false', 'aria-controls': 'suggest', autocomplete: 'off', oninput: debounce(() => changed({ q: input.value }), 200) });
 	const ways = me.spaces && me.name && state.folder === '' ? await shortcuts().catch(() => null) : null;
-	const year = new Date().getFullYear(), iso = (days) => new Date(Date.now() - days * 864e5).toISOString().slice(0, 10);
 	const view = el('button', { 'aria-pressed': String(state.grid), onclick: () => {
 		state.grid = !state.grid;
 		localStorage.setItem('weft-files', state.grid ? 'grid' : 'list');
 		view.setAttribute('aria-pressed', String(state.grid));
 		draw();
 	} }, t('thumbnails'));
-	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('a.button', { href: '#/files/bin' }, icon('trash'), t('bin')), mayPut(state.folder) && [el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button.primary', { onclick: () => picker.click() }, icon('upload'), t('upload')), picker])), ways,
+	replace(main, el('div.head', title, mayEdit() && el('div.actions', el('a.button', { href: '#/files/bin' }, icon('trash'), t('bin')), mayPut(state.folder) && [el('button', { onclick: () => newFolder(state.folder, again) }, icon('folder'), t('newFolder')), el('button', { onclick: () => folderPicker.click() }, icon('upload'), t('uploadFolder')), el('button.primary', { onclick: () => filePicker.click() }, icon('upload'), t('upload')), filePicker, folderPicker])), ways,
 		el('div.toolbar', { role: 'search' }, el('div.searchbox', input, suggestions(input, () => changed({ q: input.value }))),
-			select('kind', [['', t('anyKind')], ...KINDS.map((k) => [k, said('kinds', k)])], '', (e) => changed({ kind: e.target.value }), t('kind')),
-			select('date', [['', t('anyDate')], [iso(7), t('lastWeek')], [iso(31), t('lastMonth')], [`${year}-01-01`, t('thisYear')]], '', (e) => changed({ date: e.target.value }), t('changed')),
-			select('size', [['', t('anySize')], ['1M', '> 1 MiB'], ['100M', '> 100 MiB'], ['1G', '> 1 GiB']], '', (e) => changed({ size: e.target.value }), t('size')),
-			select('sort', ['best', 'name', 'newest', 'oldest', 'largest', 'smallest'].map((s) => [s, t(`sort_${s}`)]), 'best', (e) => changed({ sort: e.target.value }), t('sortBy')), view),
-		tagPicker(state.tags, () => changed({})), crumbs(state.folder), bar, uploads, place);
+			select('kind', [['', t('anyKind')], ...KINDS.map((k) => [k, said('kinds', k)])], state.kind, (e) => changed({ kind: e.target.value }), t('kind')),
+			select('date', [['', t('anyDate')], ['week', t('lastWeek')], ['month', t('lastMonth')], ['year', t('thisYear')]], state.date, (e) => changed({ date: e.target.value }), t('changed')),
+			select('size', [['', t('anySize')], ['1M', '> 1 MiB'], ['100M', '> 100 MiB'], ['1G', '> 1 GiB']], state.size, (e) => changed({ size: e.target.value }), t('size')),
+			select('sort', ['best', 'name', 'newest', 'oldest', 'largest', 'smallest'].map((s) => [s, t(`sort_${s}`)]), state.sort, (e) => changed({ sort: e.target.value }), t('sortBy')), view, el('button', { onclick: () => go(`graph?${new URLSearchParams(inFolder(words()) ? { q: inFolder(words()) } : { whole: 1 })}`) }, icon('graph'), t('asGraph'))),
+		tagPicker(state.tags, () => changed({})), el('div.head', crumbs(state.folder), counted), uploads, place, bar);
 	if (state.folder)
 		title.textContent = nameOf(state.folder);
 	const over = (event) => {
-		if (!mayPut(state.folder) || ![...event.dataTransfer.types].includes('Files'))
+		if (![...event.dataTransfer.types].includes('Files'))
 			return;
-		event.preventDefault();
-		document.body.classList.add('dropping');
+		event.preventDefault(); // else the browser goes away from here to show the file
+		event.dataTransfer.dropEffect = mayPut(state.folder) ? 'copy' : 'none';
+		document.body.classList.toggle('dropping', mayPut(state.folder));
 	};
 	const drop = async (event) => {
 		document.body.classList.remove('dropping');
-		if (!mayPut(state.folder) || !event.dataTransfer.files.length)
+		if (![...event.dataTransfer.types].includes('Files'))
 			return;
 		event.preventDefault();
-		send(await dropped(event.dataTransfer));
+		if (mayPut(state.folder))
+			send(await dropped(event.dataTransfer));
 	};
-	const away = () => document.body.classList.remove('dropping');
+	const away = (event) => !event.relatedTarget && document.body.classList.remove('dropping');
 	addEventListener('dragover', over);
 	addEventListener('drop', drop);
 	addEventListener('dragleave', away);
@@ -292,10 +360,20 @@ export default async function files({ main, search, watch }) {
 		removeEventListener('drop', drop);
 		removeEventListener('dragleave', away);
 	});
-	await load();
-	// what others change shows by itself
+	// what others change shows by itself; all that has come before the stream is there is looked for once
 	const events = new EventSource(taggerUrl('events'));
-	const soon = debounce(again, 1000);
+	let timer = null;
+	const soon = () => {
+		timer ??= setTimeout(() => {
+			timer = null;
+			again();
+		}, REFRESH_MS);
+	};
+	events.addEventListener('open', soon);
 	events.addEventListener('change', soon);
-	watch(() => events.close());
+	watch(() => {
+		events.close();
+		clearTimeout(timer);
+	});
+	await again(); // a folder that is not there leaves the way up
 }

@@ -33,7 +33,8 @@ function loadLibraries() {
 export default async function graph({ main, search, watch }) {
 	const place = el('div.graph', { role: 'img', 'aria-label': t('graphPicture') }), side = el('aside.panel.graphside', { 'aria-live': 'polite' }), info = el('p.hint', { role: 'status' });
 	const list = el('div');
-	let picture = null;
+	const limits = el('ul.chips');
+	let picture = null, wanted = [search.get('q')].filter(Boolean);
 	const tell = () => {
 		const files = picture.graph.filterNodes((_, a) => a.kind !== 'tag').length;
 		info.textContent = t('graphCount', count(files), count(picture.graph.order - files), count(picture.graph.size));
@@ -45,6 +46,8 @@ export default async function graph({ main, search, watch }) {
 	const fetchAround = (n) => taggerGet('graph', n.id === undefined ? { tag: n.tag, nodes: NODES, depth: 2 } : { id: n.id, nodes: NODES, depth: 2 });
 	const start = async (n) => {
 		replace(side, loading());
+		wanted = [];
+		drawWanted();
 		try {
 			const answer = await fetchAround(n);
 			picture.clear();
@@ -70,19 +73,30 @@ export default async function graph({ main, search, watch }) {
 			el('div.actions.left', el('button.small', { onclick: () => expand(n) }, icon('plus'), t('expand')), el('button.small', { onclick: () => start(n) }, t('startFrom')),
 				file ? [el('button.small', { onclick: () => (n.kind === 'folder' ? go(`files?in=${encodeURIComponent(n.path)}`) : preview(n)) }, t('open')),
 					n.kind !== 'folder' && el('a.button.small', { href: taggerUrl('content', { id: n.id, download: 1 }), download: n.name }, icon('download'), t('download'))]
-					: el('a.button.small', { href: `#/files?q=${encodeURIComponent(`tag:"${n.tag}"`)}` }, icon('files'), t('files'))));
+					: [el('button.small', { onclick: () => only(n.tag) }, icon('search'), t('onlyWith')), el('a.button.small', { href: `#/files?q=${encodeURIComponent(`tag:"${n.tag}"`)}` }, icon('files'), t('files'))]));
 	};
+	// Of all files, or those that a search finds. What is asked for is shown above, and can be taken away again.
 	const whole = async () => {
 		replace(side, loading());
+		drawWanted();
 		try {
-			const answer = await taggerGet('graph', { whole: 1, nodes: ALL_MAX });
+			const answer = await taggerGet('graph', { whole: 1, nodes: ALL_MAX, q: wanted.join(' ') });
 			const files = answer.nodes.filter((n) => n.id !== undefined).length;
 			picture.setWhole(answer);
 			tell();
-			replace(side, el('h2', t('wholeGraph')), el('p', answer.files > files ? t('graphPart', count(files), count(answer.files)) : t('graphWhole')));
+			replace(side, el('h2', t(wanted.length ? 'graphFound' : 'wholeGraph')), el('p', files === 0 ? t('nothingFits') : answer.files > files ? t('graphPart', count(files), count(answer.files)) : wanted.length ? t('filesN', count(files)) : t('graphWhole')),
+				wanted.length > 0 && el('a.button.small', { href: `#/files?q=${encodeURIComponent(wanted.join(' '))}` }, icon('files'), t('files')));
 		} catch (error) {
 			replace(side, failure(error, whole));
 		}
+	};
+	const drawWanted = () => replace(limits, wanted.map((w) => el('li', el('button.small', { 'aria-pressed': 'true', 'aria-label': `${t('remove')}: ${w}`, onclick: () => {
+		wanted = wanted.filter((x) => x !== w);
+		whole();
+	} }, icon('close'), w))));
+	const only = (tag) => {
+		wanted = [...new Set([...wanted, `tag:"${tag}"`])];
+		whole();
 	};
 	const found = el('ul.chips');
 	const find = debounce(async (text) => {
@@ -100,8 +114,8 @@ export default async function graph({ main, search, watch }) {
 				picture.only = event.target.value;
 				picture.renderer.refresh();
 			}, t('kind')),
-			el('button', { onclick: whole }, t('wholeGraph')), el('button', { onclick: () => { picture.clear(); tell(); replace(side, hint()); } }, t('reset'))),
-		found, el('div.graphframe', place, side),
+			el('button', { onclick: () => { wanted = []; whole(); } }, t('wholeGraph')), el('button', { onclick: () => { wanted = []; drawWanted(); picture.clear(); tell(); replace(side, hint()); } }, t('reset'))),
+		found, limits, el('div.graphframe', place, side),
 		el('div.legend', Object.entries(PALETTE).map(([kind, name]) => el('span', el('i.key', { style: { background: `var(${name})` } }), kind === 'tag' ? t('tag') : said('kinds', kind))), el('span', el('i.key', { style: { background: 'var(--kind-0)' } }), t('otherKinds'))), list);
 	const hint = () => empty('graph', t('graphStart'), t('graphStartText'));
 	replace(side, hint());
@@ -114,7 +128,9 @@ export default async function graph({ main, search, watch }) {
 	}
 	watch(() => picture.end());
 	find('');
-	if (search.get('id'))
+	if (wanted.length || search.has('whole'))
+		await whole();
+	else if (search.get('id'))
 		await start({ id: Number(search.get('id')), ...(await taggerGet('file', { id: search.get('id') })) });
 	else if (search.get('tag'))
 		await start({ tag: search.get('tag') });

@@ -3,7 +3,7 @@ import { el, icon, replace } from './dom.js';
 import { del, get, patch, post } from './api.js';
 import { ago, moment } from './format.js';
 import { said, t } from './i18n.js';
-import { badge, commands, confirmName, dialog, empty, failure, field, notice, select, toast } from './ui.js';
+import { badge, commands, confirmName, confirmPlain, dialog, empty, failure, field, notice, select, toast } from './ui.js';
 import { mayChange, me } from './main.js';
 import { allSpaces, ownShares } from './shares.js';
 
@@ -53,13 +53,25 @@ function ticketList(list, path, load, text) {
 	}, t(path === '/sessions' ? 'end' : 'remove')))));
 }
 
+function endOthers(sessions, load) {
+	const others = sessions.filter((s) => !s.current);
+	confirmPlain({
+		title: t('endOthersTitle', others.length), submit: t('end'), text: el('p', t('endOthersText')),
+		done: async () => {
+			for (const s of others)
+				await del(`/sessions/${s.id}`);
+			load();
+		},
+	});
+}
+
 async function account(place) {
 	const load = async () => {
 		try {
 			const [{ sessions }, { tokens }] = await Promise.all([get('/sessions'), get('/tokens')]);
 			replace(place, el('div.head', el('h2', t('account')), el('button', { onclick: changePassword }, t('changePassword'))),
 				el('p', t('youAre', me.name, said('roles', me.role))),
-				el('h3', t('sessions')), ticketList(sessions, '/sessions', load, (s) => t('seenAgo', ago(s.seen))),
+				el('div.head', el('h3', t('sessions')), sessions.length > 1 && el('button.small', { onclick: () => endOthers(sessions, load) }, t('endOthers'))), ticketList(sessions.sort((a, b) => (b.current ?? false) - (a.current ?? false) || b.seen - a.seen), '/sessions', load, (s) => t('seenAgo', ago(s.seen))),
 				el('div.head', el('h3', t('tokens')), el('button.small', { onclick: () => newToken(load) }, icon('plus'), t('newToken'))),
 				tokens.length ? ticketList(tokens, '/tokens', load, (x) => `${said('roles', x.role)} · ${t('endsAt', moment(x.expires))}`) : el('p.hint', t('noTokens')));
 		} catch (error) {

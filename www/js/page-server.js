@@ -2,17 +2,18 @@
 import { el, icon, morph, replace } from './dom.js';
 import { del, get, post } from './api.js';
 import { live } from './live.js';
-import { bytes, count } from './format.js';
-import { said, t } from './i18n.js';
+import { bytes, count, duration } from './format.js';
+import { inWords, said, t } from './i18n.js';
 import { badge, bar, confirmName, confirmPlain, dialog, facts, failure, field, notice, select, toast, usage } from './ui.js';
 import { charts } from './chart.js';
+import { leftAt } from './health.js';
 import { go, mayChange } from './main.js';
 
 function health(s) {
 	if (s.state === 'wrong store')
-		return notice('bad', el('p', t('wrongStore')), el('p.hint', s.message));
+		return notice('bad', el('p', t('wrongStore')), el('p.hint', inWords(s.message)));
 	if (s.state !== 'up')
-		return notice('bad', el('p', t('serverAway', said('states', s.state))), s.message && el('p.hint', s.message), el('p.hint', t('serverAwayHint', s.address)));
+		return notice('bad', el('p', t('serverAway', said('states', s.state))), s.message && el('p.hint', inWords(s.message)), el('p.hint', t('serverAwayHint', s.address)));
 	if ((s.bad_blocks ?? 0) > 0)
 		return notice('warn', el('p', t('badBlocksText', s.bad_blocks, s.repaired_blocks ?? 0)));
 	if ((s.stat?.crc_errors ?? 0) + (s.stat?.io_errors ?? 0) > 0)
@@ -22,12 +23,19 @@ function health(s) {
 
 const draining = (s) => s.duty !== undefined && s.duty !== 'member';
 
+// What misses writes there; all volumes are rebuilt at once, so it is not sooner than they.
+function stale(s, now) {
+	if (!(s.stale_shards > 0) || draining(s))
+		return null;
+	return notice('warn', el('p', t('rebuildingShards', s.stale_shards)), now?.rebuild.seconds_left > 0 && el('p.hint', t('timeLeft', duration(now.rebuild.seconds_left))));
+}
+
 // It is being emptied: how far that is.
-function duty(s) {
+function duty(s, now) {
 	if (!draining(s))
 		return null;
 	const { done_bytes: done, total_bytes: total } = s.progress ?? { done_bytes: 0, total_bytes: 0 };
-	return notice('warn', el('p', said('duties', s.duty)), bar(done, total, t('rebuildProgress')), el('p.hint', t('usedOf', bytes(done), bytes(total))));
+	return notice('warn', el('p', said('duties', s.duty)), bar(done, total, t('rebuildProgress')), el('p.hint', t('usedOf', bytes(done), bytes(total)), leftAt(total - done, now?.moves.rate)));
 }
 
 function details(s) {
@@ -43,10 +51,10 @@ function details(s) {
 
 export default async function server({ main, words, watch }) {
 	const name = words[1], path = `/servers/${encodeURIComponent(name)}`;
-	let s = await get(path), last = null, offered = null;
+	let s = await get(path), last = null, now = null, offered = null;
 	const top = el('div'), panel = el('section.panel'), buttons = el('div.actions');
 	const draw = () => {
-		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', s.name), badge(s.state, said('states', s.state))), health(s), duty(s)));
+		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', s.name), badge(s.state, said('states', s.state))), health(s), stale(s, now), duty(s, now)));
 		offer();
 		replace(panel, el('h2', t('details')), details(s));
 	};
@@ -117,12 +125,16 @@ export default async function server({ main, words, watch }) {
 	};
 	replace(main, el('p', el('a.backlink', { href: '#/servers' }, icon('back'), t('servers'))),
 		el('div.head.wide', top, buttons),
-		panel, charts(['bytes', 'requests'], { server: name }, (e) => e.busy_servers[name], watch));
+		panel, charts(['bytes', 'requests', 'reads', 'rebuild'], { server: name }, (e) => e.busy_servers[name], watch));
 	draw();
 	watch(live((event) => {
-		if (event && last !== null && last !== event.last_event)
+		if (!event)
+			return;
+		if (last !== null && last !== event.last_event)
 			load();
-		last = event?.last_event ?? last;
+		last = event.last_event;
+		now = event;
+		draw();
 	}));
 	const slowly = setInterval(load, 10000);
 	watch(() => clearInterval(slowly));

@@ -2,11 +2,14 @@
 import { el, icon, morph, replace } from './dom.js';
 import { get, post } from './api.js';
 import { live } from './live.js';
-import { bytes, rate } from './format.js';
-import { said, t } from './i18n.js';
+import { bytes, latency, rate } from './format.js';
+import { inWords, said, t } from './i18n.js';
 import { badge, bar, commands, debounce, dialog, empty, failure, field, notice, toast, tone } from './ui.js';
 import { mayChange } from './main.js';
+import { movesLine, rebuildLine } from './health.js';
 import { power } from './power.js';
+
+const FEW = 6; // are seen at a glance
 
 function disk(s) {
 	const r = s.rates ?? {};
@@ -15,7 +18,8 @@ function disk(s) {
 		el('span.name', el('b', s.name), badge(s.state, said('states', s.state))),
 		s.size ? bar(s.size - s.free, s.size) : el('div.bar'),
 		el('span.hint', s.size ? t('usedOf', bytes(s.size - s.free), bytes(s.size)) : t('sizeUnknown')),
-		el('span.hint', s.state === 'up' ? `↓ ${rate(r.read_bytes ?? 0)} ↑ ${rate(r.write_bytes ?? 0)}` : s.message),
+		el('span.hint', s.state === 'up' ? `↓ ${rate(r.read_bytes ?? 0)} ↑ ${rate(r.write_bytes ?? 0)}${r.read_us > 0 ? ` · ${latency(r.read_us)}` : ''}` : inWords(s.message)),
+		s.stale_shards > 0 && el('span.hint', t('rebuildingShards', s.stale_shards)),
 		errors > 0 && el('span.errors', icon('warn'), t('errorsN', errors)),
 		s.duty !== undefined && s.duty !== 'member' && el('span.hint', said('duties', s.duty)));
 }
@@ -59,10 +63,11 @@ function add(done) {
 }
 
 export default async function servers({ main, search, watch }) {
-	let list = (await get('/servers?sort=name')).servers, filter = '', last = null;
+	let list = (await get('/servers?sort=name')).servers, filter = '', last = null, now = null, troubled = false;
 	const place = el('div');
 	const draw = () => {
-		const seen = list.filter((s) => !filter || `${s.name} ${s.host} ${s.address} ${s.state}`.toLowerCase().includes(filter));
+		troubled &&= list.some((s) => s.state !== 'up');
+		const seen = list.filter((s) => (!troubled || s.state !== 'up') && (!filter || `${s.name} ${s.host} ${s.address} ${s.state}`.toLowerCase().includes(filter)));
 		if (seen.length === 0) {
 			replace(place, list.length
 				? empty('search', t('nothingFits'), t('nothingFitsText'))
@@ -70,7 +75,9 @@ export default async function servers({ main, search, watch }) {
 			return;
 		}
 		const away = list.filter((s) => s.state !== 'up').length;
-		morph(place.firstChild ?? place.appendChild(el('div')), el('div', away > 0 && notice('warn', el('p', t('serversAway', away, list.length))),
+		morph(place.firstChild ?? place.appendChild(el('div')), el('div', away > 0 && notice('warn', el('p', t('serversAway', away, list.length)),
+			list.length > FEW && el('p', el('button.small', { 'aria-pressed': String(troubled), onclick: () => { troubled = !troubled; draw(); } }, t('onlyThese')))),
+			rebuildLine(now?.rebuild), movesLine(now?.moves),
 			el('div.hosts', hosts(seen).map(([name, s]) => host(name, s, load)))));
 	};
 	const load = async () => {
@@ -82,7 +89,7 @@ export default async function servers({ main, search, watch }) {
 		}
 	};
 	replace(main, el('div.head', el('h1', t('servers')), mayChange() && el('button.primary', { onclick: () => add(load) }, icon('plus'), t('addServer'))),
-		list.length > 6 && el('div.toolbar', { role: 'search' }, el('input', { type: 'search', placeholder: t('filter'), 'aria-label': t('filter'), oninput: debounce((event) => {
+		list.length > FEW && el('div.toolbar', { role: 'search' }, el('input', { type: 'search', placeholder: t('filter'), 'aria-label': t('filter'), oninput: debounce((event) => {
 			filter = event.target.value.trim().toLowerCase();
 			draw();
 		}) })), place);
@@ -97,6 +104,7 @@ export default async function servers({ main, search, watch }) {
 		if (last !== null && last !== event.last_event)
 			load();
 		last = event.last_event;
+		now = event;
 		for (const s of list)
 			s.rates = event.busy_servers[s.name] ?? {};
 		draw();

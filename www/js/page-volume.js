@@ -3,23 +3,31 @@ import { el, icon, morph, replace } from './dom.js';
 import { del, get, patch, post, query } from './api.js';
 import { live } from './live.js';
 import { bytes, count, parseSize } from './format.js';
-import { said, t } from './i18n.js';
-import { badge, commands, confirmName, dialog, facts, failure, field, notice, select, tabs, toast, usage } from './ui.js';
+import { inWords, said, t } from './i18n.js';
+import { commands, confirmName, dialog, facts, failure, field, notice, select, tabs, toast, usage } from './ui.js';
 import { charts } from './chart.js';
-import { rebuildLine, scrubPanel } from './health.js';
+import { rebuildLine, scrubPanel, volumeBadge } from './health.js';
 import { extentMap } from './map.js';
 import { go, mayChange } from './main.js';
 
-function health(v, status) {
-	const away = status.servers.total - status.servers.up;
+const awayOf = (status) => status.servers.total - status.servers.up;
+
+// before: how many servers were away before v was asked for; of those that went since, each may be one that it needs.
+function health(v, status, before) {
+	const away = awayOf(status);
+	const left = Math.max(0, v.spare - Math.max(0, away - before));
 	if (v.state === 'failed')
-		return notice('bad', el('p', t('volumeFailed', v.message)));
+		return notice('bad', el('p', t('volumeFailed', inWords(v.message))));
 	if (v.state !== 'ready')
-		return notice('warn', el('p', t('volumeNotReady', said('states', v.state))), v.message && el('p.hint', v.message));
-	if (v.m > 0 && away > v.m)
-		return notice('bad', el('p', t('volumeEndangered', away, v.m)));
+		return notice('warn', el('p', t('volumeNotReady', said('states', v.state))), v.message && el('p.hint', inWords(v.message)));
+	if (v.spare < 0)
+		return notice('bad', el('p', t('volumeEndangered')));
+	if (v.rebuild.lost > 0)
+		return notice('bad', el('p', t('volumeLost', v.rebuild.lost)), el('p.hint', t('volumeLostHint')));
 	if (away > 0)
-		return notice('warn', el('p', t('volumeLess', away, Math.max(0, v.m - away))));
+		return notice('warn', el('p', t('volumeLess', away, left)));
+	if (v.rebuild.shards > 0 || left < v.m)
+		return notice('warn', el('p', t('volumeRebuilds', left)));
 	return notice('good', el('p', t('volumeFine', v.m)));
 }
 
@@ -54,7 +62,7 @@ function attachHere(v, status, refresh) {
 			toast(t(said, v.name));
 			await refresh();
 		} catch (error) {
-			toast(error.original ?? error.message, 'bad');
+			toast(error.message, 'bad');
 		}
 		button.disabled = false;
 		button.classList.remove('busy');
@@ -121,11 +129,11 @@ function remove(v) {
 
 export default async function volume({ main, words, watch, refresh }) {
 	const name = words[1], path = `/volumes/${encodeURIComponent(name)}`;
-	let [v, status] = await Promise.all([get(path), get('/status')]);
+	let status = await get('/status'), before = awayOf(status), v = await get(path);
 	const top = el('div'), facts1 = el('section.panel');
 	const here = () => attachHere(v, status, reload);
 	const draw = () => {
-		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), badge(v.state, said('states', v.state))), health(v, status), rebuildLine(v.rebuild)));
+		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), volumeBadge(v)), health(v, status, before), rebuildLine(v.rebuild)));
 		replace(facts1, el('h2', t('details')), details(v));
 		const shown = main.querySelector('.attach-here');
 		if (shown && !shown.querySelector('.busy'))
@@ -133,7 +141,9 @@ export default async function volume({ main, words, watch, refresh }) {
 	};
 	const reload = async () => {
 		try {
+			const then = awayOf(status);
 			v = await get(path);
+			before = then;
 			draw();
 		} catch (error) {
 			if (error.status === 404)
@@ -147,7 +157,7 @@ export default async function volume({ main, words, watch, refresh }) {
 			el('button.danger', { onclick: () => remove(v) }, icon('trash'), t('delete')))),
 		el('div.columns', facts1, attach(v, status, here)),
 		scrubPanel(name, watch),
-		charts(['bytes', 'requests', 'latency'], { volume: name }, (e) => e.busy[name], watch),
+		charts(['bytes', 'requests', 'latency', 'rebuild'], { volume: name }, (e) => e.busy[name], watch),
 		extentMap(v, (from, limit) => get(query(`${path}/map`, { from, limit })), watch));
 	draw();
 	let last = null;

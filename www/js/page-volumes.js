@@ -3,34 +3,38 @@ import { el, icon, morph, replace } from './dom.js';
 import { get, query } from './api.js';
 import { live } from './live.js';
 import { bytes, count, latency } from './format.js';
-import { said, t } from './i18n.js';
-import { badge, bar, debounce, empty, failure, pager, select } from './ui.js';
+import { t } from './i18n.js';
+import { routedPart, volumeBadge } from './health.js';
+import { bar, debounce, empty, failure, loading, pager, select } from './ui.js';
 import { mayChange } from './main.js';
 
 const LIMIT = 50;
+
+const COLUMNS = ['name', 'state', 'used', 'profile', 'requests', 'latency99', 'routed', 'clients'];
 
 function row(v) {
 	const r = v.rates ?? {};
 	const cell = (name, ...children) => el('td', { 'data-name': t(name) }, children);
 	return el('tr', { 'data-key': v.name },
 		el('th', { scope: 'row' }, el('a', { href: `#/volumes/${encodeURIComponent(v.name)}` }, v.name)),
-		cell('state', badge(v.state, said('states', v.state))),
+		cell('state', volumeBadge(v)),
 		cell('used', el('div.usage', bar(v.used, v.size), el('span', t('usedOf', bytes(v.used), bytes(v.size))))),
 		cell('profile', t('kPlusM', v.k, v.m)),
 		cell('requests', `${count((r.reads ?? 0) + (r.writes ?? 0))}/s`),
 		cell('latency99', latency(Math.max(r.read_us ?? 0, r.write_us ?? 0))),
+		cell('routed', routedPart(v)),
 		cell('clients', count(v.clients)));
 }
 
 function table(volumes) {
 	return el('table.list', el('caption.hidden', t('volumes')),
-		el('thead', el('tr', ['name', 'state', 'used', 'profile', 'requests', 'latency99', 'clients'].map((n) => el('th', { scope: 'col' }, t(n))))),
-		el('tbody', volumes.map(row)));
+		el('thead', el('tr', COLUMNS.map((n) => el('th', { scope: 'col' }, t(n))))),
+		el('tbody', volumes.map((v) => row(v))));
 }
 
 export default async function volumes({ main, search, watch }) {
 	const state = { q: search.get('q') ?? '', sort: 'name', order: 'asc', offset: 0 };
-	const place = el('div');
+	const place = el('div', loading());
 	let list = null, last = null;
 	const load = async () => {
 		list = await get(query('/volumes', { ...state, limit: LIMIT }));

@@ -12,10 +12,10 @@ export const joinPath = (folder, name) => (folder ? `${folder}/${name}` : name);
 
 const PICTURED = ['image', 'video'];
 
-export const pictured = (f) => PICTURED.includes(f.kind);
+export const pictured = (f) => PICTURED.includes(f.kind) || (f.kind === 'document' && /\.pdf$/i.test(f.name));
 
 export function fileIcon(f) {
-	return f.kind === 'folder' ? 'folder' : 'file';
+	return ['folder', 'image', 'video', 'audio', 'source', 'archive', 'document', 'text', 'page', 'mail'].includes(f.kind) ? f.kind : 'file';
 }
 
 export function addTags(files, add, remove = []) {

@@ -16,7 +16,8 @@ export default {
 	typeName: (name) => `Type the name ${name} to go on`,
 	usedOf: (a, b) => `${a} of ${b}`, freeOf: (a, b) => `${a} free of ${b}`, ofN: (a, b) => `${a} of ${b}`, fromToOf: (a, b, c) => `${a}–${b} of ${c}`,
 	offline: 'volmgr does not answer.', offlineHint: 'Is it running, and is the network there? The page goes on by itself when it is back.',
-	noConnection: 'No connection', strangeAnswer: (s) => `volmgr gave a strange answer (${s}).`,
+	shownIsOld: 'What is shown below is what was known last.', noConnection: 'No connection', strangeAnswer: (s) => `volmgr gave a strange answer (${s}).`,
+	tooLarge: 'Something between this browser and volmgr lets nothing of this size through (413). A reverse proxy must pass bodies of 8 MiB: see weft-web(7).',
 	nothingFits: 'Nothing fits', nothingFitsText: 'Try a shorter word.', noCharts: 'This installation is without the library for charts.',
 
 	// overview
@@ -24,9 +25,9 @@ export default {
 	noVolumesYetHint: 'Next: make a volume.', startHere: 'Start here', startHereText: 'A server is one disk. With six of them a volume can lose any two.',
 	serversAway: (a, b) => n(a, `1 of ${b} servers cannot be reached.`, `# of ${b} servers cannot be reached.`),
 	serversAwayHint: 'Start nbdsrv there, or look at the network. Nothing is lost; data that was missed is rebuilt.',
-	capacity: 'Space', rawTotal: 'raw', usable42: 'usable with 4+2', biggest: 'Largest volumes', recent: 'Last events', activity: 'Activity',
+	capacity: 'Space', rawTotal: 'raw', usableWith: (k, m) => `still fits with ${k} + ${m}`, biggest: 'Largest volumes', recent: 'Last events', activity: 'Activity',
 	redundancy: 'Redundancy left', moreServers: (x) => n(x, '1 server', '# servers'), redundancyLess: (x) => n(x, '1 is away already', '# are away already'),
-	redundancyFull: 'may be lost at any time', throughput: 'Throughput', requests: 'Requests', latency: 'Latency (99 %)', latency99: 'Latency (99 %)',
+	redundancyFull: 'may be lost at any time', redundancyRebuild: 'may be lost until shards are rebuilt', redundancyLeast: (name) => `may be lost: volume ${name} has no shards to spare`, redundancyNone: (name) => `parts of volume ${name} cannot be read now`, throughput: 'Throughput', requests: 'Requests', latency: 'Latency (99 %)', latency99: 'Latency (99 %)', readLatency: 'Latency (mean)', rebuild: 'Rebuild', rebuildBytes: 'Traffic',
 	reads: 'Reads', writes: 'Writes', readsWrites: (r, w) => `${r} reads, ${w} writes`, latencyBoth: (r, w) => `reads ${r}, writes ${w}`,
 	clients: 'Clients', clientsN: (x) => n(x, '1 client', '# clients'), routed: 'Routed reads', routedShare: (x) => `${x} % went straight to servers`, serversUp: 'servers are up',
 	timeSpan: 'Time span', time: 'Time', span_hour: '30 min', span_day: '1 day',
@@ -52,7 +53,8 @@ export default {
 
 	// a volume
 	volumeFailed: (why) => `This volume cannot be used: ${why}`, volumeNotReady: (s) => `This volume is ${s}: clients wait.`,
-	volumeEndangered: (a, m) => `${a} servers are away and ${m} may be: parts of it may have to wait for them.`,
+	volumeEndangered: 'Parts of it cannot be read until more servers are back.', volumeLost: (x) => n(x, 'Blocks of one extent cannot be decoded any more.', 'Blocks of # extents cannot be decoded any more.'), volumeLostHint: 'Everything else can be used. The messages of volmgr say where: restore that from a backup, or bring back a server that is away.',
+	volumeRebuilds: (left) => `Not all of its shards are good yet. ${left > 0 ? n(left, 'One server may be lost.', '# servers may be lost.') : 'No server may be lost now.'}`,
 	volumeLess: (a, left) => `${n(a, '1 server is away', '# servers are away')}. ${left > 0 ? n(left, 'One more may be lost.', '# more may be lost.') : 'No other may be lost now.'}`.replace('#', a),
 	volumeFine: (m) => (m === 0 ? 'Everything is there.' : n(m, 'Everything is there: any server may be lost.', 'Everything is there: any # servers may be lost.')),
 	extents: 'Extents', extent: 'Extent', shards: 'Shards', minShards: 'Writes need', degradedReads: 'Degraded reads', crcErrors: 'Checksum failures', waiting: 'Waiting requests',
@@ -68,7 +70,7 @@ export default {
 	extentsFrom: (a, b) => `Extents ${a}–${b}`, mapWords: (x, s, stale) => `${x} extents on ${s} servers; ${stale} shards are stale`,
 	cellEmpty: (x, s) => `Extent ${x} has no shard on ${s}`, cellShard: (x, s, i, slot, stale) => `Extent ${x}, shard ${i} on ${s}, slot ${slot}${stale ? ', stale' : ''}`,
 
-	rebuildingShards: (x) => n(x, 'One shard is being rebuilt.', '# shards are being rebuilt.'), rebuildProgress: 'Progress of the rebuild', timeLeft: (x) => `${x} left`,
+	rebuildingShards: (x) => n(x, 'One shard is being rebuilt.', '# shards are being rebuilt.'), rebuildProgress: 'Progress of the rebuild', movingShards: (x) => n(x, 'One shard goes to another server.', '# shards go to other servers.'), movingProgress: 'Progress of the moves', timeLeft: (x) => `${x} left`,
 	settingsOf: (x) => `Settings of ${x}`, minOf: (a, b) => `${a} of ${b} shards`, minHint: (a, b) => `From ${a} to ${b}. More is safer, fewer lets writes go on longer when servers are away.`, belowMin: 'With fewer', below_wait: 'writes wait', below_fail: 'writes fail',
 	whenFull: 'When servers are full', full_error: 'writes fail', full_wait: 'writes wait', scrub_: 'Scrub', scrubText: 'Reads everything, checks it, and repairs what is damaged.', scrubNow: 'Scrub now', stop: 'Stop', lastTime: 'Last time', looked: 'Looked through', badBlocks: 'Damaged blocks', lostRows: 'Not repairable',
 
@@ -101,7 +103,7 @@ export default {
 
 	// people
 	account: 'Your account', youAre: (x, r) => `You are ${x} (${r}).`, changePassword: 'Change password', oldPassword: 'Old password', newPassword: 'New password', passwordChanged: 'The password is changed.',
-	sessions: 'Where you are logged in', thisOne: 'this one', seenAgo: (x) => `last used ${x}`, noLabel: 'unnamed', tokens: 'Tokens for scripts', newToken: 'New token', noTokens: 'None.',
+	sessions: 'Where you are logged in', endOthers: 'End all others', endOthersTitle: (x) => n(x, 'End the other session?', 'End # other sessions?'), endOthersText: 'Whoever uses them has to log in again.', thisOne: 'this one', seenAgo: (x) => `last used ${x}`, noLabel: 'unnamed', tokens: 'Tokens for scripts', newToken: 'New token', noTokens: 'None.',
 	tokenText: 'A script sends it as "Authorization: Bearer …".', days: 'Days until it ends', tokenMade: 'Your token', tokenOnce: 'It is shown only now: copy it.', endsAt: (x) => `ends ${x}`,
 	everybody: 'Everybody', invite: 'Invite', inviteText: 'Makes a link. Whoever opens it first chooses a name and a password. It ends after a week.', inviteLabelHint: 'For whom it is, so that you remember.',
 	inviteMade: 'The link', inviteOnce: 'It is shown only now: copy it and pass it on.', rolesHint: 'Admins may do everything, users have files, readers only look.', invitations: 'Open invitations',
@@ -125,21 +127,23 @@ export default {
 	// about
 	version: 'Version', runningFor: 'Running for', cluster: 'Cluster', erasureCode: 'Erasure code', nbdAddresses: 'NBD addresses', webAddress: 'Web address',
 	forScripts: 'For scripts', forScriptsText: 'Everything here is done by an API that scripts can use too.', manApi: 'describes the API.', manVolctl: 'is the command line.', manMetrics: 'is for Prometheus.',
-	licences: 'With thanks to', licencesText: 'This page uses:',
+	licences: 'With thanks to', licencesText: 'This page uses:', licenceTexts: 'Their licences',
 
 	// files
-	allFiles: 'All files', folder: 'Folder', newFolder: 'New folder', upload: 'Upload', download: 'Download', downloadZip: 'Download as zip', rename: 'Rename', move: 'Move', open: 'Open', undo: 'Undo', close: 'Close', clear: 'Clear', mark: 'Mark',
+	allFiles: 'All files', folder: 'Folder', newFolder: 'New folder', upload: 'Upload', download: 'Download', downloadZip: 'Download as zip', rename: 'Rename', move: 'Move', open: 'Open', undo: 'Undo', close: 'Close', clear: 'Clear', mark: 'Mark', markAll: 'Mark all', asGraph: 'As a graph', onlyThese: 'Only these', onlyWith: 'Only with this', graphFound: 'What was found', foundN: (x, all) => n(all, '1 found', `${x} found`), entriesN: (x, all) => n(all, '1 entry', `${x} entries`),
+	factNames: { codec: 'Codec', width: 'Width', height: 'Height', duration: 'Duration', bitrate: 'Bit rate', samplerate: 'Sample rate', channels: 'Channels', title: 'Title', artist: 'Artist', album: 'Album', author: 'Author', pages: 'Pages', words: 'Words', language: 'Language', encoding: 'Encoding', camera: 'Camera', taken: 'Taken', lines: 'Lines', subject: 'Subject', from: 'From', to: 'To', entries: 'Entries' },
 	searchFiles: 'Search files: words, tags, names', anyKind: 'Any kind', anyDate: 'Any date', anySize: 'Any size', lastWeek: 'Last week', lastMonth: 'Last month', thisYear: 'This year', thumbnails: 'Pictures',
 	sort_best: 'Best first', sort_name: 'By name', sort_newest: 'Newest first', sort_oldest: 'Oldest first', sort_largest: 'Largest first', sort_smallest: 'Smallest first',
 	kind: 'Kind', changed: 'Changed', path: 'Path', type: 'Type', tag: 'Tag', tags: 'Tags', newTag: 'New tag', notRead: 'Not read', beingRead: 'being read', filesN: (x) => (x === '1' ? '1 file' : `${x} files`),
 	emptyFolder: 'Nothing in here', emptyFolderText: 'Drop files or folders here, or use Upload.', emptyFolderRead: 'Somebody has to put something here.', searchHint: 'Try fewer words. tag:, name:, kind:, size: and date: narrow a search; - leaves out.',
-	markOne: (x) => `Mark ${x}`, markedN: (x) => `${x} marked`, deletedN: (x) => n(x, '1 deleted', '# deleted'), tagged: (x) => n(x, '1 file changed', '# files changed'),
+	markOne: (x) => `Mark ${x}`, markedN: (x) => `${x} marked`, archiveMax: (x) => `One zip takes at most ${x}: mark their folder instead.`, deletedN: (x) => n(x, '1 deleted', '# deleted'), tagged: (x) => n(x, '1 file changed', '# files changed'),
 	moveTitle: (x) => n(x, 'Move one file', 'Move # files'), moveHint: 'The folder, as photos/2024; empty for the top.', tagTitle: (x) => n(x, 'Tags of one file', 'Tags of # files'), addTags: 'Add', removeTags: 'Take away', tagsHint: 'With commas between them.',
 	bin: 'Bin', binEmpty: 'The bin is empty', binText: (x) => n(x, 'What is deleted is kept for a day, less when space is short.', 'What is deleted is kept for # days, less when space is short.'), binHolds: (x) => `It holds ${x}.`, deletedWhen: 'Deleted', keptUntil: 'Kept until', restore: 'Put back', restoredTo: (x) => `Back as ${x}`,
 	emptyBin: 'Empty the bin', emptyBinTitle: (x) => n(x, 'Delete what is in the bin for good?', 'Delete all # in the bin for good?'), deleteForGood: 'Delete for good', forGoodTitle: (x) => `Delete ${x} for good?`, forGoodText: 'This cannot be undone.',
 	pickTags: 'Filter by tags', pickedTags: (x) => n(x, 'Filtered by one tag', 'Filtered by # tags'), findTag: 'Find a tag', noTags: 'There are no tags.',
-	uploaded: 'uploaded', paused: 'paused', pause: 'Pause', resume: 'Go on', uploadsLeft: (x) => n(x, 'One upload', '# uploads'), uploadsDone: 'Everything is uploaded',
-	scrub: 'Look through the film', onlyBeginning: 'Only the beginning is shown.', noPreview: 'There is no preview of this kind of file.', alike: 'Alike', sharesTag: (x) => `also ${x}`, tagFrom: (s, f) => `found in its ${s}; ${f} files have it`,
+	uploaded: 'uploaded', paused: 'paused', pause: 'Pause', resume: 'Go on', uploadsLeft: (x) => n(x, 'One upload', '# uploads'), uploadsDone: 'Everything is uploaded', uploadFolder: 'Upload folder', pauseAll: 'Pause all', resumeAll: 'Go on with all', replaceAll: 'Replace all', bothAll: 'Keep all',
+	uploadExists: 'There is one of this name already.', uploadReplace: 'Replace', uploadBoth: 'Keep both', uploadLost: 'choose the file again to go on', uploadChoose: 'Choose the file', uploadOther: (x) => `${x} is another file, or has been changed.`, uploadBroken: (why) => `${why}; it goes on by itself`, uploadsAll: (a, b) => `All uploads: ${a} of ${b}`,
+	scrub: 'Look through the film', onlyBeginning: 'Only the beginning is shown.', noPreview: 'There is no preview of this kind of file.', noPlayer: 'This browser cannot play it. Another program may: download it.', alike: 'Alike', sharesTag: (x) => `also ${x}`, tagFrom: (s, f) => `found in its ${s}; ${f} files have it`,
 
 	// graph
 	noGraph: 'This installation is without the library for graphs.', graphPicture: 'The graph; the same is in the list below', graphCount: (f, g, e) => `${f} files, ${g} tags, ${e} lines`, graphFind: 'Start from a tag or a file', wholeGraph: 'Whole graph', reset: 'Reset',
@@ -159,7 +163,7 @@ export default {
 		'volmgr.started': () => 'volmgr was started',
 		'server.added': (x) => `Server ${x} was added`, 'server.removed': (x) => `Server ${x} was removed`,
 		'server.up': (x) => `Server ${x} is up again`, 'server.down': (x) => `Server ${x} is away`, 'server.older': (x) => `Server ${x} came back with an older store`,
-		'server.drained': (x) => `Server ${x} is to be drained`, 'server.emptied': (x) => `Server ${x} is empty, and may be removed`, 'server.replaced': (x) => `Server ${x} is to be replaced`,
+		'server.drained': (x) => `Server ${x} is to be drained`, 'server.emptied': (x) => `Server ${x} is empty, and may be removed`, 'server.replaced': (x) => `Server ${x} is to be replaced`, 'server.lost': (x) => `Server ${x} was given up as lost`,
 		'volume.created': (x, d) => `Volume ${x} was made (${d})`, 'volume.changed': (x, d) => `Volume ${x} was changed (${d})`, 'volume.deleted': (x) => `Volume ${x} was deleted`,
 		'cluster.recovered': () => 'The metadata was recovered from the servers',
 		'volume.attached': (x, d) => `Volume ${x} was attached here (${d})`, 'volume.detached': (x) => `Volume ${x} was detached here`, 'command.failed': (x, d) => `A command for ${x} failed: ${d}`,

@@ -14,7 +14,8 @@ export default {
 	typeName: (name) => `请输入名称 ${name} 以继续`,
 	usedOf: (a, b) => `${a} / ${b}`, freeOf: (a, b) => `可用 ${a}，共 ${b}`, ofN: (a, b) => `${a} / ${b}`, fromToOf: (a, b, c) => `${a}–${b}，共 ${c}`,
 	offline: 'volmgr 没有响应。', offlineHint: '它在运行吗？网络正常吗？恢复后页面会自动继续。',
-	noConnection: '连接中断', strangeAnswer: (s) => `volmgr 返回了异常应答(${s})。`,
+	shownIsOld: '下面显示的是最后一次得知的情况。', noConnection: '连接中断', strangeAnswer: (s) => `volmgr 返回了异常应答(${s})。`,
+	tooLarge: '浏览器与 volmgr 之间有设备不放行这么大的请求(413)。反向代理必须放行 8 MiB 的请求体：见 weft-web(7)。',
 	nothingFits: '没有匹配项', nothingFitsText: '请换一个更短的词。', noCharts: '此安装没有图表库。',
 
 	// overview
@@ -22,9 +23,9 @@ export default {
 	noVolumesYetHint: '下一步：创建一个卷。', startHere: '从这里开始', startHereText: '一台服务器就是一块磁盘。有六台时，卷可以承受任意两台丢失。',
 	serversAway: (a, b) => `${b} 台服务器中有 ${a} 台无法连接。`,
 	serversAwayHint: '请在那里启动 nbdsrv，或检查网络。数据没有丢失；缺少的部分会重建。',
-	capacity: '空间', rawTotal: '原始总量', usable42: '按 4+2 可用', biggest: '最大的卷', recent: '最近事件', activity: '活动',
+	capacity: '空间', rawTotal: '原始总量', usableWith: (k, m) => `按 ${k} + ${m} 还可存放`, biggest: '最大的卷', recent: '最近事件', activity: '活动',
 	redundancy: '剩余冗余', moreServers: (x) => `${x} 台服务器`, redundancyLess: (x) => `已有 ${x} 台离线`,
-	redundancyFull: '可随时丢失', throughput: '吞吐量', requests: '请求', latency: '延迟(99 %)', latency99: '延迟(99 %)',
+	redundancyFull: '可随时丢失', redundancyRebuild: '在分片重建完成之前可丢失', redundancyLeast: (name) => `可丢失：卷 ${name} 没有富余的分片`, redundancyNone: (name) => `卷 ${name} 的部分数据现在无法读取`, throughput: '吞吐量', requests: '请求', latency: '延迟(99 %)', readLatency: '延迟(平均)', rebuild: '重建', rebuildBytes: '流量', latency99: '延迟(99 %)',
 	reads: '读', writes: '写', readsWrites: (r, w) => `读 ${r}，写 ${w}`, latencyBoth: (r, w) => `读 ${r}，写 ${w}`,
 	clients: '客户端', clientsN: (x) => `${x} 个客户端`, routed: '路由读取', routedShare: (x) => `${x} % 直接来自服务器`, serversUp: '台服务器在线',
 	timeSpan: '时间范围', time: '时间', span_hour: '30 分钟', span_day: '1 天',
@@ -50,7 +51,8 @@ export default {
 
 	// a volume
 	volumeFailed: (why) => `此卷不可用：${why}`, volumeNotReady: (s) => `此卷${s}：客户端正在等待。`,
-	volumeEndangered: (a, m) => `${a} 台服务器离线，最多允许 ${m} 台：部分数据可能要等待它们恢复。`,
+	volumeEndangered: '在更多服务器恢复之前，它的部分数据无法读取。', volumeLost: (x) => `${x} 个区段中有数据块无法再解码。`, volumeLostHint: '其余部分可以正常使用。volmgr 的消息说明了位置：请从备份恢复，或让离线的服务器重新上线。',
+	volumeRebuilds: (left) => `它的分片还没有全部完好。${left > 0 ? `现在可丢失 ${left} 台服务器。` : '现在不能丢失任何一台服务器。'}`,
 	volumeLess: (a, left) => `${a} 台服务器离线。${left > 0 ? `还可以丢失 ${left} 台。` : '现在不能再丢失任何一台。'}`,
 	volumeFine: (m) => (m === 0 ? '全部数据都在。' : `全部数据都在：可丢失任意 ${m} 台服务器。`),
 	extents: '区段', extent: '区段', shards: '分片', minShards: '写入需要', degradedReads: '降级读取', crcErrors: '校验和错误', waiting: '等待中的请求',
@@ -66,7 +68,7 @@ export default {
 	extentsFrom: (a, b) => `区段 ${a}–${b}`, mapWords: (x, s, stale) => `${x} 个区段位于 ${s} 台服务器上；${stale} 个分片已过期`,
 	cellEmpty: (x, s) => `区段 ${x} 在 ${s} 上没有分片`, cellShard: (x, s, i, slot, stale) => `区段 ${x}，分片 ${i}，位于 ${s}，槽位 ${slot}${stale ? '，已过期' : ''}`,
 
-	rebuildingShards: (x) => `正在重建 ${x} 个分片。`, rebuildProgress: '重建进度', timeLeft: (x) => `剩余 ${x}`,
+	rebuildingShards: (x) => `正在重建 ${x} 个分片。`, rebuildProgress: '重建进度', movingShards: (x) => `${x} 个分片正在移到其他服务器。`, movingProgress: '移动进度', timeLeft: (x) => `剩余 ${x}`,
 	settingsOf: (x) => `${x} 的设置`, minOf: (a, b) => `${b} 个分片中的 ${a} 个`, minHint: (a, b) => `${a} 到 ${b}。越多越安全；越少则服务器离线时写入能继续更久。`, belowMin: '少于此数时', below_wait: '写入等待', below_fail: '写入失败',
 	whenFull: '服务器写满时', full_error: '写入失败', full_wait: '写入等待', scrub_: '巡检', scrubText: '读取并检查全部数据，修复损坏的部分。', scrubNow: '立即巡检', stop: '停止', lastTime: '上次', looked: '已检查', badBlocks: '损坏的块', lostRows: '无法修复',
 
@@ -99,7 +101,7 @@ export default {
 
 	// people
 	account: '您的账户', youAre: (x, r) => `您是 ${x}(${r})。`, changePassword: '修改密码', oldPassword: '旧密码', newPassword: '新密码', passwordChanged: '密码已修改。',
-	sessions: '已登录的位置', thisOne: '当前', seenAgo: (x) => `最近使用：${x}`, noLabel: '未命名', tokens: '脚本令牌', newToken: '新建令牌', noTokens: '无。',
+	sessions: '已登录的位置', endOthers: '结束其他全部', endOthersTitle: (x) => `结束其他 ${x} 个登录？`, endOthersText: '使用它们的人需要重新登录。', thisOne: '当前', seenAgo: (x) => `最近使用：${x}`, noLabel: '未命名', tokens: '脚本令牌', newToken: '新建令牌', noTokens: '无。',
 	tokenText: '脚本以 "Authorization: Bearer …" 发送。', days: '有效天数', tokenMade: '您的令牌', tokenOnce: '只显示这一次：请复制。', endsAt: (x) => `到期：${x}`,
 	everybody: '所有用户', invite: '邀请', inviteText: '生成一个链接。首先打开它的人可以选择名称和密码。一周后失效。', inviteLabelHint: '写给谁，方便记住。',
 	inviteMade: '链接', inviteOnce: '只显示这一次：请复制并转交。', rolesHint: '管理员可以做任何事，用户拥有文件，只读者只能查看。', invitations: '未使用的邀请',
@@ -123,21 +125,24 @@ export default {
 	// about
 	version: '版本', runningFor: '运行时间', cluster: '集群', erasureCode: '纠删码', nbdAddresses: 'NBD 地址', webAddress: '网页地址',
 	forScripts: '供脚本使用', forScriptsText: '这里的一切都通过 API 完成，脚本也可以使用。', manApi: '说明 API。', manVolctl: '是命令行工具。', manMetrics: '供 Prometheus 使用。',
-	licences: '致谢', licencesText: '此页面使用了：',
+	licences: '致谢', licencesText: '此页面使用了：', licenceTexts: '许可证原文',
 
 	// files
-	allFiles: '全部文件', folder: '文件夹', newFolder: '新建文件夹', upload: '上传', download: '下载', downloadZip: '打包下载', rename: '重命名', move: '移动', open: '打开', undo: '撤销', close: '关闭', clear: '清除', mark: '选择',
+	allFiles: '全部文件', folder: '文件夹', newFolder: '新建文件夹', upload: '上传', download: '下载', downloadZip: '打包下载', rename: '重命名', move: '移动', open: '打开', undo: '撤销', close: '关闭', clear: '清除', markAll: '全选', asGraph: '以关系图显示', onlyThese: '只看这些', onlyWith: '只看含此标签的', graphFound: '搜索结果', foundN: (x) => `找到 ${x} 个`, entriesN: (x) => `${x} 项`,
+	factNames: { codec: '编码', width: '宽度', height: '高度', duration: '时长', bitrate: '比特率', samplerate: '采样率', channels: '声道', title: '标题', artist: '艺术家', album: '专辑', author: '作者', pages: '页数', words: '字数', language: '语言', encoding: '字符编码', camera: '相机', taken: '拍摄时间', lines: '行数', subject: '主题', from: '发件人', to: '收件人', entries: '条目数' },
+	mark: '选择',
 	searchFiles: '搜索文件：词语、标签、名称', anyKind: '任何类型', anyDate: '任何日期', anySize: '任何大小', lastWeek: '最近一周', lastMonth: '最近一月', thisYear: '今年', thumbnails: '缩略图',
 	sort_best: '最相关', sort_name: '按名称', sort_newest: '最新', sort_oldest: '最旧', sort_largest: '最大', sort_smallest: '最小',
 	kind: '类型', changed: '修改时间', path: '路径', type: '格式', tag: '标签', tags: '标签', newTag: '新标签', notRead: '未能读取', beingRead: '正在读取', filesN: (x) => `${x} 个文件`,
 	emptyFolder: '这里是空的', emptyFolderText: '将文件或文件夹拖到这里，或点击上传。', emptyFolderRead: '还没有人放入内容。', searchHint: '请减少词语。tag:、name:、kind:、size: 和 date: 可缩小范围；- 表示排除。',
-	markOne: (x) => `选择 ${x}`, markedN: (x) => `已选 ${x} 项`, deletedN: (x) => `已删除 ${x} 项`, tagged: (x) => `已修改 ${x} 个文件`,
+	markOne: (x) => `选择 ${x}`, markedN: (x) => `已选 ${x} 项`, archiveMax: (x) => `一次最多打包 ${x} 项：请改选其所在的文件夹。`, deletedN: (x) => `已删除 ${x} 项`, tagged: (x) => `已修改 ${x} 个文件`,
 	moveTitle: (x) => `移动 ${x} 项`, moveHint: '文件夹，例如 photos/2024；留空表示最上层。', tagTitle: (x) => `${x} 个文件的标签`, addTags: '添加', removeTags: '移除', tagsHint: '用逗号分隔。',
 	bin: '回收站', binEmpty: '回收站是空的', binText: (x) => `删除的内容保留 ${x} 天；空间不足时会提前清除。`, binHolds: (x) => `现有 ${x}。`, deletedWhen: '删除时间', keptUntil: '保留至', restore: '还原', restoredTo: (x) => `已还原为 ${x}`,
 	emptyBin: '清空回收站', emptyBinTitle: (x) => `彻底删除回收站中的 ${x} 项？`, deleteForGood: '彻底删除', forGoodTitle: (x) => `彻底删除 ${x}？`, forGoodText: '此操作无法撤销。',
 	pickTags: '按标签筛选', pickedTags: (x) => `按 ${x} 个标签筛选`, findTag: '查找标签', noTags: '没有标签。',
-	uploaded: '已上传', paused: '已暂停', pause: '暂停', resume: '继续', uploadsLeft: (x) => `${x} 个上传`, uploadsDone: '全部已上传',
-	scrub: '浏览影片', onlyBeginning: '只显示开头部分。', noPreview: '此类文件没有预览。', alike: '相似的文件', sharesTag: (x) => `同样有 ${x}`, tagFrom: (s, f) => `来自 ${s};${f} 个文件有此标签`,
+	uploaded: '已上传', paused: '已暂停', pause: '暂停', resume: '继续', uploadsLeft: (x) => `${x} 个上传`, uploadsDone: '全部已上传', uploadFolder: '上传文件夹', pauseAll: '全部暂停', resumeAll: '全部继续', replaceAll: '全部替换', bothAll: '全部保留',
+	uploadExists: '已有同名文件。', uploadReplace: '替换', uploadBoth: '两个都保留', uploadLost: '重新选择该文件即可继续', uploadChoose: '选择文件', uploadOther: (x) => `${x} 是另一个文件，或已被修改。`, uploadBroken: (why) => `${why}；将自动继续`, uploadsAll: (a, b) => `全部上传：${a} / ${b}`,
+	scrub: '浏览影片', onlyBeginning: '只显示开头部分。', noPreview: '此类文件没有预览。', noPlayer: '此浏览器无法播放。可下载后用其他程序播放。', alike: '相似的文件', sharesTag: (x) => `同样有 ${x}`, tagFrom: (s, f) => `来自 ${s};${f} 个文件有此标签`,
 
 	// graph
 	noGraph: '此安装没有关系图库。', graphPicture: '关系图；下面的列表内容相同', graphCount: (f, g, e) => `${f} 个文件，${g} 个标签，${e} 条连线`, graphFind: '从标签或文件开始', wholeGraph: '完整关系图', reset: '重置',
@@ -159,12 +164,19 @@ export default {
 		registration_off: '这里不允许注册。', last_admin: '这是唯一的管理员。', not_enough_servers: '服务器数量不足。', server_in_use: '服务器上还有卷的分片。',
 		cannot_connect: '无法连接到该服务器。', bad_address: '地址无效。', address_taken: '该地址已属于另一台服务器。', no_such_volume: '没有这个卷。', no_such_server: '没有这台服务器。',
 		volume_in_use: '有客户端正在使用此卷。', bad_size: '大小无效。', still_going_on: '操作尚未结束，会在后台继续。', busy: '现在太忙，请稍后再试。',
+		bad_csrf_token: '此请求不是来自本网页。', bad_token: '令牌无效或已过期。', no_token: '需要令牌。', bad_role: '没有这种角色。', no_such_ticket: '没有此编号的内容。', too_many_people: '用户数量已达上限。', too_many_tickets: '数量已达上限。',
+		bad_method: '这里不能这样做。', bad_request: '请求有误。', bad_type: '请求内容的类型有误。', no_such_path: '此路径下没有内容。', stopping: 'volmgr 正在停止。', metadata: '无法读写元数据。', no_memory: '内存不足。', password: '无法处理密码。',
+		bad_min: '所需的完好分片数无效。', bad_profile: '没有这种分片配置。', bad_unit: '条带单元大小无效。', too_many_volumes: '卷的数量已达上限。', volume_busy: '此卷现在不能这样操作。', volume_failed: '此卷已创建，但无法使用。', resize_failed: '无法调整大小。', would_shrink: '新的大小更小：其后的数据会丢失。',
+		bad_replacement: '这台服务器不能作为替换。', data_lost: '这样会丢失数据。', no_room: '其他服务器空间不足。', no_servers: '没有可查询的服务器。', no_such_host: '没有这台主机。', server_away: '服务器不在线。', server_lost: '服务器已被放弃。', server_up: '服务器在线，并未丢失。', servers_away: '有服务器不在线。', store_taken: '该存储已是另一台服务器。', too_many_servers: '服务器数量已达上限。',
+		no_command: '没有为此配置命令。', command_failed: '命令失败。', would_stop_volumes: '这样会使一些卷无法读写。', shards_missing: '缺少分片，没有写入任何内容。', not_empty: '不是空的。', running: '正在进行。',
+		tagger_away: 'tagger 没有应答。', not_found: '没有这个内容。', exists: '已有同名的内容。', full: '磁盘空间已满。', is_folder: '它是文件夹。', name_too_long: '名称过长。', not_possible: '不适用于此内容。', read_only: '这里不能修改。', stuck: '索引现在无法写入。', superseded: '它已被其他内容取代。', too_large: '它过大。', failed: '操作失败。',
+		bad_range: '请求的部分不存在。', bad_search: '搜索条件有误。', bad_tag: '标签无效。',
 	},
 	eventTexts: {
 		'volmgr.started': () => 'volmgr 已启动',
 		'server.added': (x) => `已添加服务器 ${x}`, 'server.removed': (x) => `已移除服务器 ${x}`,
 		'server.up': (x) => `服务器 ${x} 恢复在线`, 'server.down': (x) => `服务器 ${x} 离线`, 'server.older': (x) => `服务器 ${x} 的存储比之前旧`,
-		'server.drained': (x) => `将清空服务器 ${x}`, 'server.emptied': (x) => `服务器 ${x} 已清空，可以移除`, 'server.replaced': (x) => `将替换服务器 ${x}`,
+		'server.drained': (x) => `将清空服务器 ${x}`, 'server.emptied': (x) => `服务器 ${x} 已清空，可以移除`, 'server.replaced': (x) => `将替换服务器 ${x}`, 'server.lost': (x) => `已放弃丢失的服务器 ${x}`,
 		'volume.created': (x, d) => `已创建卷 ${x}(${d})`, 'volume.changed': (x, d) => `已修改卷 ${x}(${d})`, 'volume.deleted': (x) => `已删除卷 ${x}`,
 		'cluster.recovered': () => '已从服务器恢复元数据',
 		'volume.attached': (x, d) => `卷 ${x} 已在本机挂接(${d})`, 'volume.detached': (x) => `卷 ${x} 已在本机解除挂接`, 'command.failed': (x, d) => `针对 ${x} 的命令失败：${d}`,

@@ -2,21 +2,34 @@
 import { el, icon, replace } from './dom.js';
 import { bytes, percent } from './format.js';
 import { t } from './i18n.js';
+import { onceBack } from './live.js';
 
 // ---- messages -------------------------------------------------------------
 
-export function toast(text, tone = 'good') {
-	const e = el(`div.toast.${tone}`, icon(tone === 'good' ? 'good' : tone), el('span', text));
-	document.getElementById('toasts').append(e);
-	setTimeout(() => e.remove(), tone === 'good' ? 4000 : 9000);
+// A note for a while, above all else, dialogs too.
+export function note(e, ms) {
+	const place = document.getElementById('toasts');
+	place.append(e);
+	if (place.matches(':popover-open'))
+		place.hidePopover(); // what was opened last is above
+	place.showPopover();
+	setTimeout(() => e.remove(), ms);
 }
 
-// What went wrong and what to do, in place of what could not be shown.
+export function toast(text, tone = 'good') {
+	note(el(`div.toast.${tone}`, icon(tone === 'good' ? 'good' : tone), el('span', text)), tone === 'good' ? 4000 : 9000);
+}
+
+// What went wrong and what to do, in place of what could not be shown. When volmgr was away, it is tried again as
+// soon as it is back.
 export function failure(error, again) {
-	return el('div.notice.bad', { role: 'alert' }, icon('bad'), el('div',
+	const e = el('div.notice.bad', { role: 'alert' }, icon('bad'), el('div',
 		el('p', el('strong', error.message)),
 		error.hint && el('p', error.hint),
 		again && el('p', el('button', { onclick: again }, t('tryAgain')))));
+	if (again && error.status === 0)
+		onceBack(() => e.isConnected && again());
+	return e;
 }
 
 export function notice(tone, ...children) {
@@ -150,7 +163,7 @@ export async function copy(text) {
 
 export function commands(text) {
 	return el('div.commands', el('pre', { tabindex: '0' }, el('code', text)),
-		el('button.small', { onclick: () => copy(text), 'aria-label': t('copy') }, icon('copy'), t('copy')));
+		el('button.small', { type: 'button', onclick: () => copy(text), 'aria-label': t('copy') }, icon('copy'), t('copy')));
 }
 
 // ---- tabs -----------------------------------------------------------------------------------------
