@@ -105,8 +105,32 @@ async function fromFile(w) {
 	return file;
 }
 
+// What comes when the place is left already changes nothing: an answer, and other colours.
+async function left(w) {
+	const { page, ok, go, button } = w, pattern = '**/api/v1/tagger/graph?whole=1*', before = page.faults.length;
+	await go('graph');
+	await page.locator('.graph canvas.sigma-hovers').waitFor({ state: 'attached' });
+	let answered;
+	const held = new Promise((asked) => page.route(pattern, (route) => {
+		answered = () => route.fulfill({ json: { nodes: [{ tag: 'word', files: 1 }], edges: [], files: 0 } });
+		asked();
+	}));
+	await button('Whole graph').click();
+	await held;
+	await go('about');
+	await page.locator('main h1', { hasText: 'About' }).waitFor();
+	await Promise.all([page.waitForResponse((r) => r.url().includes('/graph?whole=1')), answered()]);
+	await page.unroute(pattern);
+	for (const colorScheme of ['dark', 'light']) {
+		await page.emulateMedia({ colorScheme });
+		await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+	}
+	ok(page.faults.length === before, 'a graph that was left is left alone', ...page.faults.slice(before));
+}
+
 export async function graph(w) {
 	await grown(w);
+	await left(w);
 	await pointed(w, await fromFile(w));
 	const ms = await largeGraph(w);
 	console.log(`# 10,000 nodes took ${ms} ms of a processor`);

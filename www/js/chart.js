@@ -1,5 +1,5 @@
 // Charts of rates and latencies, by uPlot. A chart is a picture; beside it stands the last value in words.
-import { colour, el, replace } from './dom.js';
+import { colour, el, onColours, replace } from './dom.js';
 import { get, query } from './api.js';
 import { live } from './live.js';
 import { bytes, count, latency, rate } from './format.js';
@@ -78,6 +78,8 @@ export function chart(which, of, pick, watch) {
 			replace(place, el('p.hint', error.message));
 			return;
 		}
+		if (ended)
+			return;
 		plot?.destroy();
 		replace(place);
 		plot = new uPlot(options(kind, Math.max(240, place.clientWidth)), columns(history, kind), place);
@@ -106,16 +108,13 @@ export function chart(which, of, pick, watch) {
 	};
 	const resize = new ResizeObserver(() => plot && Math.abs(plot.width - place.clientWidth) > 4 && plot.setSize({ width: Math.max(240, place.clientWidth), height: HEIGHT }));
 	resize.observe(place);
-	const theme = () => draw();
-	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', theme);
-	document.addEventListener('themechange', theme);
+	const endColours = onColours(() => draw());
 	const stop = live((event) => event && add(event));
 	watch(() => {
 		ended = true;
 		stop();
 		resize.disconnect();
-		document.removeEventListener('themechange', theme);
-		matchMedia('(prefers-color-scheme: dark)').removeEventListener('change', theme);
+		endColours();
 		plot?.destroy();
 	});
 	queueMicrotask(load);

@@ -93,6 +93,18 @@ export function colour(name, opacity = 1) {
 	return `rgba(${r}, ${g}, ${b}, ${opacity})`;
 }
 
+// fn() when colours change: the theme, or the browser's scheme. Returns what ends that.
+const dark = matchMedia('(prefers-color-scheme: dark)');
+
+export function onColours(fn) {
+	document.addEventListener('themechange', fn);
+	dark.addEventListener('change', fn);
+	return () => {
+		document.removeEventListener('themechange', fn);
+		dark.removeEventListener('change', fn);
+	};
+}
+
 export function replace(place, ...children) {
 	place.replaceChildren(...children.flat(3).filter(Boolean));
 }

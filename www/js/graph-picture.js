@@ -1,6 +1,6 @@
 // The picture of a graph: nodes and lines by sigma, where they lie by a worker. What is near the pointer stays
 // bright. Of many nodes names are drawn for the largest first, and never over each other; nearer, more have room.
-import { colour } from './dom.js';
+import { colour, onColours } from './dom.js';
 import { nameOf } from './tagger.js';
 
 export const PALETTE = { tag: '--accent', image: '--kind-1', video: '--kind-2', audio: '--kind-3', document: '--kind-4', text: '--kind-5', source: '--kind-6', folder: '--text-2' };
@@ -32,12 +32,10 @@ export class Picture {
 		this.renderer.on('enterNode', ({ node }) => this.point(node));
 		this.renderer.on('leaveNode', () => this.point(null));
 		this.renderer.on('clickNode', ({ node }) => choose(this.graph.getNodeAttribute(node, 'of')));
-		this.repaint = () => {
+		this.endColours = onColours(() => {
 			this.paint();
 			this.renderer.refresh();
-		};
-		document.addEventListener('themechange', this.repaint);
-		matchMedia('(prefers-color-scheme: dark)').addEventListener('change', this.repaint);
+		});
 		this.worker = new Worker('js/layout-worker.js', { type: 'module' });
 		this.worker.onmessage = (event) => this.move(event.data);
 	}
@@ -215,8 +213,7 @@ export class Picture {
 	}
 
 	end() {
-		document.removeEventListener('themechange', this.repaint);
-		matchMedia('(prefers-color-scheme: dark)').removeEventListener('change', this.repaint);
+		this.endColours();
 		this.worker.terminate();
 		this.renderer.kill();
 	}

@@ -1,6 +1,6 @@
 // Where a volume's extents are, as a picture: a column is an extent, a row is a server, a filled square is a
 // shard. The same in words for who does not see it, and in a table on demand.
-import { colour, el, replace } from './dom.js';
+import { colour, el, onColours, replace } from './dom.js';
 import { t } from './i18n.js';
 import { failure, loading } from './ui.js';
 
@@ -84,13 +84,7 @@ export function extentMap(v, fetchPage, watch) {
 	canvas.addEventListener('mousemove', (event) => {
 		hover.textContent = cellAt(event, extents, servers) || ' ';
 	});
-	const theme = () => extents.length && show();
-	document.addEventListener('themechange', theme);
-	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', theme);
-	watch(() => {
-		document.removeEventListener('themechange', theme);
-		matchMedia('(prefers-color-scheme: dark)').removeEventListener('change', theme);
-	});
+	watch(onColours(() => extents.length && show()));
 	load(0);
 	return el('section.panel', el('h2', t('extentsTitle')), el('p.hint', t('extentsText', v.k + v.m)), place);
 }

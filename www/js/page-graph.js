@@ -50,6 +50,8 @@ export default async function graph({ main, search, watch }) {
 		drawWanted();
 		try {
 			const answer = await fetchAround(n);
+			if (!place.isConnected) // left meanwhile
+				return;
 			picture.clear();
 			picture.add(answer);
 			picture.renderer.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
@@ -61,7 +63,10 @@ export default async function graph({ main, search, watch }) {
 	};
 	const expand = async (n) => {
 		try {
-			picture.add(await fetchAround(n), keyOf(n));
+			const answer = await fetchAround(n);
+			if (!place.isConnected)
+				return;
+			picture.add(answer, keyOf(n));
 			tell();
 		} catch (error) {
 			replace(side, failure(error));
@@ -81,6 +86,8 @@ export default async function graph({ main, search, watch }) {
 		drawWanted();
 		try {
 			const answer = await taggerGet('graph', { whole: 1, nodes: ALL_MAX, q: wanted.join(' ') });
+			if (!place.isConnected)
+				return;
 			const files = answer.nodes.filter((n) => n.id !== undefined).length;
 			picture.setWhole(answer);
 			tell();
@@ -98,7 +105,7 @@ export default async function graph({ main, search, watch }) {
 		wanted = [...new Set([...wanted, `tag:"${tag}"`])];
 		whole();
 	};
-	const found = el('ul.chips');
+	const found = el('ul.chips', { inert: true });
 	const find = debounce(async (text) => {
 		try {
 		const [{ tags }, { files }] = await Promise.all([text ? taggerGet('suggest', { q: text, limit: 8 }) : taggerGet('tags', { limit: 12 }), text ? taggerGet('search', { q: `name:"${text.replace(/"/g, '')}"`, limit: 4 }) : { files: [] }]);
@@ -108,25 +115,28 @@ export default async function graph({ main, search, watch }) {
 		}
 	}, 150);
 	const kinds = ['', 'image', 'video', 'audio', 'document', 'text', 'source', 'folder'];
-	replace(main, el('div.head', el('h1', t('graph')), info),
-		el('div.toolbar', { role: 'search' }, el('input', { type: 'search', placeholder: t('graphFind'), 'aria-label': t('graphFind'), oninput: (event) => find(event.target.value.trim()) }),
+	const tools = el('div.toolbar', { role: 'search', inert: true }, el('input', { type: 'search', placeholder: t('graphFind'), 'aria-label': t('graphFind'), oninput: (event) => find(event.target.value.trim()) }),
 			select('only', kinds.map((k) => [k, k ? said('kinds', k) : t('anyKind')]), '', (event) => {
 				picture.only = event.target.value;
 				picture.renderer.refresh();
 			}, t('kind')),
-			el('button', { onclick: () => { wanted = []; whole(); } }, t('wholeGraph')), el('button', { onclick: () => { wanted = []; drawWanted(); picture.clear(); tell(); replace(side, hint()); } }, t('reset'))),
-		found, limits, el('div.graphframe', place, side),
+			el('button', { onclick: () => { wanted = []; whole(); } }, t('wholeGraph')), el('button', { onclick: () => { wanted = []; drawWanted(); picture.clear(); tell(); replace(side, hint()); } }, t('reset')));
+	replace(main, el('div.head', el('h1', t('graph')), info),
+		tools, found, limits, el('div.graphframe', place, side),
 		el('div.legend', Object.entries(PALETTE).map(([kind, name]) => el('span', el('i.key', { style: { background: `var(${name})` } }), kind === 'tag' ? t('tag') : said('kinds', kind))), el('span', el('i.key', { style: { background: 'var(--kind-0)' } }), t('otherKinds'))), list);
 	const hint = () => empty('graph', t('graphStart'), t('graphStartText'));
 	replace(side, hint());
 	try {
 		await loadLibraries();
+		if (!place.isConnected)
+			return;
 		picture = new Picture(place, choose);
 	} catch (error) {
 		replace(place, failure(error));
 		return;
 	}
 	watch(() => picture.end());
+	tools.inert = found.inert = false;
 	find('');
 	if (wanted.length || search.has('whole'))
 		await whole();
