@@ -155,6 +155,7 @@ void engine_open_run(struct task *t)
 		.code = v->code,
 		.unit_bytes = v->unit,
 		.epoch = v->epoch,
+		.owner = v->cluster->owner,
 		.min = v->settings.min, /* nor these */
 		.below_min_fail = v->settings.below_min_fail,
 		.when_full_wait = v->settings.when_full_wait,
@@ -363,6 +364,7 @@ static void engine_collect_volume(struct vol *v)
 {
 	volume_stat(v->engine, &v->stat);
 	volume_rebuild_stat(v->engine, &v->rebuild);
+	v->fenced = volume_is_fenced(v->engine);
 	v->spare = volume_spare(v->engine);
 	v->nwaits_for = volume_waits_for(v->engine, v->waits_for, WAITS_FOR_MAX);
 	engine_collect_servers(v);

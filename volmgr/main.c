@@ -709,6 +709,8 @@ static void init_cluster(void)
 	if (getrandom(&cluster.seed, sizeof(cluster.seed), 0) != sizeof(cluster.seed) ||
 	    cluster.seed == 0)
 		cluster.seed = clock_ns() | 1;
+	if (getrandom(&cluster.owner, sizeof(cluster.owner), 0) != sizeof(cluster.owner))
+		cluster.owner = cluster.seed; /* 0: nobody is refused for it */
 	if (ec_best_code() == EC_RS_VAND)
 		log_warn("only the slow erasure code rs_vand is here: install libisal2 for one "
 			 "that is 20 "

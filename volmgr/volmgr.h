@@ -127,6 +127,7 @@ struct vol {
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
 	unsigned nwaits_for;
+	bool fenced;		   /* since it was ready: another volmgr owns it */
 	int spare;		   /* servers that may be lost: as volume_spare() */
 	uint64_t asked;		   /* the last collection that asked for it */
 	struct rebuild_server *on; /* what it has on servers */
@@ -275,6 +276,7 @@ struct cluster {
 	unsigned nvols;
 	unsigned connections;
 	uint64_t seed;
+	uint64_t owner; /* of volumes: a number of this run, drawn at random */
 	bool stopping;
 	bool route_slots[VOLUMES_MAX]; /* taken in the map of volumes */
 	uint32_t route_entries;	       /* taken in that of data shards */
@@ -479,6 +481,7 @@ struct volume_spec {
 int volumes_load(struct cluster *c, const char **why);
 struct vol *volume_by_name(struct cluster *c, const char *name);
 const char *vol_state_name(enum vol_state s);
+#define VOL_FENCED_WHY "another volmgr owns it now"
 /* Checks that need nothing but the numbers. 0, or -1 with a refusal. */
 int volume_spec_check(const struct volume_spec *spec, struct refusal *r);
 void volumes_create(struct cluster *c, const struct volume_spec *spec,

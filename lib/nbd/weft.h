@@ -126,7 +126,9 @@ enum weft_cmd_type {
 	/*
 	 * From now on (durable before the reply) private commands for this volume with an epoch
 	 * below this one are refused with WEFT_ESTALE; an epoch not announced here is too.
-	 * Reply: struct weft_fence_reply.
+	 * tx: a number that the owner's process drew at random, 0: none. As long as this server
+	 * runs, the same epoch with another number is refused: two owners have come to it, from
+	 * copies of one volmgr's metadata. Reply: struct weft_fence_reply.
 	 */
 	WEFT_CMD_FENCE = 0x5705,
 	/* Data: struct weft_label. Reply: struct weft_slot_reply. Durable before the reply.

@@ -130,6 +130,12 @@ static int vol_free_place(struct store *s)
 	return s->wal.durable_rec == s->wal.last_rec ? idle : -1;
 }
 
+/* The same epoch, of another process. */
+static bool owned_by_other(const struct vol *v, const struct weft_cmd *cmd)
+{
+	return cmd->epoch == v->epoch && v->owner != 0 && cmd->tx != 0 && cmd->tx != v->owner;
+}
+
 void vol_fence(struct store *s, struct nbd_req *req)
 {
 	struct vol *v = vol_find(s, req->cmd.volume);
@@ -141,7 +147,7 @@ void vol_fence(struct store *s, struct nbd_req *req)
 		nbd_req_done(req, EINVAL);
 		return;
 	}
-	if (v != NULL && req->cmd.epoch < v->epoch) {
+	if (v != NULL && (req->cmd.epoch < v->epoch || owned_by_other(v, &req->cmd))) {
 		nbd_req_done(req, WEFT_ESTALE);
 		return;
 	}
@@ -158,6 +164,8 @@ void vol_fence(struct store *s, struct nbd_req *req)
 		v = vol_place(s, req->cmd.volume, (uint32_t)place);
 	}
 	req->user[2] = v->epoch;
+	if (req->cmd.epoch > v->epoch || req->cmd.tx != 0)
+		v->owner = req->cmd.tx;
 	v->epoch = req->cmd.epoch;
 	r = slab_get(&s->recs);
 	r->type = REC_FENCE;

@@ -385,6 +385,7 @@ static void mgr_make_volume(struct mgr *m)
 		.code = g->m == 0 ? EC_NONE : ec_best_code(),
 		.unit_bytes = g->unit,
 		.epoch = meta_next_epoch(m->proc.sim->meta, &m->proc),
+		.owner = 1 + m->proc.number,
 		.unflushed_max = UNFLUSHED_MAX,
 		.flush_ms = FLUSH_MS,
 		.grace_ms = GRACE_MS,

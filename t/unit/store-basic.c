@@ -33,6 +33,17 @@ static void test_slots(struct world *w, uint32_t *slot, uint32_t *gen)
 	ok(slot2 == 1 && gen2 > *gen, "gives another slot, of a higher generation");
 }
 
+static void test_owner(struct world *w)
+{
+	is_int(do_fence_as(w, 5, 71, NULL), 0, "somebody says who announces the epoch");
+	is_int(do_fence_as(w, 5, 72, NULL), WEFT_ESTALE, "another one with the same is refused");
+	is_int(do_fence_as(w, 5, 71, NULL), 0, "the first may repeat it");
+	is_int(do_fence(w, 5, NULL), 0, "so may who does not say who he is");
+	is_int(do_fence_as(w, 5, 72, NULL), WEFT_ESTALE, "which is no help to the other one");
+	is_int(do_fence_as(w, 6, 72, NULL), 0, "a higher epoch is");
+	is_int(do_fence_as(w, 6, 71, NULL), WEFT_ESTALE, "and then the first is refused");
+}
+
 static void test_prepare(struct world *w, uint64_t at, uint32_t gen)
 {
 	static const uint8_t zeros[4096 * 16];
@@ -169,6 +180,7 @@ static void run(int fd, bool now)
 	world_init(&w, fd, 1, now);
 	ok(world_open(&w), "a new store opens");
 	test_slots(&w, &slot, &gen);
+	test_owner(&w);
 	test_prepare(&w, (uint64_t)slot * WEFT_SHARD_BYTES, gen);
 	test_xor(&w, (uint64_t)slot * WEFT_SHARD_BYTES, gen);
 	test_list(&w, slot, gen);

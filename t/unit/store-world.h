@@ -278,13 +278,14 @@ static int call_end(struct world *w, struct call *c)
 	return err;
 }
 
-__attribute__((unused)) static int do_fence(struct world *w, uint32_t epoch,
-					    struct weft_fence_reply *reply)
+__attribute__((unused)) static int do_fence_as(struct world *w, uint32_t epoch, uint64_t owner,
+					       struct weft_fence_reply *reply)
 {
 	struct call *c = call_new(w, WEFT_CMD_FENCE);
 	int err;
 
 	c->req.cmd.epoch = epoch;
+	c->req.cmd.tx = owner;
 	c->req.cmd.reply_len = sizeof(*reply);
 	err = call_run(w, c);
 	if (err == 0) {
@@ -294,6 +295,12 @@ __attribute__((unused)) static int do_fence(struct world *w, uint32_t epoch,
 	}
 	call_free(c);
 	return err;
+}
+
+__attribute__((unused)) static int do_fence(struct world *w, uint32_t epoch,
+					    struct weft_fence_reply *reply)
+{
+	return do_fence_as(w, epoch, 0, reply);
 }
 
 __attribute__((unused)) static int do_label(struct world *w, uint64_t extent, uint32_t *slot,

@@ -280,6 +280,7 @@ void world_settle(struct world *w, unsigned ms)
 void world_open(struct world *w)
 {
 	w->config.epoch++;
+	w->config.owner++;
 	w->ready = w->stopped = false;
 	w->v = volume_create(&w->config);
 	assert(w->v != NULL);

@@ -176,6 +176,11 @@ bool volume_is_running(const struct volume *v)
 	return v->state == VOLUME_RUNNING;
 }
 
+bool volume_is_fenced(const struct volume *v)
+{
+	return v->state == VOLUME_FENCED;
+}
+
 bool volume_server_ok(const struct volume *v, uint32_t server)
 {
 	for (unsigned i = 0; i < v->nservers; i++)

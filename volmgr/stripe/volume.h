@@ -97,6 +97,7 @@ struct volume_config {
 	enum ec_code code;
 	uint32_t unit_bytes;	/* power of two, 4096..WEFT_UNIT_MAX */
 	uint32_t epoch;		/* durable in the metadata before this one is given */
+	uint64_t owner;		/* drawn at random by this process: see WEFT_CMD_FENCE */
 	uint64_t unflushed_max; /* bytes acknowledged but not flushed, then we flush by ourselves */
 	uint32_t flush_ms;	/* and after this time */
 	unsigned min;		/* good shards that a write needs: k..k + m; 0: plan_min_good() */
@@ -148,6 +149,8 @@ void volume_free(struct volume *v);
 
 /* See volume_ops.changed(). */
 bool volume_is_running(const struct volume *v);
+/* Somebody else owns it, or its start failed: it takes no requests any more. */
+bool volume_is_fenced(const struct volume *v);
 bool volume_server_ok(const struct volume *v, uint32_t server);
 
 /* For status and map. */
