@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "banned.h"
 
 #define FREE_UNKNOWN_BYTES (1ULL << 30)
+#define FIRST_VOLUME_MAX   (1ULL << 40)
 
 static_assert(PLACE_CANDIDATES_MAX >= SERVERS_MAX, "every server can be a candidate");
 
@@ -164,14 +166,27 @@ static int servers_load_one(void *arg, const char *key, const void *value, size_
 	return 0;
 }
 
-static int next_load(struct cluster *c, const char *key, uint64_t *next)
+/*
+ * Servers know volumes by their numbers. They may have some of another volmgr, or of one whose
+ * metadata was lost: each begins to count somewhere else, so that no number means two volumes.
+ */
+static uint64_t first_volume(void)
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		random = clock_ns();
+	return 1 + random % FIRST_VOLUME_MAX;
+}
+
+static int next_load(struct cluster *c, const char *key, uint64_t first, uint64_t *next)
 {
 	void *value;
 	size_t len;
 	int err = c->meta->ops->get(c->meta, key, &value, &len);
 	uint64_t n;
 
-	*next = 1;
+	*next = first;
 	if (err != 0)
 		return err == -ENOENT ? 0 : err;
 	if (len == sizeof(n)) {
@@ -184,10 +199,10 @@ static int next_load(struct cluster *c, const char *key, uint64_t *next)
 
 int servers_load(struct cluster *c, const char **why)
 {
-	int err = next_load(c, "1/next/server", &c->next_server);
+	int err = next_load(c, "1/next/server", 1, &c->next_server);
 
 	if (err == 0)
-		err = next_load(c, "1/next/volume", &c->next_volume);
+		err = next_load(c, "1/next/volume", first_volume(), &c->next_volume);
 	if (err == 0)
 		err = c->meta->ops->each(c->meta, "1/server/", servers_load_one, c);
 	if (err != 0)
