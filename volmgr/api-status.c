@@ -60,6 +60,21 @@ static void status_servers(struct cluster *c, struct status *st)
 	snprintf(st->hint, sizeof(st->hint), "Start nbdsrv there (%.200s).", first->address);
 }
 
+static void status_failed(const struct vol *v, struct status *st)
+{
+	const char *why = v->fenced ? VOL_FENCED_WHY : v->why;
+
+	st->state = "failed";
+	snprintf(st->message, sizeof(st->message), "Volume %s cannot be used: %s.", v->name, why);
+	if (strcmp(why, VOL_FENCED_WHY) == 0)
+		snprintf(st->hint, sizeof(st->hint),
+			 "Two volmgrs have the same metadata, or copies of it: stop the one that "
+			 "is not wanted, and start the other one anew, once more if that is not "
+			 "enough. See weft-recovery(7).");
+	else
+		snprintf(st->hint, sizeof(st->hint), "Look at volmgr's messages.");
+}
+
 /* What is worst comes last, and wins. */
 static void status_volumes(struct cluster *c, struct status *st)
 {
@@ -68,7 +83,7 @@ static void status_volumes(struct cluster *c, struct status *st)
 	for (unsigned i = 0; i < c->nvols; i++) {
 		const struct vol *v = c->vols[i];
 
-		if (v->state == VOL_FAILED)
+		if (v->state == VOL_FAILED || v->fenced)
 			failed = v;
 		else if (v->state == VOL_OPENING || v->state == VOL_STARTING)
 			starting = v;
@@ -79,12 +94,8 @@ static void status_volumes(struct cluster *c, struct status *st)
 			 "Volume %s waits for servers: %u of %u are up.", starting->name, st->up,
 			 st->total);
 	}
-	if (failed != NULL) {
-		st->state = "failed";
-		snprintf(st->message, sizeof(st->message), "Volume %s cannot be used: %s.",
-			 failed->name, failed->why);
-		snprintf(st->hint, sizeof(st->hint), "Look at volmgr's messages.");
-	}
+	if (failed != NULL)
+		status_failed(failed, st);
 }
 
 /* Blocks that came back damaged: the data is whole, the disk may not be for long. */
@@ -322,6 +333,49 @@ static void status_too_many(struct status *st)
 		 "Start nbdsrv on those that are down: volctl server list");
 }
 
+/* Extents have fewer shards than writes need, and the volume does not wait for more. */
+static void status_refuses(struct cluster *c, struct status *st)
+{
+	for (unsigned i = 0; i < c->nvols; i++) {
+		struct vol *v = c->vols[i];
+		unsigned min = v->settings.min != 0 ? v->settings.min : plan_min_good(v->k, v->m);
+		int good = (int)v->k + volume_spare_now(v);
+
+		if (v->state != VOL_READY || !v->settings.below_min_fail || good >= (int)min ||
+		    strcmp(st->state, "failed") == 0)
+			continue;
+		st->state = "degraded";
+		snprintf(st->message, sizeof(st->message),
+			 "Writes to parts of volume %s fail: they need %u good shards, and there "
+			 "are %d.",
+			 v->name, min, good);
+		snprintf(st->hint, sizeof(st->hint),
+			 "Start nbdsrv on those that are down (volctl server list); or let writes "
+			 "go on with fewer good shards: volctl volume set %s --min %u",
+			 v->name, v->k);
+	}
+}
+
+/* What is written to new places needs servers that are not there. */
+static void status_too_few(struct cluster *c, struct status *st)
+{
+	unsigned members, up;
+
+	servers_count(c, &members, &up);
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+
+		if (v->state != VOL_READY || v->k + v->m <= members || strcmp(st->state, "ok") != 0)
+			continue;
+		st->state = "degraded";
+		snprintf(st->message, sizeof(st->message),
+			 "Volume %s (%u+%u) needs %u servers to be written to where nothing is "
+			 "yet, and %u take shards.",
+			 v->name, v->k, v->m, v->k + v->m, members);
+		snprintf(st->hint, sizeof(st->hint), "Add a server: volctl server add ADDR");
+	}
+}
+
 /* Shards that have to go elsewhere: under way, or stuck. */
 static void status_moves(struct status *st)
 {
@@ -371,9 +425,11 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_rebuild(c, st);
 	status_older(c, st);
 	status_waits(c, st);
+	status_refuses(c, st);
 	status_spare(c, st);
 	status_too_many(st);
 	status_moves(st);
+	status_too_few(c, st);
 	status_space(st);
 }
 

@@ -60,13 +60,26 @@ static int survey_extent(void *arg, struct vol *v, const struct extent_record *r
 	if (!there)
 		return 0;
 	u->shards++;
-	if (v->k + v->m > u->members && (u->wide == NULL || v->k + v->m > u->wide->k + u->wide->m))
-		u->wide = v;
 	if (good_without(u->cluster, v, r, u->server->number) < v->k) {
 		u->lost = v;
 		u->lost_extents++;
 	}
 	return 0;
+}
+
+/* Also one that has nothing on this server, or anywhere: it could not be written to. */
+static const struct vol *widest(const struct cluster *c, unsigned members)
+{
+	const struct vol *wide = NULL;
+
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+
+		if (v->state != VOL_DELETING && v->k + v->m > members &&
+		    (wide == NULL || v->k + v->m > wide->k + wide->m))
+			wide = v;
+	}
+	return wide;
 }
 
 static int survey(struct cluster *c, const struct server *s, struct survey *u, struct refusal *r)
@@ -76,6 +89,7 @@ static int survey(struct cluster *c, const struct server *s, struct survey *u, s
 	*u = (struct survey){.cluster = c, .server = s};
 	for (unsigned i = 0; i < c->nservers; i++)
 		u->members += c->servers[i] != s && server_is_member(c->servers[i]);
+	u->wide = widest(c, u->members);
 	err = extents_each(c, survey_extent, u);
 	if (err == 0)
 		return 0;
@@ -267,6 +281,8 @@ int duty_remove(struct cluster *c, const char *name, bool lost, bool *begun, str
 
 	*begun = false;
 	if (s == NULL || survey(c, s, &u, r) != 0)
+		return -1;
+	if (u.shards == 0 && server_is_member(s) && check_servers(&u, r) != 0)
 		return -1;
 	if (u.shards == 0)
 		return remove_now(c, s, r);

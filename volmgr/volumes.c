@@ -128,7 +128,7 @@ static void vol_started(struct control_message *m)
 	struct vol *v = (struct vol *)((char *)m - offsetof(struct vol, ready_msg));
 
 	if (v->ready_err == -ESTALE)
-		vol_failed(v, "another volmgr owns it now");
+		vol_failed(v, VOL_FENCED_WHY);
 	else if (v->ready_err != 0)
 		vol_failed(v, strerror(-v->ready_err));
 	else if (v->state == VOL_DELETING)
