@@ -15,7 +15,7 @@ use Weft::Cluster;
 need(qw(nbdsrv volmgr volctl qemu-io));
 my $dir = temp_dir();
 my $cluster = Weft::Cluster->new(dir => "$dir/c", ec => '2+1', size => '64M', volume => 'v',
-	args => { volmgr => [qw(--bpf off)] });
+	args => { volmgr => [qw(--bpf off --replace-after 1)] });
 at_end(sub { $cluster->kill });
 $cluster->up;
 
@@ -59,9 +59,11 @@ $cluster->kill('server-3');
 status_is(qr/^Writes to parts of volume v fail: they need 3 good shards, and there are 2\.\n.*--min 2$/m,
 	'the status says that writes fail, and what helps');
 ok(!io($cluster->uri, 'write -P 171 0 1M'), 'and they do');
-$cluster->start('server-3');
-status_is(qr/^Everything is fine/, 'until the server is back');
 $cluster->volctl(qw(volume set v --min 2 --below-min wait));
+status_is(qr/^1 of 3 servers is not up: server-3 is down.*\nStart nbdsrv there \(.*\); or add a server, which its shards are made anew on/m,
+	'a server that could be replaced, if there were another one, is what the status is about');
+$cluster->start('server-3');
+status_is(qr/^Everything is fine/, 'until it is back');
 
 # ---- two volmgrs with one metadata ----------------------------------------------------------------
 my $other;

@@ -21,6 +21,8 @@ struct status {
 	char hint[256];
 	uint64_t size, free;
 	unsigned total, up;
+	const struct server *away; /* the first that is not up, or NULL */
+	bool leaving;		   /* some server is to be emptied, or was given up */
 	const struct vol *weakest; /* NULL: there is no volume */
 	int spare;		   /* servers that it can lose */
 };
@@ -34,6 +36,7 @@ static void status_servers(struct cluster *c, struct status *st)
 		const struct server *s = c->servers[i];
 
 		st->total++;
+		st->leaving |= s->duty != DUTY_STAY;
 		st->up += s->state == SERVER_UP;
 		if (s->stat_known) {
 			st->size += s->stat.size_bytes;
@@ -45,6 +48,7 @@ static void status_servers(struct cluster *c, struct status *st)
 		if (first == NULL)
 			first = s;
 	}
+	st->away = first;
 	if (first == NULL)
 		return;
 	st->state = "degraded";
@@ -57,7 +61,13 @@ static void status_servers(struct cluster *c, struct status *st)
 		snprintf(st->message, sizeof(st->message), "%u of %u servers %s not up: %s is %s.",
 			 away, st->total, away == 1 ? "is" : "are", first->name,
 			 server_state_name(first));
-	snprintf(st->hint, sizeof(st->hint), "Start nbdsrv there (%.200s).", first->address);
+	if (first->state == SERVER_WRONG_STORE)
+		snprintf(st->hint, sizeof(st->hint),
+			 "Start the nbdsrv that has this server's store there (%.180s).",
+			 first->address);
+	else
+		snprintf(st->hint, sizeof(st->hint), "Start nbdsrv there (%.200s).",
+			 first->address);
 }
 
 static void status_failed(const struct vol *v, struct status *st)
@@ -342,7 +352,7 @@ static void status_refuses(struct cluster *c, struct status *st)
 		int good = (int)v->k + volume_spare_now(v);
 
 		if (v->state != VOL_READY || !v->settings.below_min_fail || good >= (int)min ||
-		    strcmp(st->state, "failed") == 0)
+		    strcmp(st->state, "failed") == 0 || strcmp(st->state, "unavailable") == 0)
 			continue;
 		st->state = "degraded";
 		snprintf(st->message, sizeof(st->message),
@@ -394,6 +404,15 @@ static void status_moves(struct status *st)
 	}
 	if (state.running > 0)
 		return;
+	if (st->away != NULL && !st->leaving) { /* it is why, and its return would help, too */
+		if (strcmp(st->state, "degraded") == 0 &&
+		    state.blocked[MOVES_NO_SERVER] + state.blocked[MOVES_NO_ROOM] > 0)
+			snprintf(st->hint, sizeof(st->hint),
+				 "Start nbdsrv there (%.100s); or add a server, which its shards "
+				 "are made anew on: volctl server add ADDR",
+				 st->away->address);
+		return;
+	}
 	moving_blocked(&state, st->message, sizeof(st->message), &hint);
 	snprintf(st->hint, sizeof(st->hint), "%s", hint);
 }
@@ -425,10 +444,10 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_rebuild(c, st);
 	status_older(c, st);
 	status_waits(c, st);
-	status_refuses(c, st);
 	status_spare(c, st);
 	status_too_many(st);
 	status_moves(st);
+	status_refuses(c, st);
 	status_too_few(c, st);
 	status_space(st);
 }

@@ -226,6 +226,8 @@ export default [
 	['{} of {} servers {} not up: {} is {} ({}).', '{2} 台服务器中有 {1} 台不在线：{4} 的状态为“{5~}”（{6~}）。'],
 	['{} of {} servers {} not up: {} is {}.', '{2} 台服务器中有 {1} 台不在线：{4} 的状态为“{5~}”。'],
 	['Start nbdsrv there ({}).', '请在那里启动 nbdsrv（{1}）。'],
+	["Start the nbdsrv that has this server's store there ({}).", '请在那里（{1}）启动拥有该服务器存储的 nbdsrv。'],
+	['Start nbdsrv there ({}); or add a server, which its shards are made anew on: volctl server add ADDR', '请在那里启动 nbdsrv（{1}）；或者添加一台服务器，其分片会在那里重新生成：volctl server add ADDR'],
 	['Volume {} waits for servers: {} of {} are up.', '卷 {1} 在等待服务器：{3} 台中有 {2} 台在线。'],
 	['Volume {} cannot be used: {}.', '卷 {1} 无法使用：{2~}。'],
 	['Volume {}: scrub found {} rows of blocks that cannot be decoded any more.', '卷 {1}：巡检发现 {2} 行数据块已无法解码。'],
