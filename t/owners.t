@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 # Whose is a volume? Two volmgrs with copies of one metadata are never both its owner, whatever they count; one
 # that lost it says so. Numbers of volumes do not repeat in a folder that is empty: what servers have of another
-# volmgr, or of one whose metadata was lost, is not taken for a new volume's. And the status says when there are
-# too few servers for writes.
+# volmgr, or of one whose metadata was lost, is not taken for a new volume's. An older copy of the metadata is found
+# out before anything is given back that it does not know of. And the status says when there are too few servers for
+# writes.
 use strict;
 use warnings;
 use FindBin;
@@ -96,6 +97,33 @@ for (1 .. 2) {
 }
 status_is(qr/^Everything is fine/, 'the first one gets it back when it has counted further');
 ok(io($cluster->uri, 'read -P 175 0 1M', 'read -P 170 1M 23M'), 'and everything is there');
+
+# ---- an older copy of the metadata ------------------------------------------------------------------
+$cluster->stop('volmgr');
+run_ok('cp', '-r', "$dir/c/volmgr", "$dir/backup");
+$cluster->start('volmgr');
+ok(io($cluster->uri, 'write -P 178 32M 24M', 'flush'), 'more is written after a copy was made');
+$cluster->kill('server-3');
+ok(io($cluster->uri, 'write -P 179 0 1M', 'flush'), 'and some when a server is away');
+$cluster->kill;
+rename("$dir/c/volmgr", "$dir/newer") or die $!;
+rename("$dir/backup", "$dir/c/volmgr") or die $!;
+$cluster->start;
+status_is(qr/^Volume v cannot be used: its metadata is older than what the servers know\.\nPut back the metadata that is not older/m,
+	'the copy is found to be older');
+ok(!io($cluster->uri, 'read 0 1M'), 'and what may be stale is not read');
+$cluster->stop('volmgr');
+$cluster->start('volmgr'); # now it has counted further than the right one
+status_is(qr/^Volume v cannot be used: its metadata is older/m, 'also by the next start');
+$cluster->stop('volmgr');
+remove_tree("$dir/c/volmgr");
+rename("$dir/newer", "$dir/c/volmgr") or die $!;
+for (1 .. 2) {
+	$cluster->start('volmgr');
+	$cluster->stop('volmgr') if $_ == 1;
+}
+ok(io($cluster->uri, 'read -P 179 0 1M', 'read -P 170 1M 23M', 'read -P 178 32M 24M'), 'nothing was given back meanwhile');
+ok(io($cluster->uri, 'write -P 175 0 1M', 'flush'), 'and it can be written');
 
 # ---- an empty folder instead of the metadata --------------------------------------------------------
 $cluster->stop('volmgr');

@@ -10,7 +10,8 @@ use Weft;
 
 my $src = src_dir();
 my %MACROS = (API_PREFIX => '/api/v1/', JSON_TYPE => 'application/json', PRIu64 => 'u',
-	VOL_FENCED_WHY => 'another volmgr owns it now');
+	VOL_FENCED_WHY => 'another volmgr owns it now',
+	VOL_OLDER_WHY => 'its metadata is older than what the servers know');
 # which argument is the sentence; those behind it are its values
 my %SAY = (refuse => 3, refuse_hint => 1, parse_refuse => 1, api_error => 3, api_errno => 2, change_new => 2,
 	wpeer_cut => 1, parse_fail => 1, client_fail => 2, vol_failed => 1, out_fail => 1);

@@ -72,7 +72,7 @@ static void status_servers(struct cluster *c, struct status *st)
 
 static void status_failed(const struct vol *v, struct status *st)
 {
-	const char *why = v->fenced ? VOL_FENCED_WHY : v->why;
+	const char *why = vol_why(v);
 
 	st->state = "failed";
 	snprintf(st->message, sizeof(st->message), "Volume %s cannot be used: %s.", v->name, why);
@@ -81,6 +81,10 @@ static void status_failed(const struct vol *v, struct status *st)
 			 "Two volmgrs have the same metadata, or copies of it: stop the one that "
 			 "is not wanted, and start the other one anew, once more if that is not "
 			 "enough. See weft-recovery(7).");
+	else if (v->older)
+		snprintf(st->hint, sizeof(st->hint),
+			 "Put back the metadata that is not older, or recover it from the servers "
+			 "into an empty folder: see weft-recovery(7).");
 	else
 		snprintf(st->hint, sizeof(st->hint), "Look at volmgr's messages.");
 }

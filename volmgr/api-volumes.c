@@ -62,7 +62,7 @@ static void volume_members(struct vol *v, struct json_out *o)
 	settings_write(v, o);
 	used = v->stat.extents * v->k * WEFT_SHARD_BYTES; /* thin: whole extents, written to */
 	json_out_text(o, "state", vol_state_name(v->fenced ? VOL_FAILED : v->state));
-	json_out_text(o, "message", v->fenced ? VOL_FENCED_WHY : v->why);
+	json_out_text(o, "message", vol_why(v));
 	json_out_int(o, "size", (int64_t)v->size);
 	json_out_int(o, "used", (int64_t)(used > v->size ? v->size : used));
 	json_out_int(o, "spare", spare);

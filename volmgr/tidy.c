@@ -6,6 +6,11 @@
  *  - slots that no extent has are given back: their server was away when they should have been;
  *  - so are all slots of volumes that were deleted.
  * One server at a time, one order after the other: nobody waits for it.
+ *
+ * Before the first of these all servers are looked at once. A label has no higher MARK than the
+ * metadata has of its extent, which was told first. One that has means that the metadata is an
+ * older copy, which does not know what misses writes, nor what was placed since and would look as
+ * if it were in no use. Nothing is given back then, and the volume is served no longer.
  */
 #include "config.h"
 
@@ -17,6 +22,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "moving.h"
 #include "records.h"
 #include "survey.h"
 #include "volumes.h"
@@ -42,6 +48,7 @@ struct tidy_job {
 	unsigned nnotes;
 	struct volume_slot *slots;
 	unsigned nslots, room, freed, tries;
+	bool older; /* it is to be served no longer */
 	/* of a deleted volume */
 	struct peer *peer;
 	struct nbd_call call;
@@ -157,7 +164,9 @@ static void job_run(struct task *t)
 	struct tidy_job *j = (struct tidy_job *)t;
 	struct volume_tidy order = {j->notes, j->nnotes, j->slots, j->nslots};
 
-	if (j->vol->engine == NULL)
+	if (j->vol->engine != NULL && j->older)
+		volume_refuse(j->vol->engine, EUCLEAN);
+	if (j->vol->engine == NULL || j->older)
 		task_finish(t, -ESHUTDOWN);
 	else
 		volume_tidy(j->vol->engine, j->server, &order, job_tidied, j);
@@ -267,7 +276,7 @@ static struct tidy_job *job_new(struct vol *v, uint64_t volume, uint32_t server)
 
 static void job_add(struct tidy_job *j)
 {
-	if (j->nnotes + j->nslots == 0) {
+	if (j->nnotes + j->nslots == 0 && !j->older) {
 		job_free(j);
 		return;
 	}
@@ -410,6 +419,74 @@ bool tidy_keeps_notes(const struct cluster *c, uint32_t server)
 	return false;
 }
 
+/* ---- is the metadata as new as what the servers know? -----------------------------------------
+ */
+
+static int by_slot(const void *a, const void *b)
+{
+	const struct survey_label *l = a, *r = b;
+
+	return (l->slot > r->slot) - (l->slot < r->slot);
+}
+
+static void found_older(struct vol *v, const struct survey_server *s, const struct extent_record *r,
+			const struct survey_label *l)
+{
+	struct tidy_job *j;
+
+	if (v->older)
+		return;
+	log_error("volume %s, extent %llu: server %u knows of later losses (%u) than the metadata "
+		  "(%u), which is older: the volume is not served any more",
+		  v->name, (unsigned long long)r->extent, s->number, l->mark, r->mark);
+	v->older = true;
+	j = job_new(v, v->id, s->number);
+	j->older = true;
+	job_add(j);
+}
+
+static int compare_extent(void *arg, struct vol *v, const struct extent_record *r)
+{
+	const struct survey_server *s = arg;
+
+	for (unsigned i = 0; v->state == VOL_READY && i < v->k + v->m; i++) {
+		struct survey_label key = {.slot = r->shard[i].slot};
+		const struct survey_label *l;
+
+		if (r->shard[i].server != s->number || s->nlabels == 0)
+			continue;
+		l = bsearch(&key, s->labels, s->nlabels, sizeof(key), by_slot);
+		if (l != NULL && l->slot_gen == r->shard[i].slot_gen && l->volume == v->id &&
+		    l->mark > r->mark)
+			found_older(v, s, r, l);
+	}
+	return 0;
+}
+
+/* Servers that are up and were not looked at yet. */
+static struct server *to_look_at(const struct cluster *c)
+{
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (!c->servers[i]->looked && c->servers[i]->state == SERVER_UP)
+			return c->servers[i];
+	return NULL;
+}
+
+/* True: that was all for now. */
+static bool look_first(struct cluster *c, const struct survey_server *s)
+{
+	struct server *server = server_by_number(c, s->number);
+
+	if (server == NULL || server->looked)
+		return false;
+	server->looked = true;
+	server->tidy = true;
+	if (s->nlabels > 0)
+		qsort(s->labels, s->nlabels, sizeof(*s->labels), by_slot);
+	extents_each(c, compare_extent, (void *)s);
+	return true;
+}
+
 static void tidy_surveyed(struct task *t)
 {
 	struct survey *survey = (struct survey *)t;
@@ -418,18 +495,19 @@ static void tidy_surveyed(struct task *t)
 	bool keep = tidy_keeps_notes(c, s->number);
 
 	tidy.surveying = false;
-	if (s->err == 0 && !c->stopping) {
+	if (s->err == 0 && !c->stopping && !look_first(c, s)) {
 		if (s->nlabels > 0)
 			qsort(s->labels, s->nlabels, sizeof(*s->labels), by_volume);
 		for (unsigned i = 0; i < c->nvols; i++)
-			if (c->vols[i]->state == VOL_READY && deleted_find(c->vols[i]->id) == NULL)
+			if (c->vols[i]->state == VOL_READY && !c->vols[i]->older &&
+			    deleted_find(c->vols[i]->id) == NULL)
 				tidy_volume(c->vols[i], s, keep);
 		tidy_deleted(s);
 	} else if (s->err != 0) {
 		struct server *server = server_by_number(c, s->number);
 
 		if (server != NULL)
-			server->tidy = true;
+			server->tidy = server->looked = true;
 	}
 	survey_free(survey);
 	job_start();
@@ -466,6 +544,10 @@ static void tidy_tick(void *arg)
 	job_start();
 	if (tidy.surveying || tidy.running != NULL || tidy.jobs != NULL || !volumes_settled(c))
 		return;
+	if (to_look_at(c) != NULL) {
+		tidy_server(to_look_at(c));
+		return;
+	}
 	for (unsigned i = 0; i < c->nservers; i++)
 		if (c->servers[i]->tidy && c->servers[i]->state == SERVER_UP) {
 			tidy_server(c->servers[i]);

@@ -127,7 +127,8 @@ struct vol {
 	struct rebuild_stat rebuild;	   /* likewise */
 	uint32_t waits_for[WAITS_FOR_MAX]; /* servers that writes wait for */
 	unsigned nwaits_for;
-	bool fenced;		   /* since it was ready: another volmgr owns it */
+	bool fenced;		   /* since it was ready: another volmgr owns it, or */
+	bool older;		   /* its metadata is older than what servers know */
 	int spare;		   /* servers that may be lost: as volume_spare() */
 	uint64_t asked;		   /* the last collection that asked for it */
 	struct rebuild_server *on; /* what it has on servers */
@@ -195,7 +196,8 @@ struct server {
 	uint64_t stat_ns;    /* when it said so */
 	struct watch *watch; /* stats.c */
 	bool removing;
-	bool tidy; /* its slots are to be looked at; see tidy.c */
+	bool tidy;   /* its slots are to be looked at; see tidy.c */
+	bool looked; /* its labels were compared with the metadata since we started */
 	enum server_duty duty;
 	uint32_t into;	   /* its shards go rather to this one; 0: to any */
 	bool leaving;	   /* it is taken out when it holds nothing any more */
@@ -482,6 +484,9 @@ int volumes_load(struct cluster *c, const char **why);
 struct vol *volume_by_name(struct cluster *c, const char *name);
 const char *vol_state_name(enum vol_state s);
 #define VOL_FENCED_WHY "another volmgr owns it now"
+#define VOL_OLDER_WHY  "its metadata is older than what the servers know"
+/* Why it takes no requests: what became of it, since it was ready or before. */
+const char *vol_why(const struct vol *v);
 /* Checks that need nothing but the numbers. 0, or -1 with a refusal. */
 int volume_spec_check(const struct volume_spec *spec, struct refusal *r);
 void volumes_create(struct cluster *c, const struct volume_spec *spec,

@@ -25,6 +25,13 @@ const char *vol_state_name(enum vol_state s)
 	return vol_states[s];
 }
 
+const char *vol_why(const struct vol *v)
+{
+	if (v->older)
+		return VOL_OLDER_WHY;
+	return v->fenced ? VOL_FENCED_WHY : v->why;
+}
+
 struct vol *volume_by_name(struct cluster *c, const char *name)
 {
 	for (unsigned i = 0; i < c->nvols; i++)

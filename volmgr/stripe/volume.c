@@ -422,6 +422,11 @@ void volume_fail(struct volume *v, int error)
 		ready(v->ready_arg, -error);
 }
 
+void volume_refuse(struct volume *v, int error)
+{
+	volume_fail(v, error);
+}
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 static size_t tx_size(const struct volume *v)

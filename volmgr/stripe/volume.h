@@ -151,6 +151,8 @@ void volume_free(struct volume *v);
 bool volume_is_running(const struct volume *v);
 /* Somebody else owns it, or its start failed: it takes no requests any more. */
 bool volume_is_fenced(const struct volume *v);
+/* The same, since we found out that the metadata which it was made from is not right. */
+void volume_refuse(struct volume *v, int error);
 bool volume_server_ok(const struct volume *v, uint32_t server);
 
 /* For status and map. */

@@ -203,6 +203,8 @@ export default [
 	['{} {} connected to volume {}.', '有 {1} 个客户端连接着卷 {3}。'],
 	['Unmount and detach it first: volctl volume detach {}', '请先卸载并解除挂接：volctl volume detach {1}'],
 	['another volmgr owns it now', '它现在属于另一个 volmgr'],
+	['its metadata is older than what the servers know', '其元数据比服务器所知的旧'],
+	['Put back the metadata that is not older, or recover it from the servers into an empty folder: see weft-recovery(7).', '请放回不旧的元数据，或在空目录中从服务器恢复：参见 weft-recovery(7)。'],
 	['its extent map is damaged', '其区段映射已损坏'],
 	['its extent map cannot be read from the metadata', '无法从元数据读取其区段映射'],
 
