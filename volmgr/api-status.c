@@ -72,8 +72,11 @@ static void status_servers(struct cluster *c, struct status *st)
 
 static void status_failed(const struct vol *v, struct status *st)
 {
-	const char *why = vol_why(v);
+	const char *why;
 
+	pthread_mutex_lock(&v->cluster->lock);
+	why = vol_why(v);
+	pthread_mutex_unlock(&v->cluster->lock);
 	st->state = "failed";
 	snprintf(st->message, sizeof(st->message), "Volume %s cannot be used: %s.", v->name, why);
 	if (strcmp(why, VOL_FENCED_WHY) == 0)
@@ -94,6 +97,7 @@ static void status_volumes(struct cluster *c, struct status *st)
 {
 	const struct vol *starting = NULL, *failed = NULL;
 
+	pthread_mutex_lock(&c->lock);
 	for (unsigned i = 0; i < c->nvols; i++) {
 		const struct vol *v = c->vols[i];
 
@@ -102,6 +106,7 @@ static void status_volumes(struct cluster *c, struct status *st)
 		else if (v->state == VOL_OPENING || v->state == VOL_STARTING)
 			starting = v;
 	}
+	pthread_mutex_unlock(&c->lock);
 	if (starting != NULL && st->up < st->total) {
 		st->state = "degraded";
 		snprintf(st->message, sizeof(st->message),
@@ -421,6 +426,52 @@ static void status_moves(struct status *st)
 	snprintf(st->hint, sizeof(st->hint), "%s", hint);
 }
 
+/* Not all of it has a place. */
+static bool goes_on(struct cluster *c, const struct vol *v)
+{
+	uint64_t extents;
+
+	pthread_mutex_lock(&c->lock);
+	extents = v->stat.extents;
+	pthread_mutex_unlock(&c->lock);
+	return extents * v->k * WEFT_SHARD_BYTES < v->size;
+}
+
+/* Members that a shard can be placed on. */
+static unsigned servers_with_room(struct cluster *c)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++)
+		n += server_is_member(c->servers[i]) &&
+		     c->servers[i]->free_bytes >= WEFT_SHARD_BYTES;
+	pthread_mutex_unlock(&c->lock);
+	return n;
+}
+
+/* There may be much space, but on too few servers. */
+static void status_room(struct cluster *c, struct status *st)
+{
+	unsigned room = servers_with_room(c);
+
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+
+		if (v->state != VOL_READY || v->k + v->m <= room || strcmp(st->state, "ok") != 0 ||
+		    !goes_on(c, v))
+			continue;
+		st->state = "degraded";
+		snprintf(st->message, sizeof(st->message),
+			 "Volume %s (%u+%u) cannot be written to where nothing is yet: that takes "
+			 "room on %u servers, and %u have some.",
+			 v->name, v->k, v->m, v->k + v->m, room);
+		snprintf(st->hint, sizeof(st->hint),
+			 "Add a server (volctl server add ADDR), delete volumes, or run fstrim in "
+			 "them.");
+	}
+}
+
 static void status_space(struct status *st)
 {
 	if (strcmp(st->state, "ok") != 0 || st->size == 0 ||
@@ -453,6 +504,7 @@ static void status_fill(struct cluster *c, struct status *st)
 	status_moves(st);
 	status_refuses(c, st);
 	status_too_few(c, st);
+	status_room(c, st);
 	status_space(st);
 }
 

@@ -254,6 +254,7 @@ export default [
 	['Writes to parts of volume {} fail: they need {} good shards, and there are {}.', '对卷 {1} 部分区域的写入会失败：需要 {2} 个完好分片，而只有 {3} 个。'],
 	['Start nbdsrv on those that are down (volctl server list); or let writes go on with fewer good shards: volctl volume set {} --min {}', '请在离线的机器上启动 nbdsrv（volctl server list）；或者允许以较少的完好分片写入：volctl volume set {1} --min {2}'],
 	['Volume {} ({}+{}) needs {} servers to be written to where nothing is yet, and {} take shards.', '卷 {1}（{2}+{3}）要写入尚无数据的位置，需要 {4} 台服务器，而只有 {5} 台接收分片。'],
+	['Volume {} ({}+{}) cannot be written to where nothing is yet: that takes room on {} servers, and {} have some.', '卷 {1}（{2}+{3}）无法写入尚无数据的位置：这需要 {4} 台有可用空间的服务器，而只有 {5} 台有。'],
 	['{} shards are to be moved to other servers.', '{1} 个分片将移到其他服务器。'],
 	['{} shards should go to other servers and cannot: {}.', '{1} 个分片应移到其他服务器，但无法移动：{2~}。'],
 	['every server that takes shards has one of the same extent already', '可接收分片的服务器都已有同一区段的分片'],
