@@ -121,12 +121,12 @@ static struct bufferevent *body_bev(const struct http_pending *p)
 }
 
 /* A request is answered, and the next may come; a client that did not wait may have sent it. */
-static void head_next(struct evhttp_request *ev, void *arg)
+void http_body_next_head(struct bufferevent *bev)
 {
-	struct bufferevent *bev =
-		evhttp_connection_get_bufferevent(evhttp_request_get_connection(ev));
 	struct evbuffer *in = bufferevent_get_input(bev);
 
+	if (body_paths[0] == NULL)
+		return;
 	if (evbuffer_get_length(in) == 0 || head_look(bev, in) == HTTP_HEAD_MORE)
 		http_body_watch(bev);
 }
@@ -140,8 +140,6 @@ int http_body_arrived(struct http_pending *p)
 	struct http_body *in = &p->in;
 	struct bufferevent *bev = body_bev(p);
 
-	if (body_paths[0] != NULL)
-		evhttp_request_set_on_complete_cb(p->ev, head_next, NULL);
 	if (taken.bev == bev) {
 		taken.bev = NULL;
 		in->streamed = true;

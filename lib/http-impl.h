@@ -68,6 +68,8 @@ struct http_pending {
 /* ---- http-body.c */
 /* A new connection: look at its requests before libevent does. */
 void http_body_watch(struct bufferevent *bev);
+/* A request of it is answered. */
+void http_body_next_head(struct bufferevent *bev);
 /* libevent hands out a request. 0 or -ENOMEM. */
 int http_body_arrived(struct http_pending *p);
 /* It is about to be answered: whoever waits for the body is told nothing more. */
@@ -79,5 +81,13 @@ bool http_body_tell_gone(struct http_pending *p);
 void http_body_free(struct http_pending *p);
 /* A server ends: nobody is waited for any more. */
 void http_body_end(void);
+
+/* ---- http-late.c: requests that come too slowly */
+/* A new connection. */
+void http_late_watch(struct bufferevent *bev);
+/* A request is whole, and will be answered. */
+void http_late_arrived(struct bufferevent *bev);
+/* It is answered: the next may come. */
+void http_late_next(struct bufferevent *bev);
 
 #endif

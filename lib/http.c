@@ -361,11 +361,24 @@ static bool http_keep(struct http_pending *p, struct evhttp_request *ev)
 	return p->r.body != NULL || p->r.body_len == 0;
 }
 
+static struct bufferevent *http_bev(struct evhttp_request *ev)
+{
+	return evhttp_connection_get_bufferevent(evhttp_request_get_connection(ev));
+}
+
+static void http_answered(struct evhttp_request *ev, void *arg)
+{
+	http_late_next(http_bev(ev));
+	http_body_next_head(http_bev(ev));
+}
+
 static void http_arrived(struct evhttp_request *ev, void *arg)
 {
 	struct http_server *s = arg;
 	struct http_pending *p = calloc(1, sizeof(*p));
 
+	http_late_arrived(http_bev(ev));
+	evhttp_request_set_on_complete_cb(ev, http_answered, NULL);
 	if (p == NULL || !http_path(ev, p->r.path)) {
 		free(p);
 		evhttp_send_error(ev, HTTP_BADREQUEST, NULL);
@@ -420,8 +433,10 @@ static struct bufferevent *http_connection(struct event_base *base, void *arg)
 	}
 	bev = s->tls != NULL ? http_tls_connection(s->tls, base)
 			     : bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
-	if (bev != NULL)
+	if (bev != NULL) {
+		http_late_watch(bev);
 		http_body_watch(bev);
+	}
 	return bev;
 }
 

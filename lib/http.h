@@ -16,7 +16,8 @@
 #define HTTP_HEADERS_MAX (64 << 10)
 #define HTTP_BODY_MAX	 (64 << 10) /* unless http_server_body_max() says otherwise */
 #define HTTP_PATH_MAX	 1024
-#define HTTP_TIMEOUT_S	 60
+#define HTTP_TIMEOUT_S	 60 /* of silence */
+#define HTTP_REQUEST_S	 20 /* from the first byte of a request that is not streamed to its last */
 #define HTTP_FD_MAX	 3000 /* descriptors of the process; then no more are accepted for a while */
 #define HTTP_PAUSE_S	 1
 #define HTTP_PEER_MAX	 64

@@ -40,6 +40,39 @@ for (['uma', 'user'], ['rob', 'read-only']) {
 	$who{$name}->login({ name => $name, password => "$name is long" });
 }
 
+# ---- who sends a request a byte at a time, while all else is tested; what comes of it is at the end
+my %slow = (
+	'a head' => "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+	'lines of a head' => ["GET /api/v1/me HTTP/1.1\r\n", "X-Slow: y\r\n"],
+	'a head of an upload' => "PUT /api/v1/tagger/upload?path=slow HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+	'a body' => "POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n ",
+	'a second head' => "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/me HTTP/1.1\r\nX-Slow: ",
+);
+my $dripping = fork() // die "fork: $!\n";
+if (!$dripping) {
+	Weft::die_with_parent();
+	local $SIG{PIPE} = 'IGNORE';
+	my (%open, %ended);
+	my $began = time;
+	for my $name (keys %slow) {
+		$open{$name} = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+		syswrite($open{$name}, ref $slow{$name} ? $slow{$name}[0] : $slow{$name});
+	}
+	while (%open && time - $began < 60) {
+		my $select = IO::Select->new(values %open);
+		my %ready = map { $_ => 1 } $select->can_read(1);
+		for my $name (keys %open) {
+			my $gone = $ready{ $open{$name} } && !sysread($open{$name}, my $got, 1 << 16);
+			next if !$gone && defined syswrite($open{$name}, ref $slow{$name} ? $slow{$name}[1] : ' ');
+			$ended{$name} = time - $began;
+			delete $open{$name};
+		}
+		select(undef, undef, undef, 0.5); # the pace of a drip, nothing is waited for
+	}
+	spew("$dir/slow", json_encode(\%ended));
+	POSIX::_exit(0);
+}
+
 # ---- roles and tokens, of all routes there are
 my $doc = json_decode(slurp(src_dir() . '/volmgr/openapi.json'));
 my %rank = ('nobody in particular' => 0, 'read-only' => 1, user => 2, admin => 3);
@@ -166,6 +199,12 @@ while ((() = $stream =~ /^event: live$/mg) < 2 && $select->can_read(20)) {
 }
 like($stream, qr{\AHTTP/1\.1 200 .*^Content-Type: text/event-stream\r$}ms, 'a stream of events');
 is(scalar(() = $stream =~ /^data: \{"state":/mg), 2, 'goes on with the state by itself');
+
+# ---- what became of slow ones
+wait_until('an end of all', 60, sub { -s "$dir/slow" });
+waitpid($dripping, 0);
+my $ended = json_decode(slurp("$dir/slow"));
+ok(defined $ended->{$_} && $ended->{$_} < 40, "$_ that comes a byte at a time has an end") or diag($ended->{$_} // 'none in a minute') for sort keys %slow;
 
 # ---- more connections than there is room for
 SKIP: {
