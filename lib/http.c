@@ -343,6 +343,35 @@ static bool http_path(struct evhttp_request *ev, char *out)
 	return good;
 }
 
+/*
+ * Where the body ends, and for whom the request is, has to be beyond doubt: a proxy that reads a
+ * head in another way than libevent would take what one client sends for the request of another.
+ */
+static bool http_head_is_plain(const struct evkeyvalq *headers)
+{
+	unsigned lengths = 0, encodings = 0, hosts = 0;
+	const struct evkeyval *kv;
+
+	TAILQ_FOREACH(kv, headers, next)
+	{
+		if (kv->key[0] == '\0' || strpbrk(kv->key, " \t") != NULL)
+			return false;
+		if (evutil_ascii_strcasecmp(kv->key, "Host") == 0)
+			hosts++;
+		if (evutil_ascii_strcasecmp(kv->key, "Content-Length") == 0) {
+			lengths++;
+			if (kv->value[strspn(kv->value, "0123456789")] != '\0')
+				return false;
+		}
+		if (evutil_ascii_strcasecmp(kv->key, "Transfer-Encoding") == 0) {
+			encodings++;
+			if (evutil_ascii_strcasecmp(kv->value, "chunked") != 0)
+				return false;
+		}
+	}
+	return lengths <= 1 && encodings <= 1 && hosts <= 1;
+}
+
 /* The body and the query become ours: they outlive the connection. */
 static bool http_keep(struct http_pending *p, struct evhttp_request *ev)
 {
@@ -379,7 +408,8 @@ static void http_arrived(struct evhttp_request *ev, void *arg)
 
 	http_late_arrived(http_bev(ev));
 	evhttp_request_set_on_complete_cb(ev, http_answered, NULL);
-	if (p == NULL || !http_path(ev, p->r.path)) {
+	if (p == NULL || !http_head_is_plain(evhttp_request_get_input_headers(ev)) ||
+	    !http_path(ev, p->r.path)) {
 		free(p);
 		evhttp_send_error(ev, HTTP_BADREQUEST, NULL);
 		return;

@@ -188,6 +188,34 @@ for my $body ('', 'null', '[]', '{"name":1}', '{"name":"a","name":"b","password"
 	like(raw("POST /api/v1/login HTTP/1.1\r\n${json}Content-Length: " . length($body) . "\r\n\r\n$body"), qr/\AHTTP\S+ 400/, 'no login: ' . ($body =~ s/[^ -~]/?/gr));
 }
 like(raw("POST /api/v1/login HTTP/1.1\r\n${json}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), qr/\A(?:HTTP\S+ 4|\z)/, 'two lengths are no login either');
+# what a proxy may read in another way than we do: where the body ends, and whose the request is
+my $inner = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+for (
+	['two lengths that differ', "Content-Length: 2\r\nContent-Length: @{[2 + length $inner]}"],
+	['two lengths that are the same', "Content-Length: 2\r\nContent-Length: 2"],
+	['a length with a sign', 'Content-Length: +2'],
+	['a negative length', 'Content-Length: -2'],
+	['a length in another base', 'Content-Length: 0x2'],
+	['a list of lengths', 'Content-Length: 2, 2'],
+	['a length too large for a number', 'Content-Length: 18446744073709551618'],
+	['a space before the colon', "Content-Length : 2"],
+	['a name with a tab in it', "Content-Length: 2\r\nX-A\t: b"],
+	['an encoding that is none', "Content-Length: 2\r\nTransfer-Encoding: xchunked"],
+	['two encodings', "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"],
+	['chunks in another encoding', 'Transfer-Encoding: gzip, chunked', "2\r\n{}\r\n0\r\n\r\n"],
+	['two hosts', "Content-Length: 2\r\nHost: y"],
+	['a chunk without a size', 'Transfer-Encoding: chunked', "zz\r\n{}\r\n0\r\n\r\n"],
+	['a chunk of less than nothing', 'Transfer-Encoding: chunked', "-2\r\n{}\r\n0\r\n\r\n"],
+	['a chunk of more than there is', 'Transfer-Encoding: chunked', "fffffffffffffff\r\n{}\r\n0\r\n\r\n"],
+	['a chunk that does not end', 'Transfer-Encoding: chunked', "2\r\n{}XX0\r\n\r\n"],
+) {
+	my ($what, $headers, $body) = @$_;
+	my $got = raw("POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n$headers\r\n\r\n" . ($body // '{}') . $inner);
+	my @answers = $got =~ m{^HTTP/1\.\d (\d+)}mg;
+	ok(@answers == 1 && $answers[0] =~ /^(?:400|413)\z/, "$what: refused, and what follows is no request") or diag("@answers");
+}
+like(raw($inner =~ s/HTTP\/1.1\r\nHost: x/HTTP\/1.0/r), qr/\AHTTP\S+ 200/, 'HTTP/1.0 is answered');
+is(scalar(() = raw(("GET /api/v1/me HTTP/1.1\r\nHost: x\r\n\r\n" x 20) . $inner) =~ m{^HTTP/1\.1 200|\}HTTP/1\.1 200}mg), 21, 'and who does not wait for answers gets all of them');
 is(($who{alice}->api('GET', '/status'))[0], 200, 'and it serves as before');
 
 # ---- what goes on is told as events of the server
