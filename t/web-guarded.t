@@ -184,7 +184,7 @@ like(raw("GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Long: " . 'x' x 100_000 . "\r\
 like(raw("GET /" . 'x' x 5000 . " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), qr/\AHTTP\S+ 4/, 'and a path');
 my $deep = '[' x 100_000;
 like(raw("POST /api/v1/login HTTP/1.1\r\n${json}Content-Length: " . length($deep) . "\r\n\r\n$deep"), qr/\AHTTP\S+ 400/, 'JSON that is nested too deeply');
-for my $body ('', 'null', '[]', '{"name":1}', '{"name":"a","name":"b","password":"x"}', "{\"name\":\"\\u0000\",\"password\":\"long enough\"}", '{"name":"alice","password":"alice is long","more":1}', "\xff\xfe") {
+for my $body ('', 'null', '[]', '{}', '{"name":"","password":"long enough"}', '{"name":1}', '{"name":"a","name":"b","password":"x"}', "{\"name\":\"\\u0000\",\"password\":\"long enough\"}", '{"name":"alice","password":"alice is long","more":1}', "\xff\xfe") {
 	like(raw("POST /api/v1/login HTTP/1.1\r\n${json}Content-Length: " . length($body) . "\r\n\r\n$body"), qr/\AHTTP\S+ 400/, 'no login: ' . ($body =~ s/[^ -~]/?/gr));
 }
 like(raw("POST /api/v1/login HTTP/1.1\r\n${json}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), qr/\A(?:HTTP\S+ 4|\z)/, 'two lengths are no login either');

@@ -191,9 +191,14 @@ void api_login(struct cluster *c, struct http_request *r, const char *name)
 	const struct person *p;
 	struct refusal refusal;
 	json_t *o = login_parse(l, known, &refusal);
+	bool good = o != NULL;
 
 	json_decref(o);
-	if (o == NULL || login_check_tries(l, &refusal) != 0) {
+	if (good && l->name[0] == '\0') {
+		refuse(&refusal, 400, "bad_request", "\"name\" is missing.");
+		good = false;
+	}
+	if (!good || login_check_tries(l, &refusal) != 0) {
 		login_refuse(l, &refusal);
 		return;
 	}

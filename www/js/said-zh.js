@@ -62,6 +62,7 @@ export default [
 	['"{}" must be true or false.', '“{1}”必须是 true 或 false。'],
 	['"{}" must be {} or {}.', '“{1}”必须是 {2} 或 {3}。'],
 	['"address" is missing.', '缺少“address”。'],
+	['"name" is missing.', '缺少“name”。'],
 	['There is nothing to change.', '没有要修改的内容。'],
 	['"servers" must be a list of addresses.', '“servers”必须是地址列表。'],
 	['"action" must be start or stop.', '“action”必须是 start 或 stop。'],
