@@ -138,6 +138,9 @@ like($status->{message}, qr/3 of 6 servers.*vol can spare 2/, 'one more, and the
 is("$status->{spare} $status->{weakest}", '-1 vol', 'and of which volume');
 like($cluster->volctl('status'), qr/^  spare     none: parts of volume vol cannot be read now$/m, 'as volctl says');
 like($cluster->volctl('volume', 'show', 'vol'), qr/^  now            parts of it cannot be read$/m, 'of the volume, too');
+$cluster->volctl('volume', 'create', 'calm', '--size', '64M', '--ec', '1+1');
+is(join(' ', map { $_->{name} } @{ $cluster->get('/volumes?sort=state&order=desc')->{volumes} }), 'vol calm', 'sorted by state it comes before one that misses nothing');
+$cluster->volctl('volume', 'delete', 'calm', '--yes');
 $cluster->start('server-2', 'server-3', 'server-4');
 ok(rebuilt(), 'and is rebuilt');
 

@@ -138,9 +138,25 @@ static double volume_busy(const void *item)
 				: 0;
 }
 
+/* How much somebody should look at it: one that is ready may miss servers all the same. */
 static double volume_state(const void *item)
 {
-	return (double)((const struct vol *)item)->state;
+	struct vol *v = (struct vol *)item;
+	int spare = volume_spare_now(v);
+	enum vol_state state;
+	bool rebuilds;
+
+	pthread_mutex_lock(&v->cluster->lock);
+	state = v->state;
+	rebuilds = v->rebuild.shards > 0;
+	pthread_mutex_unlock(&v->cluster->lock);
+	if (state == VOL_FAILED)
+		return 4;
+	if (state != VOL_READY)
+		return state == VOL_DELETING ? 0.5 : 2;
+	if (spare < 0)
+		return 3;
+	return spare < (int)v->m || rebuilds ? 2 - (1.0 + spare) / (2.0 + v->m) : 0;
 }
 
 static const struct api_sort volume_sorts[] = {
