@@ -5,13 +5,16 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -108,6 +111,45 @@ static void tls_renew(struct http_tls *t)
 	log_info("the certificate %s was read anew", t->cert);
 }
 
+/* ---- handshakes ---------------------------------------------------------------------------- */
+/*
+ * libevent's limit is on silence, and that on slow requests (http-late.c) begins behind the
+ * handshake: it has to end by itself. The timer goes with the connection's SSL, whoever frees that.
+ */
+
+static void handshake_late(evutil_socket_t unused, short what, void *arg)
+{
+	SSL *ssl = arg;
+	int fd = SSL_get_fd(ssl);
+
+	if (!SSL_is_init_finished(ssl) && fd >= 0)
+		shutdown(fd, SHUT_RDWR); /* libevent sees an end, and closes it */
+}
+
+static void handshake_free(void *parent, void *timer, CRYPTO_EX_DATA *data, int index, long argl,
+			   void *argp)
+{
+	if (timer != NULL)
+		event_free(timer);
+}
+
+/* -ENOMEM: without a limit there is no connection. */
+static int handshake_start(SSL *ssl, struct event_base *base)
+{
+	static const struct timeval patience = {.tv_sec = HTTP_REQUEST_S};
+	static int slot = -1;
+	struct event *timer = evtimer_new(base, handshake_late, ssl);
+
+	if (slot < 0)
+		slot = SSL_get_ex_new_index(0, NULL, NULL, NULL, handshake_free);
+	if (timer == NULL || slot < 0 || SSL_set_ex_data(ssl, slot, timer) != 1) {
+		if (timer != NULL)
+			event_free(timer);
+		return -ENOMEM;
+	}
+	return event_add(timer, &patience) < 0 ? -ENOMEM : 0;
+}
+
 struct bufferevent *http_tls_connection(struct http_tls *t, struct event_base *base)
 {
 	struct bufferevent *bev = NULL;
@@ -117,6 +159,10 @@ struct bufferevent *http_tls_connection(struct http_tls *t, struct event_base *b
 	ssl = SSL_new(t->ctx);
 	if (ssl == NULL)
 		return NULL;
+	if (handshake_start(ssl, base) != 0) {
+		SSL_free(ssl);
+		return NULL;
+	}
 	bev = bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING,
 					     BEV_OPT_CLOSE_ON_FREE);
 	if (bev == NULL)

@@ -48,6 +48,16 @@ my %slow = (
 	'a body' => "POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n ",
 	'a second head' => "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/me HTTP/1.1\r\nX-Slow: ",
 );
+my %at = map { $_ => $port } keys %slow;
+SKIP: {
+	skip('there is no openssl', 1) if !have('openssl');
+	run_ok(tool('openssl'), qw(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost -keyout), "$dir/key.pem", '-out', "$dir/cert.pem");
+	my $tls = daemon_start(name => 'volmgr-tls', log => "$dir/tls.log", argv => [ program('volmgr'), '--dir', "$dir/tls-meta", '--secret', "$dir/secret", '--listen', "unix:$dir/tls-nbd",
+		'--socket', "$dir/tls-sock", '--http', 'tcp:127.0.0.1:0', '--tls-cert', "$dir/cert.pem", '--tls-key', "$dir/key.pem" ]);
+	at_end(sub { daemon_stop($tls) });
+	$slow{'a TLS handshake'} = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+	($at{'a TLS handshake'}) = $tls->{http} =~ /:(\d+)\z/;
+}
 my $dripping = fork() // die "fork: $!\n";
 if (!$dripping) {
 	Weft::die_with_parent();
@@ -55,7 +65,7 @@ if (!$dripping) {
 	my (%open, %ended);
 	my $began = time;
 	for my $name (keys %slow) {
-		$open{$name} = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
+		$open{$name} = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $at{$name}) or die;
 		syswrite($open{$name}, ref $slow{$name} ? $slow{$name}[0] : $slow{$name});
 	}
 	while (%open && time - $began < 60) {
