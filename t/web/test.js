@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage } from './page.js';
 import { changes, downloads, filters, tagsOfMany } from './files.js';
 import { found } from './found.js';
+import { leaving } from './leaving.js';
 import { graph } from './graph.js';
 import { register } from './joining.js';
 import { settings } from './settings.js';
@@ -435,6 +436,7 @@ await section('keyboard', async () => {
 	await page.setViewportSize({ width: 1280, height: 860 });
 });
 
+await section('leaving', () => leaving(w, tagger === 'tagger'));
 await section('speed', () => speed(w));
 
 await section('asking', () => asksLittle(w));

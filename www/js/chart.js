@@ -15,7 +15,10 @@ function loadLibrary() {
 		document.head.append(el('link', { rel: 'stylesheet', href: 'lib/uPlot.min.css' }));
 		const script = el('script', { src: 'lib/uPlot.iife.min.js' });
 		script.onload = () => resolve(window.uPlot);
-		script.onerror = () => reject(new Error(t('noCharts')));
+		script.onerror = () => {
+			library = null; // the next one tries again
+			reject(new Error(t('noCharts')));
+		};
 		document.head.append(script);
 	});
 	return library;
@@ -67,7 +70,7 @@ function columns(history, kind) {
 export function chart(which, of, pick, watch) {
 	const kind = KINDS[which];
 	const place = el('div.plot'), now = el('p.now', { 'aria-live': 'off' });
-	let plot = null, history = null, ended = false, span = 'hour';
+	let plot = null, history = null, ended = false, span = 'hour', asked = 0;
 	const draw = async () => {
 		if (!history || ended || !place.isConnected)
 			return;
@@ -85,8 +88,12 @@ export function chart(which, of, pick, watch) {
 		plot = new uPlot(options(kind, Math.max(240, place.clientWidth)), columns(history, kind), place);
 	};
 	const load = async () => {
+		const mine = ++asked;
 		try {
-			history = await get(query('/history', { ...of, span: span === 'day' ? 'day' : undefined }));
+			const answer = await get(query('/history', { ...of, span: span === 'day' ? 'day' : undefined }));
+			if (mine !== asked) // another span was chosen meanwhile
+				return;
+			history = answer;
 			await draw();
 		} catch (error) {
 			if (error.name !== 'AbortError')

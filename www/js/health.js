@@ -3,7 +3,7 @@ import { el, replace } from './dom.js';
 import { get, post } from './api.js';
 import { bytes, count, duration, moment, percent, rate } from './format.js';
 import { said, t } from './i18n.js';
-import { badge, bar, facts, failure, notice, toast } from './ui.js';
+import { badge, bar, facts, failure, notice, once, toast } from './ui.js';
 import { mayChange } from './main.js';
 
 // How a volume is: its own state, and when that is good, what it misses.
@@ -46,7 +46,7 @@ export function scrubPanel(volume, watch) {
 	const order = (action) => post('/scrub', { action, volume }).then(load, (error) => toast(error.message, 'bad'));
 	const draw = (s) => replace(place,
 		el('div.head', el('h2', t('scrub_')), mayChange() && (s.state === 'running' || s.state === 'waiting'
-			? el('button.small', { onclick: () => order('stop') }, t('stop')) : el('button.small', { onclick: () => order('start') }, t('scrubNow')))),
+			? el('button.small', { onclick: once(() => order('stop')) }, t('stop')) : el('button.small', { onclick: once(() => order('start')) }, t('scrubNow')))),
 		el('p.hint', t('scrubText')),
 		s.state === 'running' && bar(s.percent, 100, t('scrub_')),
 		facts([t('state'), said('scrubs', s.state)], [t('lastTime'), s.finished ? moment(s.finished) : t('never')],

@@ -18,7 +18,7 @@ const PLACES = [
 	{ name: 'about', module: 'about' },
 ];
 const START_MS = 10000;
-const MODULES = { volume: 'volume', server: 'server', new: 'create', join: 'login', login: 'login', register: 'login', shared: 'shared' };
+const OUTSIDE = { join: 'login', login: 'login', register: 'login', shared: 'shared' };
 
 export const me = { name: '', role: 'none' };
 const logo = el('img', { src: 'weft.svg', alt: '', width: '26', height: '26' }); // one for all places: it stays when volmgr is away
@@ -54,7 +54,16 @@ export function go(path) {
 
 function where() {
 	const [path, search] = location.hash.replace(/^#\/?/, '').split('?');
-	return { words: path.split('/').filter(Boolean).map(decodeURIComponent), search: new URLSearchParams(search ?? '') };
+	return { words: path.split('/').filter(Boolean).map(plain), search: new URLSearchParams(search ?? '') };
+}
+
+// What is typed into the address may be no text at all; then it is the name of nothing.
+function plain(word) {
+	try {
+		return decodeURIComponent(word);
+	} catch {
+		return word;
+	}
 }
 
 // "volumes/new" and "volumes/NAME" have modules of their own.
@@ -67,7 +76,7 @@ function moduleOf(words) {
 		return 'server';
 	if (words[0] === 'files' && words[1] === 'bin')
 		return 'bin';
-	return MODULES[words[0]] ?? PLACES.find((p) => p.name === words[0])?.module;
+	return Object.hasOwn(OUTSIDE, words[0]) ? OUTSIDE[words[0]] : PLACES.find((p) => p.name === words[0])?.module;
 }
 
 // A file of ours that does not come has the same cause as an answer that does not.
@@ -83,7 +92,11 @@ async function show() {
 	const { words, search } = where();
 	if (words.length === 0)
 		words.push('overview');
-	const outside = ['login', 'join', 'register', 'shared'].includes(words[0]);
+	const outside = Object.hasOwn(OUTSIDE, words[0]);
+	if (me.name && words[0] === 'login') {
+		location.replace('#/overview');
+		return;
+	}
 	if (me.role === 'none' && !outside) {
 		sessionStorage.setItem('weft-then', location.hash);
 		location.replace('#/login');
@@ -101,7 +114,9 @@ async function show() {
 		const page = await module(name);
 		if (mine !== shown)
 			return;
-		await page.default({ main, words, search, watch: (fn) => leave.push(fn), refresh: show });
+		// who is left before they are there have nothing to wait for, and take nobody along
+		const here = () => mine === shown;
+		await page.default({ main, words, search, here, watch: (fn) => (here() ? leave.push(fn) : fn()), refresh: show });
 	} catch (error) {
 		if (mine === shown)
 			replace(main, failure(error, show));
@@ -135,7 +150,14 @@ function languageButton() {
 }
 
 async function logOut() {
-	await post('/logout').catch(() => {});
+	try {
+		await post('/logout');
+	} catch (error) {
+		if (me.role === 'none')
+			return; // it was over already
+		toast(error.message, 'bad'); // who believes to be out leaves the machine to others
+		return;
+	}
 	forget();
 	setCsrf('');
 	Object.assign(me, { name: '', role: 'none' });
@@ -181,6 +203,7 @@ function insideShell(current) {
 
 function outsideShell(wide) {
 	const main = el('main', { id: 'main', tabindex: '-1' });
+	document.body.classList.remove('nav-open', 'offline');
 	replace(document.getElementById('app'),
 		el('header.top', el('span.brand', logo, 'weft'), el('span.space'), languageButton()),
 		el(`div.outside${wide ? '.wide' : ''}`, main));
@@ -211,7 +234,7 @@ export function welcome(answer) {
 	forget();
 	const then = sessionStorage.getItem('weft-then');
 	sessionStorage.removeItem('weft-then');
-	location.hash = then && !/#\/(?:login|join|register)/.test(then) ? then : '#/overview';
+	location.replace(then && !/#\/(?:login|join|register)/.test(then) ? then : '#/overview'); // nobody goes back to the form
 }
 
 whenLoggedOut(() => {

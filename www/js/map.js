@@ -2,7 +2,7 @@
 // shard. The same in words for who does not see it, and in a table on demand.
 import { colour, el, onColours, replace } from './dom.js';
 import { t } from './i18n.js';
-import { failure, loading } from './ui.js';
+import { failure, loading, once } from './ui.js';
 
 const PAGE = 120, CELL = 11, LABEL = 110, GAP = 2;
 
@@ -52,7 +52,8 @@ function table(extents) {
 export function extentMap(v, fetchPage, watch) {
 	const place = el('div', loading()), hover = el('p.hint.hover', ' ');
 	const canvas = el('canvas', { role: 'img' });
-	let extents = [], servers = [], from = 0, earlier = [];
+	let extents = [], servers = [], from = 0;
+	const earlier = [];
 	const show = () => {
 		const stale = extents.flatMap((x) => x.shards).filter((s) => s.stale).length;
 		servers = [...new Set(extents.flatMap((x) => x.shards.map((s) => s.server)))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
@@ -73,9 +74,12 @@ export function extentMap(v, fetchPage, watch) {
 				el('div.legend', el('span', el('i.key.data'), t('data')), el('span', el('i.key.parity'), t('parity')), el('span', el('i.key.stale'), t('stale'))),
 				el('div.scroll.map', { tabindex: '0' }, canvas), hover,
 				(page.next !== undefined || earlier.length > 0) && el('nav.pager', { 'aria-label': t('pages') },
-					el('button', { disabled: earlier.length === 0, onclick: () => load(earlier.pop()) }, t('previous')),
+					el('button', { disabled: earlier.length === 0, onclick: once(() => load(earlier.pop())) }, t('previous')),
 					el('span', t('extentsFrom', extents[0].extent, extents.at(-1).extent)),
-					el('button', { disabled: page.next === undefined, onclick: () => { earlier.push(from); load(page.next); } }, t('next'))),
+					el('button', { disabled: page.next === undefined, onclick: once(() => {
+						earlier.push(from);
+						return load(page.next);
+					}) }, t('next'))),
 				el('details', el('summary', t('asTable')), table(extents)));
 		} catch (error) {
 			replace(place, failure(error, () => load(at)));

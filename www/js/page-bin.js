@@ -2,7 +2,7 @@
 import { el, icon, replace } from './dom.js';
 import { ago, bytes, moment } from './format.js';
 import { said, t } from './i18n.js';
-import { confirmPlain, empty, failure, pager, toast } from './ui.js';
+import { confirmPlain, empty, failure, lastPage, once, pager, toast } from './ui.js';
 import { fileIcon, parentOf, taggerDelete, taggerGet, taggerPost } from './tagger.js';
 import { mayEdit } from './preview.js';
 
@@ -14,6 +14,11 @@ export default async function bin({ main }) {
 	const load = async () => {
 		const list = await taggerGet('bin', { offset, limit: LIMIT });
 		total = list.total;
+		if (list.files.length === 0 && offset > 0) { // what was there has gone
+			offset = lastPage(LIMIT, total);
+			await load();
+			return;
+		}
 		clear.hidden = !mayEdit() || total === 0;
 		replace(place, list.files.length === 0 ? empty('trash', t('binEmpty'), t('binText', list.days)) : [
 			el('p.hint.above', t('binText', list.days), ' ', t('binHolds', bytes(list.bytes))),
@@ -53,7 +58,7 @@ export default async function bin({ main }) {
 	const row = (f) => el('tr', el('th', { scope: 'row' }, el('span.filename', icon(fileIcon(f)), el('span', f.name, el('small', parentOf(f.path))))),
 		el('td', { 'data-name': t('deletedWhen') }, el('span', { title: moment(f.time) }, ago(f.time), f.by && el('small.hint', ` · ${t('byWhom', f.by)}`))),
 		el('td', { 'data-name': t('size') }, el('span', bytes(f.size), el('small.hint', ` · ${said('kinds', f.kind)}`))), el('td', { 'data-name': t('keptUntil') }, moment(f.ends)),
-		el('td.right', mayEdit() && [el('button.small', { 'aria-label': `${t('restore')}: ${f.name}`, onclick: () => back(f) }, t('restore')), ' ',
+		el('td.right', mayEdit() && [el('button.small', { 'aria-label': `${t('restore')}: ${f.name}`, onclick: once(() => back(f)) }, t('restore')), ' ',
 			el('button.small.danger', { 'aria-label': `${t('deleteForGood')}: ${f.name}`, onclick: () => forGood(f) }, icon('trash'))]));
 	replace(main, el('nav.crumbs', { 'aria-label': t('folder') }, el('a', { href: '#/files' }, t('allFiles'))),
 		el('div.head', el('h1', t('bin')), el('div.actions', clear)), place);

@@ -39,7 +39,7 @@ function explain(k, m, servers, size) {
 	];
 }
 
-export default async function create({ main, watch }) {
+export default async function create({ main, here, watch }) {
 	let { servers } = await get('/servers'), last = null;
 	const up = servers.filter((s) => s.state === 'up').length;
 	const best = [...PRESETS].reverse().find(([k, m]) => k <= 4 && k + m <= up) ?? [4, 2];
@@ -71,7 +71,8 @@ export default async function create({ main, watch }) {
 		try {
 			await post('/volumes', { name: name.value, size: parseSize(size.value), k: Number(k.value), m: Number(m.value), unit: Number(unit.value) });
 			toast(t('volumeCreated', name.value));
-			go(`volumes/${encodeURIComponent(name.value)}`);
+			if (here())
+				go(`volumes/${encodeURIComponent(name.value)}`);
 		} catch (refused) {
 			replace(error, failure(refused));
 			button.disabled = false;

@@ -2,7 +2,7 @@
 import { el, icon, morph, replace } from './dom.js';
 import { bytes, count, moment } from './format.js';
 import { said, t } from './i18n.js';
-import { debounce, dialog, empty, failure, field, loading, note, pager, select, toast } from './ui.js';
+import { debounce, dialog, empty, failure, field, lastPage, loading, note, pager, select, toast } from './ui.js';
 import { chosen, dropped } from './drop.js';
 import { upload } from './upload.js';
 import { uploadPanel } from './upload-panel.js';
@@ -23,7 +23,7 @@ const KINDS = ['image', 'video', 'audio', 'document', 'text', 'source', 'page', 
 
 function suggestions(input, choose) {
 	const list = el('ul.suggest', { role: 'listbox', id: 'suggest', hidden: true });
-	let found = [], at = -1;
+	let found = [], at = -1, asked = 0;
 	const word = () => input.value.split(/\s+/).at(-1);
 	const mark = (n) => {
 		at = n;
@@ -31,6 +31,7 @@ function suggestions(input, choose) {
 		input.setAttribute('aria-activedescendant', n >= 0 ? `suggest-${n}` : '');
 	};
 	const close = () => {
+		asked++; // what is still under way comes too late
 		list.hidden = true;
 		input.setAttribute('aria-expanded', 'false');
 		mark(-1);
@@ -48,7 +49,11 @@ function suggestions(input, choose) {
 			close();
 			return;
 		}
-		found = (await taggerGet('suggest', { q, limit: 8 }).catch(() => ({ tags: [] }))).tags;
+		const mine = ++asked;
+		const { tags } = await taggerGet('suggest', { q, limit: 8 }).catch(() => ({ tags: [] }));
+		if (mine !== asked || document.activeElement !== input)
+			return;
+		found = tags;
 		replace(list, found.map((x, i) => el('li', { role: 'option', id: `suggest-${i}`, 'aria-selected': 'false', onmousedown: (e) => e.preventDefault(), onclick: () => take(x.tag) },
 			icon('tag'), el('span', x.tag), el('small', t('filesN', count(x.files))))));
 		list.hidden = found.length === 0;
@@ -83,7 +88,7 @@ function crumbs(path) {
 // Tags to choose from: those that most files have, or that have in them what is typed. chosen: a Set.
 function tagPicker(chosen, changed) {
 	const list = el('ul.chips'), find = el('input', { type: 'search', placeholder: t('findTag'), 'aria-label': t('findTag'), oninput: debounce(() => load(), 150) });
-	let found = null;
+	let found = null, asked = 0;
 	const toggle = (tag) => {
 		if (!chosen.delete(tag))
 			chosen.add(tag);
@@ -98,7 +103,11 @@ function tagPicker(chosen, changed) {
 		summary.textContent = chosen.size ? t('pickedTags', chosen.size) : t('pickTags');
 	};
 	const load = async () => {
-		found = (await taggerGet('tags', { q: find.value.trim(), limit: 30 }).catch(() => ({ tags: [] }))).tags;
+		const mine = ++asked;
+		const { tags } = await taggerGet('tags', { q: find.value.trim(), limit: 30 }).catch(() => ({ tags: [] }));
+		if (mine !== asked)
+			return;
+		found = tags;
 		draw();
 	};
 	const summary = el('summary', chosen.size ? t('pickedTags', chosen.size) : t('pickTags'));
@@ -210,7 +219,7 @@ const mayShare = () => mayEdit() && me.name !== '';
 
 // ---- the page -------------------------------------------------------------------------------
 
-export default async function files({ main, search, watch }) {
+export default async function files({ main, search, here, watch }) {
 	const state = { folder: search.get('in') ?? '', offset: 0, tags: new Set(search.getAll('tag')), grid: localStorage.getItem('weft-files') === 'grid' };
 	for (const [name, usual] of Object.entries(ASKED))
 		state[name] = search.get(name) ?? usual;
@@ -228,6 +237,11 @@ export default async function files({ main, search, watch }) {
 		const answer = q ? await taggerGet('search', { q: inFolder(q), ...page }) : await taggerGet('folder', { path: state.folder || undefined, ...page });
 		if (mine !== asked) // what was asked later may be answered sooner
 			return;
+		if (answer.files.length === 0 && answer.total > 0 && state.offset > 0) { // what was there has gone
+			state.offset = lastPage(LIMIT, answer.total);
+			await load();
+			return;
+		}
 		list = answer;
 		draw();
 	};
@@ -260,7 +274,7 @@ export default async function files({ main, search, watch }) {
 			some.length > ARCHIVE_MAX ? el('span.hint', t('archiveMax', ARCHIVE_MAX)) : el('a.button.small', { href: `${taggerUrl('archive', { format: 'zip' })}&id=${some.map((f) => f.id).join(',')}`, download: 'files.zip' }, icon('download'), t('downloadZip')),
 			mayEdit() && [el('button.small', { onclick: () => tagMany(some, reload) }, icon('tag'), t('tags')), el('button.small', { onclick: () => move(some, reload) }, t('move')),
 				some.length === 1 && mayShare() && el('button.small', { onclick: () => share(some[0]) }, icon('link'), t('share')),
-				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => remove(some, reload) }, icon('trash'), t('delete'))],
+				some.length === 1 && el('button.small', { onclick: () => rename(some[0], reload) }, t('rename')), el('button.small.danger', { onclick: () => { marked.clear(); draw(); remove(some, reload); } }, icon('trash'), t('delete'))],
 			list.files.some((f) => !f.through && !marked.has(f.id)) && el('button.small', { onclick: () => markAll(true) }, t('markAll')), el('button.small', { onclick: () => { marked.clear(); draw(); } }, t('cancel')));
 	};
 	const check = (f) => !f.through && el('input', { type: 'checkbox', value: `${f.id}`, 'aria-label': t('markOne', f.name), checked: marked.has(f.id), onchange: (event) => mark(f, event.target.checked) });
@@ -293,6 +307,8 @@ export default async function files({ main, search, watch }) {
 			box.checked = box.closest('thead') ? list.files.every((f) => marked.has(f.id)) : marked.has(Number(box.value));
 	};
 	const changed = (more) => {
+		if (!here()) // typed just before leaving
+			return;
 		Object.assign(state, more, { offset: 0 });
 		const at = new URLSearchParams(state.folder ? { in: state.folder } : {});
 		for (const [name, usual] of Object.entries(ASKED))
@@ -310,7 +326,7 @@ export default async function files({ main, search, watch }) {
 			again();
 		upload(some, state.folder);
 	};
-	const uploads = uploadPanel(debounce(again, 500));
+	const uploads = uploadPanel(debounce(() => here() && again(), 500));
 	const picker = (label, more) => {
 		const e = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': label, ...more, onchange: () => {
 			send(chosen(e));
@@ -349,7 +365,7 @@ export default async function files({ main, search, watch }) {
 			return;
 		event.preventDefault();
 		if (mayPut(state.folder))
-			send(await dropped(event.dataTransfer));
+			dropped(event.dataTransfer).then(send).catch((error) => toast(error.message, 'bad')); // what cannot be read
 	};
 	const away = (event) => !event.relatedTarget && document.body.classList.remove('dropping');
 	addEventListener('dragover', over);

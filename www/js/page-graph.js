@@ -24,7 +24,10 @@ function script(src) {
 }
 
 function loadLibraries() {
-	libraries ??= Promise.all([script('lib/graphology.umd.min.js'), script('lib/sigma.min.js')]);
+	libraries ??= Promise.all([script('lib/graphology.umd.min.js'), script('lib/sigma.min.js')]).catch((error) => {
+		libraries = null; // the next one tries again
+		throw error;
+	});
 	return libraries;
 }
 
@@ -34,7 +37,9 @@ export default async function graph({ main, search, watch }) {
 	const place = el('div.graph', { role: 'img', 'aria-label': t('graphPicture') }), side = el('aside.panel.graphside', { 'aria-live': 'polite' }), info = el('p.hint', { role: 'status' });
 	const list = el('div');
 	const limits = el('ul.chips');
-	let picture = null, wanted = [search.get('q')].filter(Boolean);
+	let picture = null, wanted = [search.get('q')].filter(Boolean), asked = 0, typed = 0;
+	// What was asked for last is shown, unless the place was left.
+	const isLate = (mine) => mine !== asked || !place.isConnected;
 	const tell = () => {
 		const files = picture.graph.filterNodes((_, a) => a.kind !== 'tag').length;
 		info.textContent = t('graphCount', count(files), count(picture.graph.order - files), count(picture.graph.size));
@@ -45,12 +50,13 @@ export default async function graph({ main, search, watch }) {
 	};
 	const fetchAround = (n) => taggerGet('graph', n.id === undefined ? { tag: n.tag, nodes: NODES, depth: 2 } : { id: n.id, nodes: NODES, depth: 2 });
 	const start = async (n) => {
+		const mine = ++asked;
 		replace(side, loading());
 		wanted = [];
 		drawWanted();
 		try {
 			const answer = await fetchAround(n);
-			if (!place.isConnected) // left meanwhile
+			if (isLate(mine))
 				return;
 			picture.clear();
 			picture.add(answer);
@@ -58,18 +64,21 @@ export default async function graph({ main, search, watch }) {
 			tell();
 			choose(answer.nodes[0] ?? n);
 		} catch (error) {
-			replace(side, failure(error));
+			if (!isLate(mine))
+				replace(side, failure(error));
 		}
 	};
 	const expand = async (n) => {
+		const mine = asked; // of the picture as it is now
 		try {
 			const answer = await fetchAround(n);
-			if (!place.isConnected)
+			if (isLate(mine))
 				return;
 			picture.add(answer, keyOf(n));
 			tell();
 		} catch (error) {
-			replace(side, failure(error));
+			if (!isLate(mine))
+				replace(side, failure(error));
 		}
 	};
 	const choose = (n) => {
@@ -82,11 +91,12 @@ export default async function graph({ main, search, watch }) {
 	};
 	// Of all files, or those that a search finds. What is asked for is shown above, and can be taken away again.
 	const whole = async () => {
+		const mine = ++asked;
 		replace(side, loading());
 		drawWanted();
 		try {
 			const answer = await taggerGet('graph', { whole: 1, nodes: ALL_MAX, q: wanted.join(' ') });
-			if (!place.isConnected)
+			if (isLate(mine))
 				return;
 			const files = answer.nodes.filter((n) => n.id !== undefined).length;
 			picture.setWhole(answer);
@@ -94,7 +104,8 @@ export default async function graph({ main, search, watch }) {
 			replace(side, el('h2', t(wanted.length ? 'graphFound' : 'wholeGraph')), el('p', files === 0 ? t('nothingFits') : answer.files > files ? t('graphPart', count(files), count(answer.files)) : wanted.length ? t('filesN', count(files)) : t('graphWhole')),
 				wanted.length > 0 && el('a.button.small', { href: `#/files?q=${encodeURIComponent(wanted.join(' '))}` }, icon('files'), t('files')));
 		} catch (error) {
-			replace(side, failure(error, whole));
+			if (!isLate(mine))
+				replace(side, failure(error, whole));
 		}
 	};
 	const drawWanted = () => replace(limits, wanted.map((w) => el('li', el('button.small', { 'aria-pressed': 'true', 'aria-label': `${t('remove')}: ${w}`, onclick: () => {
@@ -107,8 +118,11 @@ export default async function graph({ main, search, watch }) {
 	};
 	const found = el('ul.chips', { inert: true });
 	const find = debounce(async (text) => {
+		const mine = ++typed;
 		try {
 		const [{ tags }, { files }] = await Promise.all([text ? taggerGet('suggest', { q: text, limit: 8 }) : taggerGet('tags', { limit: 12 }), text ? taggerGet('search', { q: `name:"${text.replace(/"/g, '')}"`, limit: 4 }) : { files: [] }]);
+		if (mine !== typed)
+			return;
 		replace(found, tags.map((x) => el('li', el('button.small', { onclick: () => start({ tag: x.tag, files: x.files }) }, `#${x.tag}`, el('small', count(x.files))))), files.map((f) => el('li', el('button.small', { onclick: () => start(f) }, icon('file'), f.name))));
 		} catch (error) {
 			replace(found, failure(error));
@@ -120,7 +134,7 @@ export default async function graph({ main, search, watch }) {
 				picture.only = event.target.value;
 				picture.renderer.refresh();
 			}, t('kind')),
-			el('button', { onclick: () => { wanted = []; whole(); } }, t('wholeGraph')), el('button', { onclick: () => { wanted = []; drawWanted(); picture.clear(); tell(); replace(side, hint()); } }, t('reset')));
+			el('button', { onclick: () => { wanted = []; whole(); } }, t('wholeGraph')), el('button', { onclick: () => { asked++; wanted = []; drawWanted(); picture.clear(); tell(); replace(side, hint()); } }, t('reset')));
 	replace(main, el('div.head', el('h1', t('graph')), info),
 		tools, found, limits, el('div.graphframe', place, side),
 		el('div.legend', Object.entries(PALETTE).map(([kind, name]) => el('span', el('i.key', { style: { background: `var(${name})` } }), kind === 'tag' ? t('tag') : said('kinds', kind))), el('span', el('i.key', { style: { background: 'var(--kind-0)' } }), t('otherKinds'))), list);

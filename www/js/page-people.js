@@ -3,7 +3,7 @@ import { el, icon, replace } from './dom.js';
 import { del, get, patch, post } from './api.js';
 import { ago, moment } from './format.js';
 import { said, t } from './i18n.js';
-import { badge, commands, confirmName, confirmPlain, dialog, empty, failure, field, notice, select, toast } from './ui.js';
+import { badge, commands, confirmName, confirmPlain, dialog, empty, failure, field, notice, once, select, toast } from './ui.js';
 import { mayChange, me } from './main.js';
 import { allSpaces, ownShares } from './shares.js';
 
@@ -49,8 +49,14 @@ function ticketList(list, path, load, text) {
 	return el('ul.rows', list.map((x) => el('li', el('div', el('p', x.label || t('noLabel'), x.current && badge('ok', t('thisOne'))),
 		el('p.hint', text(x))), el('button.small', {
 		'aria-label': `${t(path === '/sessions' ? 'end' : 'remove')}: ${x.label}`,
-		onclick: () => del(`${path}/${x.id}`).then(load, (error) => toast(error.message, 'bad')),
+		onclick: once(() => del(`${path}/${x.id}`).then(load, (error) => toast(error.message, 'bad'))),
 	}, t(path === '/sessions' ? 'end' : 'remove')))));
+}
+
+// It has ended by itself, or somewhere else, which is as well.
+function gone(error) {
+	if (error.status !== 404)
+		throw error;
 }
 
 function endOthers(sessions, load) {
@@ -59,7 +65,7 @@ function endOthers(sessions, load) {
 		title: t('endOthersTitle', others.length), submit: t('end'), text: el('p', t('endOthersText')),
 		done: async () => {
 			for (const s of others)
-				await del(`/sessions/${s.id}`);
+				await del(`/sessions/${s.id}`).catch(gone);
 			load();
 		},
 	});
@@ -116,7 +122,7 @@ function personRow(p, load) {
 	});
 	return el('tr', el('th', { scope: 'row' }, p.name, p.name === me.name && badge('ok', t('you'))),
 		el('td', { 'data-name': t('role') }, select('role', roleOptions('admin'), p.role, (event) => change({ role: event.target.value }), t('roleOf', p.name))),
-		el('td', { 'data-name': t('state') }, p.waiting ? [badge('waiting', t('waits')), ' ', el('button.small.primary', { onclick: () => change({ waiting: false }) }, t('approve'))] : badge('ok', t('active'))),
+		el('td', { 'data-name': t('state') }, p.waiting ? [badge('waiting', t('waits')), ' ', el('button.small.primary', { onclick: once(() => change({ waiting: false })) }, t('approve'))] : badge('ok', t('active'))),
 		el('td', { 'data-name': t('lastLogin') }, p.seen ? ago(p.seen) : t('never')),
 		el('td.right', el('button.small', { onclick: () => newPassword(p) }, t('setPassword')), ' ',
 			el('button.small.danger', {

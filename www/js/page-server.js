@@ -4,7 +4,7 @@ import { del, get, post } from './api.js';
 import { live } from './live.js';
 import { bytes, count, duration } from './format.js';
 import { inWords, said, t } from './i18n.js';
-import { badge, bar, confirmName, confirmPlain, dialog, facts, failure, field, notice, select, toast, usage } from './ui.js';
+import { badge, bar, confirmName, confirmPlain, dialog, dialogAfter, facts, failure, field, notice, select, toast, usage } from './ui.js';
 import { charts } from './chart.js';
 import { leftAt } from './health.js';
 import { go, mayChange } from './main.js';
@@ -49,7 +49,7 @@ function details(s) {
 		[t('log'), st.log_bytes ? t('usedOf', bytes(st.log_used_bytes), bytes(st.log_bytes)) : null], [t('store'), el('code', s.store)]);
 }
 
-export default async function server({ main, words, watch }) {
+export default async function server({ main, words, here, watch }) {
 	const name = words[1], path = `/servers/${encodeURIComponent(name)}`;
 	let s = await get(path), last = null, now = null, offered = null;
 	const top = el('div'), panel = el('section.panel'), buttons = el('div.actions');
@@ -69,6 +69,8 @@ export default async function server({ main, words, watch }) {
 				replace(main, failure(error));
 				return;
 			}
+			if (!here())
+				return;
 			toast(t('serverRemoved', s.name)); // which was wanted
 			go('servers');
 		}
@@ -84,7 +86,7 @@ export default async function server({ main, words, watch }) {
 				toast(t(lost.checked || s.slots_used > 0 ? 'removeBegun' : 'serverRemoved', s.name));
 				if (lost.checked || s.slots_used > 0)
 					load();
-				else
+				else if (here())
 					go('servers');
 			},
 		});
@@ -96,8 +98,7 @@ export default async function server({ main, words, watch }) {
 			load();
 		},
 	});
-	const exchange = async () => {
-		const { servers } = await get('/servers?sort=name');
+	const exchange = () => dialogAfter(get('/servers?sort=name'), ({ servers }) => {
 		const others = servers.filter((x) => x.name !== s.name && x.state === 'up');
 		dialog({
 			title: t('replaceTitle', s.name), submit: t('replace'),
@@ -108,10 +109,10 @@ export default async function server({ main, words, watch }) {
 				load();
 			},
 		});
-	};
+	});
 	const actions = () => mayChange() && [
 		draining(s) ? el('button', { onclick: () => drain(true) }, t('stop')) : el('button', { onclick: () => drain(false) }, t('drain')),
-		el('button', { onclick: () => exchange().catch((error) => toast(error.message, 'bad')) }, t('replace')),
+		el('button', { onclick: exchange }, t('replace')),
 		el('button.danger', { onclick: remove }, icon('trash'), t('remove'))];
 	// They are other ones when it is being emptied; a dialog that ends gives the focus back to the one it came from.
 	const offer = () => {

@@ -29,7 +29,7 @@ function host(name, servers, load) {
 	const size = servers.reduce((n, s) => n + (s.size ?? 0), 0), free = servers.reduce((n, s) => n + (s.free ?? 0), 0);
 	return el('section.host', { 'data-key': name },
 		el('div.head', el('h2', name), el('span.hint', t('ofN', up, servers.length), ' · ', t('freeOf', bytes(free), bytes(size))),
-			mayChange() && el('button.small', { onclick: () => power(name, load).catch((error) => toast(error.message, 'bad')), 'aria-label': t('powerOf', name) }, icon('power'), t('power'))),
+			mayChange() && el('button.small', { onclick: () => power(name, load), 'aria-label': t('powerOf', name) }, icon('power'), t('power'))),
 		el('div.disks', servers.map(disk)));
 }
 
@@ -62,7 +62,7 @@ function add(done) {
 	});
 }
 
-export default async function servers({ main, search, watch }) {
+export default async function servers({ main, search, here, watch }) {
 	let list = (await get('/servers?sort=name')).servers, filter = '', last = null, now = null, troubled = false;
 	const place = el('div');
 	const draw = () => {
@@ -94,7 +94,7 @@ export default async function servers({ main, search, watch }) {
 			draw();
 		}) })), place);
 	draw();
-	if (search.has('add') && mayChange()) {
+	if (here() && search.has('add') && mayChange()) {
 		history.replaceState(null, '', '#/servers');
 		add(load);
 	}

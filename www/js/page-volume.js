@@ -115,19 +115,20 @@ function settings(v, done) {
 	});
 }
 
-function remove(v) {
+function remove(v, here) {
 	confirmName({
 		title: t('deleteTitle', v.name), name: v.name, submit: t('delete'),
 		text: [el('p', t('deleteText', bytes(v.used))), v.clients > 0 && notice('warn', el('p', t('deleteClients', v.clients)))],
 		done: async () => {
 			await del(`/volumes/${encodeURIComponent(v.name)}`);
 			toast(t('deleted', v.name));
-			go('volumes');
+			if (here())
+				go('volumes');
 		},
 	});
 }
 
-export default async function volume({ main, words, watch, refresh }) {
+export default async function volume({ main, words, here: shown, watch }) {
 	const name = words[1], path = `/volumes/${encodeURIComponent(name)}`;
 	let status = await get('/status'), before = awayOf(status), v = await get(path);
 	const top = el('div'), facts1 = el('section.panel');
@@ -135,9 +136,9 @@ export default async function volume({ main, words, watch, refresh }) {
 	const draw = () => {
 		morph(top.firstChild ?? top.appendChild(el('div')), el('div', el('div.title', el('h1', v.name), volumeBadge(v)), health(v, status, before), rebuildLine(v.rebuild)));
 		replace(facts1, el('h2', t('details')), details(v));
-		const shown = main.querySelector('.attach-here');
-		if (shown && !shown.querySelector('.busy'))
-			morph(shown, here());
+		const old = main.querySelector('.attach-here');
+		if (old && !old.querySelector('.busy'))
+			morph(old, here());
 	};
 	const reload = async () => {
 		try {
@@ -154,7 +155,7 @@ export default async function volume({ main, words, watch, refresh }) {
 		el('div.head.wide', top, mayChange() && el('div.actions',
 			el('button', { onclick: () => settings(v, reload) }, t('settings')),
 			el('button', { onclick: () => resize(v, reload) }, t('resize')),
-			el('button.danger', { onclick: () => remove(v) }, icon('trash'), t('delete')))),
+			el('button.danger', { onclick: () => remove(v, shown) }, icon('trash'), t('delete')))),
 		el('div.columns', facts1, attach(v, status, here)),
 		scrubPanel(name, watch),
 		charts(['bytes', 'requests', 'latency', 'rebuild'], { volume: name }, (e) => e.busy[name], watch),

@@ -5,10 +5,11 @@ import { live } from './live.js';
 import { bytes, count, latency } from './format.js';
 import { t } from './i18n.js';
 import { routedPart, volumeBadge } from './health.js';
-import { bar, debounce, empty, failure, loading, pager, select } from './ui.js';
+import { bar, debounce, empty, failure, lastPage, loading, pager, select } from './ui.js';
 import { mayChange } from './main.js';
 
 const LIMIT = 50;
+const ASKED = { q: '', sort: 'name', order: 'asc', offset: 0 };
 
 const COLUMNS = ['name', 'state', 'used', 'profile', 'requests', 'latency99', 'routed', 'clients'];
 
@@ -32,15 +33,34 @@ function table(volumes) {
 		el('tbody', volumes.map((v) => row(v))));
 }
 
-export default async function volumes({ main, search, watch }) {
-	const state = { q: search.get('q') ?? '', sort: 'name', order: 'asc', offset: 0 };
+export default async function volumes({ main, search, here, watch }) {
+	// what is asked for is in the address, too: who looks at a volume and goes back finds it again
+	const state = { ...ASKED, ...Object.fromEntries([...search].filter(([name]) => name in ASKED)) };
+	state.offset = Math.floor(Number(state.offset)) || 0;
 	const place = el('div', loading());
-	let list = null, last = null;
+	let list = null, last = null, asked = 0;
 	const load = async () => {
-		list = await get(query('/volumes', { ...state, limit: LIMIT }));
+		const mine = ++asked;
+		const answer = await get(query('/volumes', { ...state, limit: LIMIT }));
+		if (mine !== asked) // what was asked later may be answered sooner
+			return;
+		if (answer.volumes.length === 0 && answer.total > 0) { // what was there has gone
+			state.offset = lastPage(LIMIT, answer.total);
+			await load();
+			return;
+		}
+		list = answer;
 		draw();
 	};
 	const again = () => load().catch((error) => replace(place, failure(error, again)));
+	const ask = (more) => {
+		if (!here())
+			return;
+		Object.assign(state, more);
+		const at = new URLSearchParams(Object.entries(state).filter(([name, value]) => value !== ASKED[name]));
+		history.replaceState(null, '', at.size ? `#/volumes?${at}` : '#/volumes');
+		again();
+	};
 	const draw = () => {
 		if (list.total === 0) {
 			replace(place, state.q
@@ -54,21 +74,17 @@ export default async function volumes({ main, search, watch }) {
 		else
 			replace(place, fresh, el('div'));
 		replace(place.lastElementChild, pager(state.offset, LIMIT, list.total, (offset) => {
-			state.offset = offset;
-			again();
+			ask({ offset });
 			scrollTo(0, 0);
 		}));
 	};
-	const changed = (more) => {
-		Object.assign(state, more, { offset: 0 });
-		again();
-	};
+	const changed = (more) => ask({ ...more, offset: 0 });
 	replace(main,
 		el('div.head', el('h1', t('volumes')), mayChange() && el('a.button.primary', { href: '#/volumes/new' }, icon('plus'), t('newVolume'))),
 		el('div.toolbar', { role: 'search' },
 			el('input', { type: 'search', value: state.q, placeholder: t('findVolume'), 'aria-label': t('findVolume'), oninput: debounce((event) => changed({ q: event.target.value.trim() })) }),
 			select('sort', [['name asc', t('byName')], ['busy desc', t('byBusy')], ['used desc', t('byUsed')], ['size desc', t('bySize')], ['state desc', t('byState')]],
-				'name asc', (event) => {
+				`${state.sort} ${state.order}`, (event) => {
 					const [sort, order] = event.target.value.split(' ');
 					changed({ sort, order });
 				}, t('sortBy'))),

@@ -2,7 +2,7 @@
 import { el } from './dom.js';
 import { get, post } from './api.js';
 import { t } from './i18n.js';
-import { dialog, field, notice, select, toast } from './ui.js';
+import { dialog, dialogAfter, field, notice, select, toast } from './ui.js';
 
 const ACTIONS = ['stop', 'start', 'off', 'wake'];
 
@@ -15,8 +15,11 @@ function impact(p) {
 }
 
 // A dialog; done() when a command has ended well.
-export async function power(host, done) {
-	const p = await get(`/hosts/${encodeURIComponent(host)}/power`);
+export function power(host, done) {
+	return dialogAfter(get(`/hosts/${encodeURIComponent(host)}/power`), (p) => choose(host, p, done));
+}
+
+function choose(host, p, done) {
 	const actions = ACTIONS.filter((a) => p.commands.includes(a));
 	const stops = (form) => ['stop', 'off'].includes(form.elements.action.value);
 	const stopped = p.impact.unavailable + p.impact.waiting > 0;

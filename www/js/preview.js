@@ -1,5 +1,6 @@
 // A file from near: what it shows, what is known of it, its tags, what is like it.
 import { el, icon, replace } from './dom.js';
+import { refusal } from './api.js';
 import { bytes, clock, count, duration, moment } from './format.js';
 import { inWords, said, t } from './i18n.js';
 import { failure, facts, loading, toast } from './ui.js';
@@ -28,6 +29,8 @@ function decoded(bytes, encoding) {
 
 async function textOf(f, url) {
 	const answer = await fetch(url('content', { id: f.id }), f.size > TEXT_MAX ? { headers: { Range: `bytes=0-${TEXT_MAX - 1}` } } : {});
+	if (!answer.ok)
+		throw refusal(answer.status, (await answer.json().catch(() => ({}))).error);
 	return decoded(await answer.arrayBuffer(), f.facts?.encoding);
 }
 
@@ -173,12 +176,16 @@ function near(list, open) {
 // list: the files beside it, to go on with the arrow keys.
 export function preview(file, { list = [file], actions = () => [], changed = () => {} } = {}) {
 	const body = el('div.preview'), box = el('dialog.large', { 'aria-label': file.name }, body);
-	let at = file.id;
+	let at = file.id, asked = 0;
 	const show = async (f) => {
+		const mine = ++asked;
 		at = f.id;
 		replace(body, loading());
 		try {
 			const [full, { files }] = await Promise.all([taggerGet('file', { id: f.id }), taggerGet('neighbours', { id: f.id, limit: 8 }).catch(() => ({ files: [] }))]);
+			const shown = await picture(full);
+			if (mine !== asked) // they have gone on to another one
+				return;
 			const i = list.findIndex((x) => x.id === f.id);
 			const step = (n, name, label) => el('button.quiet', { 'aria-label': label, disabled: !list[i + n], onclick: () => show(list[i + n]) }, icon(name));
 			box.setAttribute('aria-label', full.name);
@@ -187,11 +194,14 @@ export function preview(file, { list = [file], actions = () => [], changed = () 
 				el('div.actions.left', list.length > 1 && [step(-1, 'back', t('previous')), step(1, 'next', t('next'))],
 					el('a.button.small', { href: taggerUrl('content', { id: f.id, download: 1 }), download: full.name }, icon('download'), t('download')),
 					el('a.button.small', { href: `#/graph?id=${f.id}` }, icon('graph'), t('graph')), actions(full, box)),
-				el('div.look', el('div.show', await picture(full)), el('div.known', el('h3', t('tags')), tagList(full, () => {
+				el('div.look', el('div.show', shown), el('div.known', el('h3', t('tags')), tagList(full, () => {
 					changed();
-					show(f);
+					if (mine === asked)
+						show(f);
 				}), near(files, show), el('h3', t('details')), factsOf(full))));
 		} catch (error) {
+			if (mine !== asked)
+				return;
 			replace(body, failure(error, () => show(f)), el('div.actions', el('button', { onclick: () => box.close() }, t('close'))));
 		}
 	};

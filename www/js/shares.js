@@ -3,7 +3,7 @@ import { el, icon, replace } from './dom.js';
 import { del, get, post } from './api.js';
 import { moment } from './format.js';
 import { t } from './i18n.js';
-import { badge, commands, confirmPlain, dialog, failure, field, select, toast } from './ui.js';
+import { badge, commands, confirmPlain, dialog, dialogAfter, failure, field, once, select, toast } from './ui.js';
 import { nameOf, parentOf } from './tagger.js';
 
 const LINK_DAYS = 7;
@@ -15,14 +15,11 @@ export const placeOf = (s) => `#/files?in=${encodeURIComponent(s.folder === fals
 // ---- giving ---------------------------------------------------------------------
 
 // A person, or a link: what is asked for depends on it.
-export async function share(f, done = () => {}) {
-	let people;
-	try {
-		({ people } = await get('/shares'));
-	} catch (error) {
-		toast(error.message, 'bad');
-		return;
-	}
+export function share(f, done = () => {}) {
+	return dialogAfter(get('/shares'), ({ people }) => give(f, people, done));
+}
+
+function give(f, people, done) {
 	const days = el('input', { name: 'days', type: 'number', min: '1', max: '3650', value: String(LINK_DAYS), required: true });
 	const label = field(t('label'), el('input', { name: 'label', maxlength: '64', autocomplete: 'off' }), t('linkLabelHint'));
 	const right = field(t('right'), select('write', [['', t('mayLook')], ['1', t('mayWrite')]], ''), t('mayWriteHint'));
@@ -66,7 +63,7 @@ function shareRow(s, given, load) {
 			s.expires ? t('endsAt', moment(s.expires)) : t('noEnd'), parentOf(s.path)].filter(Boolean).join(' · '))),
 	el('button.small', {
 		'aria-label': `${end}: ${nameOf(s.path)}`,
-		onclick: () => del(`/shares/${s.id}`).then(load, (error) => toast(error.message, 'bad')),
+		onclick: once(() => del(`/shares/${s.id}`).then(load, (error) => toast(error.message, 'bad'))),
 	}, end));
 }
 
@@ -86,8 +83,7 @@ export async function ownShares(place) {
 
 // ---- spaces, for admins ------------------------------------------------------------------
 
-async function newSpace(done) {
-	const { people } = await get('/people');
+function newSpace(people, done) {
 	dialog({
 		title: t('newSpace'), submit: t('create'),
 		body: [field(t('folder'), el('input', { name: 'path', autocomplete: 'off' }), t('spaceHint')),
@@ -119,7 +115,7 @@ export async function allSpaces(place) {
 		try {
 			const { on, spaces } = await get('/spaces');
 			const some = spaces.filter((s) => !s.home);
-			replace(place, el('div.head', el('h2', t('spaces')), el('button', { onclick: () => newSpace(load).catch((error) => toast(error.message, 'bad')) }, icon('plus'), t('newSpace'))),
+			replace(place, el('div.head', el('h2', t('spaces')), el('button', { onclick: () => dialogAfter(get('/people'), ({ people }) => newSpace(people, load)) }, icon('plus'), t('newSpace'))),
 				el('p', t(on ? 'spacesOn' : 'spacesOff'), ' ', !on && el('a', { href: '#/settings' }, t('settings'))), el('ul.rows', some.map((s) => spaceRow(s, load))));
 		} catch (error) {
 			replace(place, failure(error, load));

@@ -89,15 +89,16 @@ export function dialog({ title, body, submit, danger, done, check }) {
 		el('h2', { id: 'dialog-title' }, title), el('div.body', body), error,
 		el('div.actions', el('button', { type: 'button', onclick: () => box.close() }, t('cancel')), button));
 	const box = el('dialog', { 'aria-labelledby': 'dialog-title' }, form);
+	let busy = false;
 	const checkNow = () => {
-		button.disabled = check ? !check(form) : false;
+		button.disabled = busy || (check ? !check(form) : false);
 	};
 	form.addEventListener('input', checkNow);
 	form.addEventListener('submit', async (event) => {
 		event.preventDefault();
 		if (button.disabled)
 			return;
-		button.disabled = true;
+		button.disabled = busy = true;
 		button.classList.add('busy');
 		replace(error);
 		try {
@@ -106,6 +107,7 @@ export function dialog({ title, body, submit, danger, done, check }) {
 		} catch (refused) {
 			replace(error, failure(refused));
 		}
+		busy = false;
 		button.classList.remove('busy');
 		checkNow();
 	});
@@ -127,6 +129,41 @@ export function confirmName({ title, text, name, submit, done }) {
 
 export function confirmPlain({ title, text, submit, danger = true, done }) {
 	dialog({ title, submit, danger, done, body: text });
+}
+
+// A dialog for which something is asked first: open(answer), once, unless the place was left meanwhile.
+let asking = null;
+
+export async function dialogAfter(asked, open) {
+	const main = document.getElementById('main');
+	if (asking === main)
+		return;
+	asking = main;
+	try {
+		const answer = await asked;
+		if (main.isConnected)
+			open(answer);
+	} catch (error) {
+		toast(error.message, 'bad');
+	}
+	if (asking === main)
+		asking = null;
+}
+
+// What a button orders, once: not again before fn() has ended, and not by the second of two quick clicks, under
+// which there may be another one by then.
+export function once(fn) {
+	return async (event) => {
+		const button = event.currentTarget;
+		if (button.disabled || event.detail > 1)
+			return;
+		button.disabled = true;
+		try {
+			await fn(event);
+		} finally {
+			button.disabled = false;
+		}
+	};
 }
 
 let ids = 0;
@@ -202,6 +239,11 @@ export function pager(offset, limit, total, go) {
 		el('button', { onclick: () => go(Math.max(0, offset - limit)), disabled: offset === 0, 'aria-label': t('previous') }, icon('back')),
 		el('span', t('fromToOf', offset + 1, to, total)),
 		el('button', { onclick: () => go(offset + limit), disabled: to >= total, 'aria-label': t('next') }, icon('next')));
+}
+
+// Where the last page begins: a list that was longer has no page behind it.
+export function lastPage(limit, total) {
+	return Math.max(0, Math.ceil(total / limit) - 1) * limit;
 }
 
 // Calls fn a while after the last of many calls.
