@@ -11,6 +11,8 @@ export async function settings(w) {
 	};
 	const guest = await openPage(w.browser);
 	await set('guests', true);
+	await page.getByText('Saved').first().waitFor();
+	ok(await page.evaluate(() => document.activeElement.name) === 'guests', 'who has switched something is still there');
 	await guest.goto(`${base}/#/overview`);
 	ok(await yes(guest.locator('.hero').waitFor()), 'guests are let in');
 	await guest.goto(`${base}/#/volumes/demo`);

@@ -105,8 +105,15 @@ export function onColours(fn) {
 	};
 }
 
+// By what one knows again the thing that had the focus.
+const nameOf = (e) => `${e.tagName} ${e.getAttribute('aria-label') ?? e.getAttribute('name') ?? e.textContent}`;
+
+// Who was on one of the old children goes on with the new one of the same name.
 export function replace(place, ...children) {
+	const focused = place.contains(document.activeElement) && document.activeElement !== place ? document.activeElement : null;
 	place.replaceChildren(...children.flat(3).filter(Boolean));
+	if (focused && !focused.isConnected)
+		[...place.querySelectorAll(focused.tagName)].find((e) => nameOf(e) === nameOf(focused))?.focus({ preventScroll: true });
 }
 
 // Changes only what differs, so that a list that is refreshed keeps focus, selection and scroll.

@@ -9,7 +9,7 @@ function ofBrowser(refresh) {
 	return el('section.panel', el('h2', t('thisBrowser')),
 		field(t('language'), select('language', [['en', 'English'], ['zh', '简体中文']], languageName(), (event) => {
 			setLanguage(event.target.value);
-			refresh();
+			refresh().then(() => document.querySelector('select[name=language]')?.focus({ preventScroll: true })); // under another label
 		})),
 		field(t('appearance'), select('theme', [['auto', t('asSystem')], ['light', t('light')], ['dark', t('dark')]], theme(), (event) => setTheme(event.target.value))));
 }
