@@ -387,8 +387,13 @@ if (tagger === 'tagger') {
 		ok(await other.getByText('Nobody has shared anything with you.').waitFor().then(() => true), 'she takes it off her list');
 		await other.context().clearCookies();
 		await other.goto(link);
-		await other.getByRole('button', { name: /harbour-2.md/ }).click();
+		await other.getByRole('link', { name: /^harbour-2.md/ }).click();
 		ok(await other.locator('.markdown strong:has-text("2")').waitFor().then(() => true), 'a link shows it to who is not logged in');
+		await other.goBack();
+		ok(await other.getByRole('link', { name: /^harbour-2.md/ }).waitFor().then(() => true), 'who finds back to the folder as to any page');
+		await other.goForward();
+		await other.reload();
+		ok(await other.locator('.markdown strong:has-text("2")').waitFor().then(() => true), 'and to the file');
 		await page.locator('dialog:has(code) button[type=submit]').click();
 		await go('people');
 		ok(await counted('[aria-label="End: notes"]', 1), 'the giver sees what is given');
