@@ -5,6 +5,7 @@ import { axeSource, openBrowser, openPage } from './page.js';
 import { changes, downloads, filters, tagsOfMany } from './files.js';
 import { found } from './found.js';
 import { leaving } from './leaving.js';
+import { many } from './many.js';
 import { graph } from './graph.js';
 import { register } from './joining.js';
 import { settings } from './settings.js';
@@ -131,6 +132,7 @@ await section('redundancy', () => redundancy(w));
 await section('servers in work', () => serversInWork(w));
 await section('overview in trouble', () => overviews(w));
 await section('what a new volume means', () => creating(w));
+await section('ten thousand volumes', () => many(w));
 
 await section('a volume', async () => {
 	await go('volumes/demo');

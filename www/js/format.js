@@ -24,6 +24,11 @@ export function count(n) {
 	return new Intl.NumberFormat(language(), n >= 100000 ? { notation: 'compact', maximumFractionDigits: 1 } : {}).format(n);
 }
 
+// Each digit of it.
+export function exact(n) {
+	return new Intl.NumberFormat(language()).format(n);
+}
+
 export function percent(part, all) {
 	return all > 0 ? `${Math.round((part / all) * 100)} %` : '–';
 }

@@ -12,7 +12,7 @@ export default {
 	delete: 'Delete', change: 'Change', create: 'Create', done: 'Done', end: 'End', more: 'More', all: 'All', older: 'Older', filter: 'Filter',
 	name: 'Name', state: 'State', size: 'Size', used: 'Used', free: 'Free', address: 'Address', host: 'Host', label: 'Label', role: 'Role',
 	actions: 'Actions', details: 'Details', data: 'Data', parity: 'Parity', stale: 'Stale', saved: 'Saved',
-	previous: 'Previous', next: 'Next', pages: 'Pages', asTable: 'As a table',
+	previous: 'Previous', next: 'Next', firstPage: 'First page', lastPage: 'Last page', pages: 'Pages', asTable: 'As a table',
 	typeName: (name) => `Type the name ${name} to go on`,
 	usedOf: (a, b) => `${a} of ${b}`, freeOf: (a, b) => `${a} free of ${b}`, ofN: (a, b) => `${a} of ${b}`, fromToOf: (a, b, c) => `${a}–${b} of ${c}`,
 	offline: 'volmgr does not answer.', offlineHint: 'Is it running, and is the network there? The page goes on by itself when it is back.',

@@ -10,7 +10,7 @@ export default {
 	delete: '删除', change: '修改', create: '创建', done: '完成', end: '结束', more: '更多', all: '全部', older: '更早的', filter: '筛选',
 	name: '名称', state: '状态', size: '大小', used: '已用', free: '可用', address: '地址', host: '主机', label: '备注', role: '角色',
 	actions: '操作', details: '详情', data: '数据', parity: '校验', stale: '过期', saved: '已保存',
-	previous: '上一页', next: '下一页', pages: '分页', asTable: '以表格显示',
+	previous: '上一页', next: '下一页', firstPage: '第一页', lastPage: '最后一页', pages: '分页', asTable: '以表格显示',
 	typeName: (name) => `请输入名称 ${name} 以继续`,
 	usedOf: (a, b) => `${a} / ${b}`, freeOf: (a, b) => `可用 ${a}，共 ${b}`, ofN: (a, b) => `${a} / ${b}`, fromToOf: (a, b, c) => `${a}–${b}，共 ${c}`,
 	offline: 'volmgr 没有响应。', offlineHint: '它在运行吗？网络正常吗？恢复后页面会自动继续。',

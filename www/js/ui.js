@@ -1,6 +1,6 @@
 // Pieces that pages share: messages, dialogs, bars, tables, copying.
 import { el, icon, replace } from './dom.js';
-import { bytes, percent } from './format.js';
+import { bytes, exact, percent } from './format.js';
 import { t } from './i18n.js';
 import { onceBack } from './live.js';
 
@@ -234,11 +234,13 @@ export function tabs(label, entries, chosen = 0) {
 export function pager(offset, limit, total, go) {
 	if (total <= limit)
 		return null;
-	const to = Math.min(total, offset + limit);
+	const to = Math.min(total, offset + limit), many = total > 2 * limit;
 	return el('nav.pager', { 'aria-label': t('pages') },
+		many && el('button', { onclick: () => go(0), disabled: offset === 0, 'aria-label': t('firstPage') }, icon('first')),
 		el('button', { onclick: () => go(Math.max(0, offset - limit)), disabled: offset === 0, 'aria-label': t('previous') }, icon('back')),
-		el('span', t('fromToOf', offset + 1, to, total)),
-		el('button', { onclick: () => go(offset + limit), disabled: to >= total, 'aria-label': t('next') }, icon('next')));
+		el('span', t('fromToOf', exact(offset + 1), exact(to), exact(total))),
+		el('button', { onclick: () => go(offset + limit), disabled: to >= total, 'aria-label': t('next') }, icon('next')),
+		many && el('button', { onclick: () => go(lastPage(limit, total)), disabled: to >= total, 'aria-label': t('lastPage') }, icon('last')));
 }
 
 // Where the last page begins: a list that was longer has no page behind it.
