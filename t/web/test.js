@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { axeSource, openBrowser, openPage } from './page.js';
 import { changes, downloads, filters, tagsOfMany } from './files.js';
 import { found } from './found.js';
+import { hostile } from './hostile.js';
 import { leaving } from './leaving.js';
 import { many } from './many.js';
 import { graph } from './graph.js';
@@ -412,6 +413,7 @@ if (tagger === 'tagger') {
 		await other.context().close();
 	});
 	await section('graph', () => graph(w));
+	await section('names that would be code', () => hostile(w));
 }
 
 await section('every place', () => everyPlace(w, PLACES));
