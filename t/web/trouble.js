@@ -146,7 +146,7 @@ export async function creating(w) {
 	await w.button('4 + 2').click();
 	for (const [name, what] of [
 		['how much fits', 'The free space here holds 160 MiB.'], ['what it costs', '1 GiB of data takes 1.5 GiB of disks.'],
-		['what of hosts', 'A whole host of the 3 may fail.'], ['how fast it is', 'Small writes touch one data and all parity shards'],
+		['what of hosts', 'Any one of the 3 hosts may fail, with all its servers.'], ['how fast it is', 'Small writes touch one data and all parity shards'],
 		['that it is too big', '10 GiB is more than fits now (160 MiB).']])
 		w.ok(await says(w, picture, what), `before a volume is made it is said ${name}`, await text(w, picture));
 	await w.page.fill('input[name=size]', '100M');

@@ -43,7 +43,7 @@ export default {
 	noLoss: 'No server may be lost: this is for what can be made again.',
 	mayLose: (m, all) => n(m, `Any one of the ${all} servers may be lost, with its data.`, `Any # of the ${all} servers may be lost at the same time, with their data.`),
 	mayLoseShort: (m) => n(m, 'one server may be lost', '# servers may be lost'),
-	hostMayGo: (h) => `A whole host of the ${h} may fail.`, hostMayNotGo: (x, h) => n(h, 'All servers are on one host: when it fails, the volume waits for it.', `A host may hold ${x} shards of the same data: more hosts would make this safer.`),
+	hostMayGo: (h) => `Any one of the ${h} hosts may fail, with all its servers.`, hostMayNotGo: (x, h) => n(h, 'All servers are on one host: when it fails, the volume waits for it.', `A host may hold ${x} shards of the same data: more hosts would make this safer.`),
 	costs: (x) => `1 GiB of data takes ${x} GiB of disks.`, usableNow: (x) => `The free space here holds ${x}.`,
 	speedMirror: 'Whole copies: fast small writes, most space used.', speedUsual: 'Small writes touch one data and all parity shards; large ones are written at the speed of many disks.',
 	speedWide: 'Many shards save space and read fast; small writes and rebuilds touch more servers.',
@@ -132,7 +132,7 @@ export default {
 	// files
 	allFiles: 'All files', folder: 'Folder', newFolder: 'New folder', upload: 'Upload', download: 'Download', downloadZip: 'Download as zip', rename: 'Rename', move: 'Move', open: 'Open', undo: 'Undo', close: 'Close', clear: 'Clear', mark: 'Mark', markAll: 'Mark all', asGraph: 'As a graph', onlyThese: 'Only these', onlyWith: 'Only with this', graphFound: 'What was found', foundN: (x, all) => n(all, '1 found', `${x} found`), entriesN: (x, all) => n(all, '1 entry', `${x} entries`),
 	factNames: { codec: 'Codec', width: 'Width', height: 'Height', duration: 'Duration', bitrate: 'Bit rate', samplerate: 'Sample rate', channels: 'Channels', title: 'Title', artist: 'Artist', album: 'Album', author: 'Author', pages: 'Pages', words: 'Words', language: 'Language', encoding: 'Encoding', camera: 'Camera', taken: 'Taken', lines: 'Lines', subject: 'Subject', from: 'From', to: 'To', entries: 'Entries' },
-	searchFiles: 'Search files: words, tags, names', anyKind: 'Any kind', anyDate: 'Any date', anySize: 'Any size', lastWeek: 'Last week', lastMonth: 'Last month', thisYear: 'This year', thumbnails: 'Pictures',
+	searchFiles: 'Search: words, tags, names', anyKind: 'Any kind', anyDate: 'Any date', anySize: 'Any size', lastWeek: 'Last week', lastMonth: 'Last month', thisYear: 'This year', thumbnails: 'Pictures',
 	sort_best: 'Best first', sort_name: 'By name', sort_newest: 'Newest first', sort_oldest: 'Oldest first', sort_largest: 'Largest first', sort_smallest: 'Smallest first',
 	kind: 'Kind', changed: 'Changed', path: 'Path', type: 'Type', tag: 'Tag', tags: 'Tags', newTag: 'New tag', notRead: 'Not read', beingRead: 'being read', filesN: (x) => (x === '1' ? '1 file' : `${x} files`),
 	emptyFolder: 'Nothing in here', emptyFolderText: 'Drop files or folders here, or use Upload.', emptyFolderRead: 'Somebody has to put something here.', searchHint: 'Try fewer words. tag:, name:, kind:, size: and date: narrow a search; - leaves out.',
