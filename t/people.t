@@ -135,6 +135,14 @@ ok(@{ $said->{tokens} } == 1 && !defined $said->{tokens}[0]{secret}, 'the list d
 refused($alice, 404, 'no_such_ticket', 'nobody else removes it', 'DELETE', "/tokens/$said->{tokens}[0]{id}");
 is(($uma->api('DELETE', "/tokens/$said->{tokens}[0]{id}"))[0], 200, 'its owner does');
 refused($script, 401, 'bad_token', 'then it is worth nothing', 'GET', '/status');
+($status, $said) = $uma->api('POST', '/tokens', { label => 'short', role => 'user', days => 1 });
+$script->{headers} = { Authorization => "Bearer $said->{secret}" };
+my $ends = $said->{expires};
+($status, $said) = $script->api('POST', '/tokens', { label => 'long', role => 'user', days => 3000 });
+cmp_ok($said->{expires}, '<=', $ends + 1, 'a token that is made with a token ends with it');
+my ($made) = grep { $_->{label} eq 'long' } @{ ($uma->api('GET', '/tokens'))[1]{tokens} };
+cmp_ok($made->{expires}, '<=', $ends + 1, 'as is noted');
+$uma->api('DELETE', "/tokens/$_->{id}") for @{ ($uma->api('GET', '/tokens'))[1]{tokens} };
 
 # ---- passwords -------------------------------------------------------------------------------------------------
 my $other = $page->();

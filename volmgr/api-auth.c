@@ -50,6 +50,15 @@ struct ticket *api_session(struct cluster *c, const struct http_request *r,
 	return ticket_find(c, TICKET_SESSION, secret);
 }
 
+struct ticket *api_token(struct cluster *c, const struct http_request *r)
+{
+	const char *bearer = http_request_header(r, "Authorization");
+
+	if (http_is_local(r) || bearer == NULL || strncasecmp(bearer, BEARER, strlen(BEARER)) != 0)
+		return NULL;
+	return ticket_find(c, TICKET_TOKEN, bearer + strlen(BEARER));
+}
+
 static void auth_set_cookie(struct http_request *r, const char *secret, int64_t lasts_s)
 {
 	bool tls = http_is_tls(r);

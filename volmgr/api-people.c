@@ -250,19 +250,22 @@ static int parse_ticket(const struct http_request *r, uint64_t days_default, str
 static void ticket_make(struct cluster *c, struct http_request *r, enum ticket_kind kind,
 			const struct new_ticket *t, const char *event)
 {
+	const struct ticket *by = kind == TICKET_TOKEN ? api_token(c, r) : NULL;
+	int64_t lasts = (int64_t)t->days * 86400,
+		left = by != NULL ? by->expires - clock_wall_s() : 0;
 	char secret[TOKEN_TEXT_MAX];
 	struct refusal refusal;
 
-	if (ticket_new(c, kind, r->who, t->role, t->label, (int64_t)t->days * 86400, secret,
-		       &refusal) != 0) {
+	if (by != NULL && lasts > left)
+		lasts = left; /* or a token that ends would have no end */
+	if (ticket_new(c, kind, r->who, t->role, t->label, lasts, secret, &refusal) != 0) {
 		api_refuse(r, &refusal);
 		return;
 	}
 	events_note(c, r->who, event, t->label, "%s", role_name(t->role));
 	api_json(r, 201,
 		 json_pack("{s:s, s:s, s:s, s:I}", "secret", secret, "role", role_name(t->role),
-			   "label", t->label, "expires",
-			   (json_int_t)(clock_wall_s() + (int64_t)t->days * 86400)));
+			   "label", t->label, "expires", (json_int_t)(clock_wall_s() + lasts)));
 }
 
 void api_token_add(struct cluster *c, struct http_request *r, const char *name)

@@ -176,7 +176,9 @@ int api_auth_public(struct cluster *c, struct http_request *r, struct refusal *r
 /* Of an answer without an end: is who asked still who he was, with the same role? */
 bool api_auth_still(struct cluster *c, struct http_request *r);
 int api_auth_need(const struct http_request *r, unsigned need, struct refusal *refusal);
-/* The session that the request shows, or NULL; csrf: what must come with it. */
+/* The token that the request shows, or NULL. */
+struct ticket *api_token(struct cluster *c, const struct http_request *r);
+/* The session that it shows, or NULL; csrf: what must come with it. */
 struct ticket *api_session(struct cluster *c, const struct http_request *r,
 			   char csrf[DIGEST_TEXT_MAX]);
 int api_session_start(struct cluster *c, struct http_request *r, const struct person *p,
