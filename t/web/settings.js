@@ -12,6 +12,8 @@ export async function settings(w) {
 	const guest = await openPage(w.browser);
 	await set('guests', true);
 	await page.getByText('Saved').first().waitFor();
+	const behind = () => page.evaluate(() => getComputedStyle(document.querySelector('#toasts'), '::backdrop').backgroundColor);
+	ok(await page.evaluate(() => document.querySelector('#toasts').matches(':popover-open')) && await behind() === 'rgba(0, 0, 0, 0)', 'what is said darkens nothing behind it', await behind());
 	ok(await page.evaluate(() => document.activeElement.name) === 'guests', 'who has switched something is still there');
 	await guest.goto(`${base}/#/overview`);
 	ok(await yes(guest.locator('.hero').waitFor()), 'guests are let in');
