@@ -167,6 +167,7 @@ await section('people', async () => {
 	await page.locator('dialog button[type=submit]').click();
 	const link = await page.locator('dialog code').textContent();
 	ok(link.startsWith(`${base}/#/join/`), 'an invitation is a link');
+	ok(await page.locator('dialog:has(code)').getByRole('button', { name: 'Cancel' }).count() === 0, 'which is made, and cannot be cancelled');
 	await page.locator('dialog').getByRole('button', { name: 'Copy' }).click();
 	ok(await seen('Copied') && await page.locator('dialog code').count() === 1, 'which stays there when it is copied');
 	ok(await page.evaluate(() => document.querySelector('#toasts').matches(':popover-open')), 'and what is said lies above it');

@@ -27,7 +27,7 @@ function changePassword() {
 
 // A secret that is shown once.
 function showSecret(title, text, secret) {
-	dialog({ title, body: [el('p', text), commands(secret)], submit: t('done'), done: async () => {} });
+	dialog({ title, body: [el('p', text), commands(secret)], submit: t('done') });
 }
 
 function newToken(done) {

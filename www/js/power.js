@@ -26,7 +26,7 @@ function choose(host, p, done) {
 	const anyway = el('label.check', el('input', { type: 'checkbox', name: 'force' }), t('powerAnyway'));
 	const warning = el('div', impact(p));
 	if (actions.length === 0) {
-		dialog({ title: t('powerOf', host), submit: t('done'), body: [el('p', t('powerNone')), warning], done: async () => {} });
+		dialog({ title: t('powerOf', host), submit: t('done'), body: [el('p', t('powerNone')), warning] });
 		return;
 	}
 	dialog({

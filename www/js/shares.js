@@ -41,7 +41,7 @@ function give(f, people, done) {
 			});
 			done();
 			if (given.secret)
-				dialog({ title: t('linkMade'), body: [el('p', t('linkOnce')), commands(linkOf(given.secret))], submit: t('done'), done: async () => {} });
+				dialog({ title: t('linkMade'), body: [el('p', t('linkOnce')), commands(linkOf(given.secret))], submit: t('done') });
 			else
 				toast(t('sharedWith', given.person));
 		},

@@ -81,13 +81,14 @@ export function tile(name, value, more) {
 
 // ---- dialogs ---------------------------------------------------------------------------
 
-// A modal dialog with a form. fields: inputs; done(form): a promise; its refusal is shown in the dialog.
+// A modal dialog with a form. fields: inputs; done(form): a promise; its refusal is shown in the dialog. Without done
+// it only shows something.
 export function dialog({ title, body, submit, danger, done, check }) {
 	const error = el('div.error', { role: 'alert' });
 	const button = el(`button.${danger ? 'danger' : 'primary'}`, { type: 'submit' }, submit);
 	const form = el('form', { method: 'dialog' },
 		el('h2', { id: 'dialog-title' }, title), el('div.body', body), error,
-		el('div.actions', el('button', { type: 'button', onclick: () => box.close() }, t('cancel')), button));
+		el('div.actions', done && el('button', { type: 'button', onclick: () => box.close() }, t('cancel')), button));
 	const box = el('dialog', { 'aria-labelledby': 'dialog-title' }, form);
 	let busy = false;
 	const checkNow = () => {
@@ -102,7 +103,7 @@ export function dialog({ title, body, submit, danger, done, check }) {
 		button.classList.add('busy');
 		replace(error);
 		try {
-			await done(form);
+			await done?.(form);
 			box.close();
 		} catch (refused) {
 			replace(error, failure(refused));
