@@ -53,6 +53,13 @@ exits(0, qr/Volume v1 is now 2 GiB/, 'a volume is resized', qw(volume resize v1 
 exits(1, qr/there is no volume v9/, 'a volume that is not there', qw(volume show v9));
 exits(1, qr/status 500 without a reason/, 'an answer without sense', qw(volume show broken));
 
+exits(2, qr/\Avolctl: --min -1 is no number of shards\n\z/, 'a setting without sense is refused, and no more said',
+	qw(volume set v1 --min -1));
+exits(2, qr/\Avolctl: --below-min is wait or fail, not never\n\z/, 'so is a word that is none', qw(volume set v1 --below-min never));
+exits(2, qr/\Avolctl: --when-full is wait or error, not fail\n\z/, 'or one of another setting',
+	qw(volume create v3 --size 1G --when-full fail));
+exits(2, qr/\Avolctl: there is nothing to set\nhint: --min, --below-min or --when-full\n\z/, 'or nothing', qw(volume set v1));
+
 # JSON
 is(json_decode(exits(0, undef, 'JSON', qw(volume list --json))->{out})->{volumes}[0]{name}, 'v1',
 	'--json prints the answer as it is');

@@ -3,6 +3,7 @@
 
 #include "volctl.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "attach.h"
@@ -47,6 +48,20 @@ static bool parse_ec(const char *text, uint64_t *k, uint64_t *m)
 	return false;
 }
 
+/* A setting that is one of two words. */
+static bool add_word(json_t *body, const char *key, const char *option, const char *word,
+		     const char *one, const char *other)
+{
+	if (word == NULL)
+		return true;
+	if (strcmp(word, one) != 0 && strcmp(word, other) != 0) {
+		volctl_error(NULL, "%s is %s or %s, not %s", option, one, other, word);
+		return false;
+	}
+	json_object_set_new(body, key, json_string(word));
+	return true;
+}
+
 /* Members for the settings that were given. */
 static bool add_settings(const struct volctl *v, json_t *body)
 {
@@ -59,11 +74,8 @@ static bool add_settings(const struct volctl *v, json_t *body)
 		}
 		json_object_set_new(body, "min", json_integer((json_int_t)min));
 	}
-	if (v->below_min != NULL)
-		json_object_set_new(body, "below_min", json_string(v->below_min));
-	if (v->when_full != NULL)
-		json_object_set_new(body, "when_full", json_string(v->when_full));
-	return true;
+	return add_word(body, "below_min", "--below-min", v->below_min, "wait", "fail") &&
+	       add_word(body, "when_full", "--when-full", v->when_full, "wait", "error");
 }
 
 int cmd_volume_set(const struct volctl *v)
@@ -74,10 +86,12 @@ int cmd_volume_set(const struct volctl *v)
 	if (!volctl_name_valid("volume", v->arg[0]))
 		return EXIT_USAGE;
 	body = json_object();
-	if (!add_settings(v, body) || json_object_size(body) == 0) {
-		if (json_object_size(body) == 0)
-			volctl_error("--min, --below-min or --when-full",
-				     "there is nothing to set");
+	if (!add_settings(v, body)) {
+		json_decref(body);
+		return EXIT_USAGE;
+	}
+	if (json_object_size(body) == 0) {
+		volctl_error("--min, --below-min or --when-full", "there is nothing to set");
 		json_decref(body);
 		return EXIT_USAGE;
 	}
