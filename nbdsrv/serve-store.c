@@ -21,6 +21,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "guard.h"
 #include "nbd/proto.h"
 #include "nbdsrv.h"
 #include "store/store.h"
@@ -153,6 +154,7 @@ static void ss_reserve(struct serve_store *s)
 static int ss_map(struct serve_store *s)
 {
 	ss_reserve(s);
+	guard_begin();
 	s->meta = mmap(NULL, s->info.meta_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd,
 		       (off_t)s->info.meta_offset);
 	if (s->meta == MAP_FAILED) {

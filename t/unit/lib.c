@@ -2,7 +2,11 @@
 #include "config.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -11,6 +15,7 @@
 #include "addr.h"
 #include "conf.h"
 #include "crc32c.h"
+#include "guard.h"
 #include "secret.h"
 #include "tap.h"
 
@@ -110,11 +115,47 @@ static void test_secret(void)
 	rmdir(dir);
 }
 
+/* A page that is not there, met by a copy and without one. */
+static void test_guard(void)
+{
+	FILE *file = tmpfile();
+	char text[200] = "";
+	int said[2], status = 0;
+	uint8_t *map, byte;
+	pid_t pid;
+
+	if (file == NULL || pipe(said) < 0)
+		abort();
+	map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fileno(file), 0);
+	if (map == MAP_FAILED)
+		abort();
+	ok(!guard_copy(&byte, map, 1), "a copy from a page that cannot be had says so");
+	pid = fork();
+	if (pid == 0) {
+		const struct rlimit none = {0, 0};
+
+		setrlimit(RLIMIT_CORE, &none);
+		dup2(said[1], STDERR_FILENO);
+		guard_begin();
+		_exit(*(volatile uint8_t *)map);
+	}
+	close(said[1]);
+	if (read(said[0], text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	waitpid(pid, &status, 0);
+	ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "without a copy it ends the process");
+	ok(strstr(text, "cannot be had") != NULL, "which says why");
+	close(said[0]);
+	munmap(map, 4096);
+	fclose(file);
+}
+
 int main(void)
 {
 	test_crc32c();
 	test_sizes();
 	test_addresses();
 	test_secret();
+	test_guard();
 	return done_testing();
 }
