@@ -487,6 +487,8 @@ static bool look_first(struct cluster *c, const struct survey_server *s)
 	return true;
 }
 
+static void tidy_tick(void *arg);
+
 static void tidy_surveyed(struct task *t)
 {
 	struct survey *survey = (struct survey *)t;
@@ -511,6 +513,8 @@ static void tidy_surveyed(struct task *t)
 	}
 	survey_free(survey);
 	job_start();
+	if (to_look_at(c) != NULL) /* at once: until then nothing is put in order */
+		tidy_tick(c);
 }
 
 static void tidy_server(struct server *s)
