@@ -147,7 +147,7 @@ static double volume_state(const void *item)
 	bool rebuilds;
 
 	pthread_mutex_lock(&v->cluster->lock);
-	state = v->state;
+	state = v->fenced ? VOL_FAILED : v->state;
 	rebuilds = v->rebuild.shards > 0;
 	pthread_mutex_unlock(&v->cluster->lock);
 	if (state == VOL_FAILED)
