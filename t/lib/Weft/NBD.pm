@@ -7,7 +7,7 @@ use warnings;
 no warnings qw(portable); # 64-bit constants
 
 use IO::Socket::INET;
-use Socket qw(SOL_SOCKET inet_aton pack_sockaddr_in);
+use Socket qw(MSG_DONTWAIT SOL_SOCKET inet_aton pack_sockaddr_in);
 use IO::Socket::UNIX;
 use Time::HiRes qw(time);
 use Weft;
@@ -96,10 +96,17 @@ sub get
 	my ($self, $len) = @_;
 	my ($got, $end) = ('', time + WAIT_S);
 	while (length($got) < $len) {
-		Weft::wait_readable(fileno($self->{io}), $end - time) or die "no answer in " . WAIT_S . " s\n";
-		my $n = sysread($self->{io}, $got, $len - length($got), length $got);
-		next if !defined $n && $!{EINTR};
-		return undef if !$n;
+		my $left = $end - time;
+		die "no answer in " . WAIT_S . " s\n" if !Weft::wait_readable(fileno($self->{io}), $left) || $left <= 0;
+		# without waiting here: a socket with an error is readable, and in a map of eBPF's it does not tell
+		if (!defined recv($self->{io}, my $some, $len - length($got), MSG_DONTWAIT)) {
+			next if $!{EINTR} || $!{EAGAIN};
+			return undef;
+		} elsif ($some eq '') {
+			return undef;
+		} else {
+			$got .= $some;
+		}
 	}
 	return $got;
 }
