@@ -27,6 +27,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define CHUNK_BYTES	20
 #define DATA_HEAD_BYTES 28
 #define REDIRECT_FLAGS	7UL /* in a pointer */
+#define PIECES_MAX	18  /* of one message in a queue (NR_MSG_FRAG_IDS) */
+#define PACKETS_MAX	16
 
 #define CHUNK_MAGIC	bpf_htonl(0x668e33ef)
 #define CHUNK_DONE	bpf_htons(1)
@@ -49,8 +51,15 @@ struct sk_skb_cb {
 	struct strp_msg strp;
 } __attribute__((preserve_access_index));
 struct sk_buff {
+	struct sk_buff *next;
 	char cb[48];
 	unsigned long _sk_redir;
+	unsigned int end;
+	unsigned char *head;
+} __attribute__((preserve_access_index));
+struct skb_shared_info {
+	__u8 nr_frags;
+	struct sk_buff *frag_list;
 } __attribute__((preserve_access_index));
 struct sk_buff_head {
 	__u32 qlen;
@@ -217,10 +226,13 @@ static __always_inline void place_note(struct __sk_buff *skb, __u32 id)
 	struct place *p = bpf_map_lookup_elem(&places, &at);
 	unsigned long to = 0;
 
-	if (p == NULL || p->id == id)
+	if (p == NULL)
 		return;
 	bpf_core_read(&to, sizeof(to), &kernel->_sk_redir);
-	p->sock = to & ~REDIRECT_FLAGS;
+	to &= ~REDIRECT_FLAGS;
+	if (p->id == id && p->sock == to)
+		return;
+	p->sock = to;
 	p->id = id;
 }
 
@@ -251,13 +263,43 @@ static __always_inline struct remote_owner *owner_find(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&owners, &t);
 }
 
-/* What is not for a client. Never SK_PASS: the kernel then loses count of what this socket has
- * received, and waits for bytes that it has. */
+/* What is not for a client, none of it large. Never SK_PASS: the kernel then loses count of what
+ * this socket has received, and waits for bytes that it has. */
 static __always_inline int to_volmgr(struct __sk_buff *skb, struct remote_owner *o)
 {
 	__u64 note = o->note;
 
 	return bpf_sk_redirect_hash(skb, &notes, &note, BPF_F_INGRESS);
+}
+
+/*
+ * What is in more pieces than a message may have the kernel copies into one, later, and tries that
+ * for ever when it has not so much memory in a row: nothing behind it would come either. So we do
+ * it. False: there is no memory. The pieces are those of all its packets, at most as many are its
+ * own.
+ */
+static __always_inline bool make_few_pieces(struct __sk_buff *skb, __u32 bytes)
+{
+	const struct sk_buff *packet = bpf_cast_to_kern_ctx(skb);
+	__u32 n = 0;
+
+	for (int i = 0; i < PACKETS_MAX && packet != NULL && n <= PIECES_MAX; i++) {
+		const struct skb_shared_info *info;
+		unsigned char *head = NULL;
+		unsigned int end = 0;
+		__u8 frags = 0;
+
+		bpf_core_read(&head, sizeof(head), &packet->head);
+		bpf_core_read(&end, sizeof(end), &packet->end);
+		info = (const struct skb_shared_info *)(head + end);
+		bpf_core_read(&frags, sizeof(frags), &info->nr_frags);
+		n += 1 + frags;
+		if (i == 0)
+			bpf_core_read(&packet, sizeof(packet), &info->frag_list);
+		else
+			bpf_core_read(&packet, sizeof(packet), &packet->next);
+	}
+	return (n <= PIECES_MAX && packet == NULL) || bpf_skb_pull_data(skb, bytes) == 0;
 }
 
 /* With this head to the client; whoever takes the read out of the table answers it. */
@@ -270,8 +312,9 @@ static __always_inline int to_client(struct __sk_buff *skb, struct remote_owner 
 	__u64 key = read.conn;
 
 	h->cookie = read.cookie;
-	if (bpf_skb_store_bytes(skb, at, h, head, 0) != 0)
-		return to_volmgr(skb, o); /* no memory: it reads this, or sends the end again */
+	if (!make_few_pieces(skb, at + whole) || bpf_skb_store_bytes(skb, at, h, head, 0) != 0)
+		return head == CHUNK_BYTES ? to_volmgr(skb, o) /* it sends the end again */
+					   : SK_DROP;	       /* it reads this when it is late */
 	if (bpf_map_delete_elem(&reads, &cookie) != 0 || c == NULL)
 		return SK_DROP; /* volmgr has; or there is nobody any more */
 	if (bpf_sk_redirect_hash(skb, &clients, &key, BPF_F_INGRESS) != SK_PASS) {
@@ -306,16 +349,18 @@ int weft_remote_reply(struct __sk_buff *skb)
 		h.flags = CHUNK_DONE;
 		return to_client(skb, o, at, &h, CHUNK_BYTES, cookie, read, CHUNK_BYTES);
 	}
+	read = bpf_map_lookup_elem(&reads, &cookie);
+	if (h.type == TYPE_NONE && read != NULL && read->server == o->key)
+		return SK_DROP; /* the server's word for bytes that were dropped */
 	if (h.type != TYPE_DATA)
 		return to_volmgr(skb, o);
-	read = bpf_map_lookup_elem(&reads, &cookie);
 	/* It came too late. So late perhaps that another read has the cookie, but none of this
-	 * connection: nothing is asked for there while it owes an answer. */
-	if (read == NULL || read->server != o->key)
-		return SK_DROP;
-	if (h.flags != 0 || bpf_ntohl(h.len) != read->len + DATA_HEAD_BYTES - CHUNK_BYTES ||
+	 * connection: nothing is asked for there while it owes an answer. What is wrong with it
+	 * besides makes it late. */
+	if (read == NULL || read->server != o->key || h.flags != 0 ||
+	    bpf_ntohl(h.len) != read->len + DATA_HEAD_BYTES - CHUNK_BYTES ||
 	    (read->steered != ROUTE_STEER_PART && read->steered != ROUTE_STEER_ONLY))
-		return to_volmgr(skb, o);
+		return SK_DROP;
 	h.flags = read->steered == ROUTE_STEER_ONLY ? CHUNK_DONE : 0;
 	h.offset = bpf_cpu_to_be64(read->offset);
 	return to_client(skb, o, at, &h, DATA_HEAD_BYTES, cookie, read,

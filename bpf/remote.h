@@ -25,6 +25,19 @@
  *    one message does not take, it waits until the list is empty: it looks (weft_remote_list) when
  *    it has heard of all that it asked for, so that nothing can be added.
  *
+ * What ends each wait: a part that is in the table of reads is read by volmgr when it is late
+ * (route-late.c). Of one that was taken out the server's word is right behind its bytes; when that
+ * does not come within ROUTE_LOST_MS, the connection is ended, and all that was taken out of the
+ * table counts as sent. (A server may stop between the two, and the bytes of its connection may be
+ * held up when those of others are not.) Bytes that cannot be given to the client are dropped, and
+ * left in the table, and so is the word for them. What goes to P is small, as all clients would
+ * wait behind it. When what we send on P does not come back, P is given up, see route-remote.c.
+ *
+ * What is in C's list the kernel puts into its queue as one message of at most 18 pieces (the
+ * fragments of packets), or copies it into one piece first: and while it has not so much memory in
+ * a row, it tries again at each tick, for ever if need be. So the program makes that one piece, or
+ * drops what cannot be.
+ *
  * What bounds memory: bytes that were asked for and bytes that C has not read are at most
  * REMOTE_UNREAD_MAX together, more reads go through volmgr. C's receive buffer is made
  * REMOTE_RECV_ROOM, so that the list need not wait; net.core.rmem_max must allow it. A chunk is

@@ -121,15 +121,16 @@ static bool far_take(struct test *t, uint32_t n, uint64_t cookie, uint32_t len, 
 	       be32toh(w.head.len) == 8 + len && selftest_same(t->in + DATA_HEAD, len, n);
 }
 
-/* Answers of one chunk, small and large, whole and in pieces; one that comes too late is nobody's,
- * also when a read of another server has its cookie meanwhile. */
+/* Answers of one chunk, small and large, whole and in few and many pieces; one that comes too late
+ * is nobody's, also when a read of another server has its cookie meanwhile; and of one that is not
+ * taken nothing is told, so that it is late. */
 static bool try_far_one(struct far *f)
 {
 	static const uint32_t sizes[] = {512, 4096, 65536};
 	struct test *t = f->t;
 	struct route_read read;
 
-	for (uint32_t n = 0; n < 9; n++) {
+	for (uint32_t n = 0; n < 12; n++) {
 		uint32_t len = sizes[n % 3], bytes;
 
 		if (!far_put(t, n, 70 + n, len, ROUTE_STEER_ONLY))
@@ -138,17 +139,25 @@ static bool try_far_one(struct far *f)
 		if (!far_send(f, bytes,
 			      n < 3   ? bytes
 			      : n < 6 ? 19 + len / 3
-				      : len + 20) ||
+			      : n < 9 ? len + 20
+				      : 700) ||
 		    !far_note(f, n) || !far_take(t, n, 70 + n, len, NBD_REPLY_FLAG_DONE))
 			return false;
 	}
-	if (!far_put(t, 9, 80, 4096, ROUTE_STEER_ONLY) ||
-	    bpf_route_take(t->b, far_cookie(t, 9), &read) != 0 ||
-	    !far_send(f, far_reply(t, 9, 4096), BYTES) || !far_note(f, 9))
+	if (!far_put(t, 12, 82, 4096, ROUTE_STEER_ONLY) ||
+	    bpf_route_take(t->b, far_cookie(t, 12), &read) != 0 ||
+	    !far_send(f, far_reply(t, 12, 4096), BYTES) || !far_note(f, 12))
 		return false;
-	if (!far_put_key(t, 9, 81, 4096, ROUTE_STEER_ONLY, FAR_KEY + 1) ||
-	    !far_send(f, far_reply(t, 9, 4096), BYTES) || !far_note(f, 9) ||
-	    bpf_route_take(t->b, far_cookie(t, 9), &read) != 0)
+	if (!far_put_key(t, 12, 83, 4096, ROUTE_STEER_ONLY, FAR_KEY + 1) ||
+	    !far_send(f, far_reply(t, 12, 4096), BYTES) || !far_note(f, 12) ||
+	    bpf_route_take(t->b, far_cookie(t, 12), &read) != 0)
+		return false;
+	if (!far_put(t, 13, 84, 4096, ROUTE_STEER_ONLY) || /* not what was asked for */
+	    !far_send(f, far_reply(t, 13, 512), BYTES) ||
+	    !far_put(t, 14, 85, 4096, ROUTE_STEER_ONLY) ||
+	    !far_send(f, far_reply(t, 14, 4096), BYTES) || !far_note(f, 14) ||
+	    !far_take(t, 14, 85, 4096, NBD_REPLY_FLAG_DONE) ||
+	    bpf_route_take(t->b, far_cookie(t, 13), &read) != 0)
 		return false;
 	return t->conn->inflight == 0 && bpf_route_unread(t->b, t->v, t->id) == 0 &&
 	       !selftest_readable(t->c, 0);
