@@ -17,8 +17,9 @@
 
 #define LATE_MIN_NS   (50 * NS_PER_MS)
 #define LATE_MULTIPLE 8
-#define TICK_MS	      25  /* while reads are on their way */
-#define TICK_IDLE_MS  100 /* while there are clients */
+#define TICK_MS	      25   /* while reads are on their way */
+#define TICK_IDLE_MS  100  /* while there are clients */
+#define STALL_MS      1000 /* when we stood still so long, what waits was not read */
 
 struct late {
 	struct wroute *wr;
@@ -73,11 +74,17 @@ static void tick(struct io_timer *t)
 	struct wroute *wr = (struct wroute *)((char *)t - offsetof(struct wroute, tick));
 	struct env *env = wr->worker->env;
 	struct late late = {.wr = wr, .now_ns = clock_ns()};
-	bool busy = under_way(wr), last = wr->all == NULL && late.now_ns >= wr->sweep_until_ns;
+	bool busy = under_way(wr),
+	     last = wr->all == NULL && late.now_ns >= wr->sweep_until_ns && !route_steer_waits(wr);
 
 	if (busy || last)
 		bpf_route_each(wr->bpf, look_at, &late);
-	route_servers_back(wr);
+	if (late.now_ns - wr->ticked_ns < STALL_MS * NS_PER_MS) {
+		route_steer_late(wr, late.now_ns);
+		route_remote_look(wr);
+		route_servers_back(wr);
+	}
+	wr->ticked_ns = late.now_ns;
 	if (!last)
 		env->ops->timer_set(env, &wr->tick,
 				    env->ops->now_ns(env) +

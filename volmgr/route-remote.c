@@ -3,8 +3,9 @@
  * bpf/remote.h. What servers tell comes on P; the ends of answers are sent there, and come out of Q
  * past us, into clients' queues.
  *
- * It breaks when the kernel has no memory for it. Then clients wait for ends that never come: who
- * may be one of them loses its connection, and there are no such reads until volmgr starts again.
+ * It breaks when the kernel has no memory for it, or when what we send there does not come back:
+ * nothing on it waits for anybody but us. Then clients wait for ends that never come: who may be
+ * one of them loses its connection, and there are no such reads until volmgr starts again.
  */
 #include "config.h"
 
@@ -22,6 +23,7 @@
 
 #define OUT_MAX	 8192u /* ends that are not sent yet; a power of two */
 #define IN_BYTES 4096u
+#define LOOKS	 160u /* of route-late.c, without a mark that was sent: four seconds at least */
 
 struct route_remote {
 	struct wroute *wroute;
@@ -30,6 +32,8 @@ struct route_remote {
 	uint64_t marked;     /* the last mark that was sent, */
 	uint64_t back;	     /* and the last that came */
 	bool unmarked;	     /* an end was sent behind the last mark */
+	uint64_t looked;     /* the last mark that had come at the last look, */
+	uint32_t looks;	     /* and how often it was the same while others were to come */
 	uint32_t head, tail; /* of out, counting up */
 	uint32_t sent;	     /* bytes of its first one */
 	uint32_t have, skip; /* bytes of a chunk that came in part; of its payload to come */
@@ -230,4 +234,17 @@ uint64_t route_remote_mark(struct wroute *wr)
 bool route_remote_back(const struct wroute *wr, uint64_t mark)
 {
 	return !route_remote_works(wr) || wr->remote->back >= mark;
+}
+
+void route_remote_look(struct wroute *wr)
+{
+	struct route_remote *r = wr->remote;
+
+	if (!route_remote_works(wr))
+		return;
+	if (route_remote_mark(wr) == r->back || r->looked != r->back)
+		r->looks = 0;
+	else if (++r->looks == LOOKS)
+		uring_stream_abort(r->stream, -ETIMEDOUT);
+	r->looked = r->back;
 }

@@ -612,11 +612,30 @@ void route_server_late(struct wroute *wr, uint64_t key)
 	route_gates(wr->worker);
 }
 
+void route_server_lost(struct wroute *wr, uint64_t key)
+{
+	struct route_server *rs = rs_by_key(wr, key);
+
+	if (rs == NULL || !rs->remote || rs->state != RS_OPEN)
+		return; /* it ends already */
+	log_info("server %s: no word of what it sent past volmgr for %u s, connecting anew",
+		 rs->name, ROUTE_LOST_MS / 1000);
+	rs_end(rs);
+}
+
+static bool rs_lost(const struct route_server *rs)
+{
+	return rs->remote && rs->sent != rs->back &&
+	       rs_now(rs) - rs->sent_ns >= ROUTE_LOST_MS * NS_PER_MS;
+}
+
 void route_servers_back(struct wroute *wr)
 {
 	bool some = false;
 
 	for (struct route_server *rs = wr->servers; rs != NULL; rs = rs->next) {
+		if (rs->state == RS_OPEN && rs_lost(rs))
+			route_server_lost(wr, rs->key);
 		if (!rs->slow || rs->back < rs->slow_mark ||
 		    rs_now(rs) - rs->slow_ns < ROUTE_SLOW_MS * NS_PER_MS)
 			continue;

@@ -35,12 +35,14 @@ struct steer_part {
 	uint64_t offset;
 	uint32_t len;
 	uint32_t conn;
-	bool remote;   /* of a server on another machine */
-	uint32_t next; /* free ones */
+	bool remote;	   /* of a server on another machine */
+	uint64_t asked_ns; /* then */
+	uint32_t next;	   /* free ones */
 };
 
 struct route_steers {
 	uint32_t free, used, count;
+	uint32_t remote; /* of those in use */
 	struct steer_part parts[PARTS_ALL];
 };
 
@@ -237,6 +239,7 @@ static void parts_begin(struct route_client *rc, struct nbd_req *req, const stru
 	req->user[STEER_REMOTE] = p->remote > 0;
 	req->user[STEER_END] = end;
 	req->user[STEER_SENT] = req->user[STEER_HERE] = 0;
+	rc->wroute->steers->remote += p->remote;
 	for (unsigned i = 0; i < p->n; i++) {
 		parts[i]->whole = req;
 		parts[i]->key = p->part[i].key;
@@ -245,6 +248,7 @@ static void parts_begin(struct route_client *rc, struct nbd_req *req, const stru
 		parts[i]->remote = p->part[i].remote;
 		if (!parts[i]->remote)
 			continue;
+		parts[i]->asked_ns = clock_ns();
 		rc->remote_used = true;
 		rc->remote_parts++;
 		rc->remote_bytes += parts[i]->len;
@@ -307,6 +311,7 @@ static struct steer_part part_over(struct wroute *wr, struct steer_part *part)
 	struct steer_part copy = *part;
 
 	part_free(wr->steers, part);
+	wr->steers->remote -= copy.remote;
 	if (copy.remote && rc != NULL && rc->id == copy.conn) {
 		rc->remote_parts--;
 		rc->remote_bytes -= copy.len;
@@ -350,6 +355,24 @@ void route_steer_gone(struct wroute *wr, uint64_t key)
 			route_steer_sent(wr, part->cookie);
 		else
 			route_steer_read(wr, part->cookie);
+	}
+}
+
+bool route_steer_waits(const struct wroute *wr)
+{
+	return wr->steers != NULL && wr->steers->remote > 0;
+}
+
+/* A part that is in the table of reads is read here when it is late (route-late.c). So the bytes of
+ * an older one have come, and what the server tells of it was right behind them. */
+void route_steer_late(struct wroute *wr, uint64_t now_ns)
+{
+	for (uint32_t i = 0; route_steer_waits(wr) && i < PARTS_ALL; i++) {
+		const struct steer_part *part = &wr->steers->parts[i];
+
+		if (part->whole != NULL && part->remote &&
+		    now_ns - part->asked_ns >= ROUTE_LOST_MS * NS_PER_MS)
+			route_server_lost(wr, part->key);
 	}
 }
 

@@ -22,6 +22,7 @@
 #define ROUTE_NONE_VOL	     UINT32_MAX
 #define ROUTE_LATE_MS	     2000  /* the longest that volmgr waits for a server's answer */
 #define ROUTE_SLOW_MS	     200   /* the shortest that a server stays slow */
+#define ROUTE_LOST_MS	     4000  /* for a server on another machine to tell what it sent */
 #define ROUTE_RETRY_MS	     500   /* before a server is tried again */
 #define ROUTE_PROVE_MS	     3000  /* for a server's connection to prove that it works */
 #define ROUTE_AGAIN_MS	     20	   /* reads that were too late for a gate are looked for */
@@ -58,6 +59,7 @@ struct wroute {
 	uint64_t mark;				   /* the last one sent */
 	struct route_client *all;		   /* likewise */
 	uint64_t sweep_until_ns;		   /* reads of clients that are gone may be there */
+	uint64_t ticked_ns;			   /* when such were looked for last */
 	struct io_timer tick, look;
 };
 
@@ -135,11 +137,13 @@ uint64_t route_mark_send(struct wroute *wr);
 bool route_mark_back(const struct wroute *wr, uint64_t mark);
 /* It owes an answer: no more reads until it shows that it is back. */
 void route_server_late(struct wroute *wr, uint64_t key);
+/* One on another machine does not tell what it has sent: end its connection. */
+void route_server_lost(struct wroute *wr, uint64_t key);
 /* Room for so many reads of our own; such a READ, whose bytes go to a client. */
 bool route_server_room(const struct wroute *wr, uint64_t key, unsigned reads);
 void route_server_ask(struct wroute *wr, uint64_t key, uint64_t cookie, uint64_t offset,
 		      uint32_t len);
-/* Look whether those are. */
+/* Look whether those are; one on another machine that is not for too long is lost. */
 void route_servers_back(struct wroute *wr);
 /* The same of a server on another machine; 0: closed. */
 uint64_t route_server_remote_key(const struct worker *w, uint32_t number, const uint8_t *boot);
@@ -162,6 +166,8 @@ void route_remote_end(struct wroute *wr, uint64_t cookie);
 /* When this mark is back, all ends that were sent are on their way to clients. */
 uint64_t route_remote_mark(struct wroute *wr);
 bool route_remote_back(const struct wroute *wr, uint64_t mark);
+/* Every now and then: do ends still come? */
+void route_remote_look(struct wroute *wr);
 
 /* route-keep.c */
 
@@ -204,6 +210,10 @@ void route_steer_sent(struct wroute *wr, uint64_t cookie);
 void route_steer_read(struct wroute *wr, uint64_t cookie);
 /* A server's connection is over: so have all of it that nobody knows of. */
 void route_steer_gone(struct wroute *wr, uint64_t key);
+/* Parts of servers on other machines that are not heard of. */
+bool route_steer_waits(const struct wroute *wr);
+/* Those that should have been: their servers are lost. */
+void route_steer_late(struct wroute *wr, uint64_t now_ns);
 /* nbd_server_ops.answered() */
 void route_steer_answered(struct vol *v, const struct nbd_req *req);
 /* nbd_server_ops.end() */
