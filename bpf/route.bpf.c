@@ -30,6 +30,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define AF_INET6	10
 #define SOL_SOCKET	1
 #define SO_SNDBUF	7
+#define ID_TRIES	4
 
 #define REQUEST_BYTES	28
 #define CHUNK_BYTES	20
@@ -251,27 +252,39 @@ static __always_inline bool limited(struct bpf_sock *sk)
 	return m != NULL && m->tcpmem_active;
 }
 
+/* Ids begin anew after 2^31, so one may still be a client's: that is passed over. 0: none. */
+static __always_inline __u32 client_add(struct bpf_sock_ops *s)
+{
+	for (int i = 0; i < ID_TRIES; i++) {
+		__u32 id = __sync_fetch_and_add(&next_id, 1) & (ROUTE_MARK_ID - 1);
+		__u64 key = id;
+
+		if (id != 0 && bpf_sock_hash_update(s, &clients, &key, BPF_NOEXIST) == 0)
+			return id;
+	}
+	return 0;
+}
+
 static __always_inline void client_begins(struct bpf_sock_ops *s, struct route_tuple *t)
 {
 	struct route_sock zero = {}, *st;
 	struct bpf_sock *sk = s->sk;
 	__u32 id, claim;
-	__u64 key;
 
 	if (sk == NULL || limited(sk))
 		return;
-	id = __sync_fetch_and_add(&next_id, 1) & (ROUTE_MARK_ID - 1);
-	if (id == 0)
-		return;
-	zero.key = key = id;
 	zero.role = ROUTE_CLIENT;
 	zero.tx_base = s->snd_nxt;
 	zero.rx_base = s->rcv_nxt;
 	st = bpf_sk_storage_get(&socks, sk, &zero, BPF_SK_STORAGE_GET_F_CREATE);
-	claim = id | room_of(s);
-	if (st == NULL || bpf_map_update_elem(&tuples, t, &claim, BPF_ANY) != 0)
+	if (st == NULL)
 		return;
-	bpf_sock_hash_update(s, &clients, &key, BPF_ANY);
+	id = client_add(s);
+	if (id == 0)
+		return;
+	st->key = id;
+	claim = id | room_of(s);
+	bpf_map_update_elem(&tuples, t, &claim, BPF_ANY);
 }
 
 static __always_inline void server_begins(struct bpf_sock_ops *s, struct route_tuple *t)
