@@ -523,3 +523,8 @@ uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id)
 	}
 	return bpf_route_tuple(fd, &t) == 0 ? charged(&t) : 0;
 }
+
+bool bpf_route_counts(const struct bpf_route *b)
+{
+	return b->recv != NULL;
+}

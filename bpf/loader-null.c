@@ -129,6 +129,11 @@ uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id)
 	return 0;
 }
 
+bool bpf_route_counts(const struct bpf_route *b)
+{
+	return false;
+}
+
 void bpf_watch_begin(struct bpf_route *b, uint64_t key)
 {
 }

@@ -81,8 +81,10 @@ void bpf_watch_begin(struct bpf_route *b, uint64_t key);
 void bpf_watch_end(struct bpf_route *b, uint64_t key);
 void bpf_watch_read(struct bpf_route *b, uint64_t key, struct watch_counts *sum);
 
-/* Bytes that the client at the other end of fd has been sent by redirect and has not read. */
+/* Bytes that the client at the other end of fd has been sent by redirect and has not read; of those
+ * in its queue alone, unless reading is counted. */
 uint64_t bpf_route_unread(struct bpf_route *b, int fd, uint32_t id);
+bool bpf_route_counts(const struct bpf_route *b);
 
 /* selftest.c: 0, or -errno with *why. */
 int bpf_route_selftest(struct bpf_route *b, const char **why);

@@ -184,6 +184,10 @@ bool route_client_remote_room(struct route_client *rc, uint32_t bytes)
 	bytes += (uint32_t)rc->remote_bytes;
 	if (delivered - rc->read_mark + bytes <= REMOTE_UNREAD_MAX)
 		return true;
+	/* where the client made its buffer small the list holds most, and nobody counts that */
+	if (!bpf_route_counts(rc->wroute->bpf) &&
+	    bpf_route_remote_waiting(rc->wroute->bpf, rc->id) > 0)
+		return false;
 	unread = bpf_route_unread(rc->wroute->bpf, rc->fd, rc->id);
 	rc->read_mark = delivered - (unread < delivered ? unread : delivered);
 	return unread + bytes <= REMOTE_UNREAD_MAX;
