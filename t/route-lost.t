@@ -11,13 +11,14 @@ use Weft::BPF;
 use Weft::Cluster;
 use Weft::Hosts;
 use Weft::NBD;
+use Weft::Room;
 
 use constant { UNIT => 65536, SIZE => 16 << 20, PAIR_KEY => 1 << 63 };
 
 need(qw(nbdsrv volmgr volctl bpftool));
 my $missing = Weft::Hosts::missing();
 skip_all($missing) if $missing;
-Weft::Hosts::enter(@ARGV);
+Weft::Room::enter(@ARGV);
 my $hosts = Weft::Hosts->new(2);
 my $dir = temp_dir();
 my @remote = map { "server-$_" } 1 .. 2;

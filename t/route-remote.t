@@ -13,34 +13,16 @@ use Weft;
 use Weft::Cluster;
 use Weft::Hosts;
 use Weft::NBD;
+use Weft::Room;
 
-use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 64 << 20, DEPTH => 16, ROOM => 4 << 20,
+use constant { BLOCK => 4096, UNIT => 65536, SIZE => 64 << 20, REGION => 64 << 20, DEPTH => 16,
 	SMALL => 212_992, RACED => 64, HANG_READS => 300, STOPPED_READS => 300, MUCH => 16 << 20 };
 
 need(qw(nbdsrv volmgr volctl));
 my $missing = Weft::Hosts::missing();
 skip_all($missing) if $missing;
 
-# The limit is the machine's, which no namespace may change; so it is opened before we are in one.
-use constant RMEM_MAX => '/proc/sys/net/core/rmem_max';
-if (($ENV{WEFT_HOSTS_INSIDE} // '') ne $$) {
-	local $^F = 1000; # exec keeps it
-	open(my $fh, '+<', RMEM_MAX) or skip_all(RMEM_MAX . ": $!");
-	$ENV{WEFT_RMEM_MAX_FD} = fileno($fh);
-	Weft::Hosts::enter(@ARGV);
-}
-Weft::Hosts::enter(@ARGV);
-open(my $rmem, '+<&=', $ENV{WEFT_RMEM_MAX_FD}) or die "the limit is not open: $!\n";
-sub rmem_max
-{
-	my ($bytes) = @_;
-	sysseek($rmem, 0, 0);
-	return syswrite($rmem, "$bytes\n");
-}
-
-my $limit = slurp(RMEM_MAX) + 0;
-skip_all("net.core.rmem_max is $limit and cannot be changed") if !rmem_max($limit < ROOM ? ROOM : $limit);
-at_end(sub { rmem_max($limit) });
+Weft::Room::enter(@ARGV);
 my $seed = $ENV{WEFT_SEED} // time | 0;
 srand($seed);
 diag("seed $seed");
@@ -334,10 +316,10 @@ is(read_some($c, 100, \&nothing, @sizes), undef, 'clients go in the middle: othe
 # ---- where it is not --------------------------------------------------------
 
 $cluster->stop('volmgr');
-rmem_max(SMALL) or die "net.core.rmem_max cannot be changed\n";
+Weft::Room::set(SMALL) or die "net.core.rmem_max cannot be changed\n";
 eval { $cluster->start('volmgr') };
 my $error = $@;
-rmem_max($limit < ROOM ? ROOM : $limit);
+Weft::Room::enough();
 die $error if $error;
 ok(wait_until('server-3 to be routed again', 90, sub { counts()->{'server-3'}{route} eq 'open' }), 'volmgr starts where sockets have little room');
 is(counts()->{$_}{route}, 'remote', "$_ is read through volmgr") for @remote;
