@@ -57,6 +57,16 @@ $tagger->wait_for('its tags', sub { "@{ $tagger->found('worms') }" eq 'garden/he
 ok(!glob("$dir/.weft/bin/*"), 'nothing of it is left there');
 is($tagger->call('POST', '/bin/restore', { id => $id })->{code}, 404, 'once');
 
+# ---- the size of what grew a moment ago, by which others are let go when space is short
+spew("$dir/grown.txt", 'a little');
+$tagger->wait_for('a file', sub { @{ $tagger->found('name:grown') } == 1 });
+open(my $grows, '>>', "$dir/grown.txt") or die; # it is looked at again when this is closed
+syswrite($grows, 'much more ' x 100_000);
+$id = remove('grown.txt');
+is(bin()->{files}[0]{size}, 1_000_008, 'the size is that of now');
+close($grows);
+$tagger->ask('DELETE', '/bin', { id => $id });
+
 # ---- names, links
 $id = remove("garden/\xff.txt");
 is(bin()->{files}[0]{href}, 'garden/%FF.txt', 'a name that is not UTF-8');

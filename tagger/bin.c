@@ -134,6 +134,15 @@ static void bin_clean(int bin, const char *id)
 	(void)unlinkat(bin, id, AT_REMOVEDIR);
 }
 
+/* A file may have grown since the index looked at it. */
+static void bin_measure(int dir_fd, const char *name, struct bin_entry *e)
+{
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+		e->size = (uint64_t)st.st_size;
+}
+
 int bin_put(const struct tree *t, int dir_fd, const char *name, struct bin_entry *e)
 {
 	int bin = tree_open_own(t, BIN), folder = -1, err = 0;
@@ -141,6 +150,7 @@ int bin_put(const struct tree *t, int dir_fd, const char *name, struct bin_entry
 	if (bin < 0)
 		return bin;
 	bin_name(e);
+	bin_measure(dir_fd, name, e);
 	if (mkdirat(bin, e->id, 0700) < 0) {
 		err = -errno;
 		close(bin);

@@ -42,7 +42,8 @@ struct bin_entry {
 
 /* ---- bin.c: 0 or -errno */
 bool bin_id_valid(const char *id);
-/* Puts name, which is in the folder of dir_fd, into the bin; fills id and time. */
+/* Puts name, which is in the folder of dir_fd, into the bin; fills id and time, and size when it is
+ * a file. */
 int bin_put(const struct tree *t, int dir_fd, const char *name, struct bin_entry *e);
 /*
  * Back to where it was; folders that are missing are made again. Where something else is by now it
