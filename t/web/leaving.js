@@ -294,6 +294,7 @@ async function addresses(w, other) {
 	}
 	await fresh(w, other, 'volumes');
 	await other.fill('input[type=search]', 'dem');
+	await other.waitForFunction(() => location.hash.includes('q=dem')); // when typing has ended
 	await other.getByRole('combobox', { name: 'Sort by' }).selectOption('size desc');
 	await other.getByRole('link', { name: 'demo' }).click();
 	await other.locator('main h1', { hasText: 'demo' }).waitFor();
