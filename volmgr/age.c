@@ -25,20 +25,33 @@ struct store_age *age_new(struct cluster *c, uint64_t durable, bool older)
 	return age;
 }
 
+static bool was_judged(const struct store_age *age, const uint8_t *boot)
+{
+	for (unsigned i = 0; i < AGE_RUNS && i < age->nruns; i++)
+		if (memcmp(age->runs[i], boot, WEFT_UUID_BYTES) == 0)
+			return true;
+	return false;
+}
+
+static bool is_older(struct store_age *age, const uint8_t *boot, const struct weft_stat *st)
+{
+	if (was_judged(age, boot))
+		return false;
+	memcpy(age->runs[age->nruns++ % AGE_RUNS], boot, WEFT_UUID_BYTES);
+	return st->log_head != 0 && st->log_head < age->durable;
+}
+
 uint32_t age_judge(struct cluster *c, struct store_age *age, const uint8_t *boot,
 		   const struct weft_stat *st, bool *found)
 {
 	uint32_t older;
 
 	pthread_mutex_lock(&c->lock);
-	*found = st->log_head != 0 && st->log_head < age->durable &&
-		 memcmp(age->boot, boot, sizeof(age->boot)) != 0;
-	if (*found) {
-		memcpy(age->boot, boot, sizeof(age->boot));
+	*found = is_older(age, boot, st);
+	if (*found)
 		age->older++;
-	} else if (st->log_durable > age->durable) {
+	else if (st->log_durable > age->durable)
 		age->durable = st->log_durable;
-	}
 	older = age->older;
 	pthread_mutex_unlock(&c->lock);
 	return older;

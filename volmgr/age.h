@@ -16,17 +16,24 @@ struct cluster;
 struct peer_stats;
 struct server;
 
+#define AGE_RUNS 8u
+
 /* Of one store. Made by the control thread, never freed; under cluster.lock. */
 struct store_age {
 	struct store_age *next;
-	uint64_t durable;	       /* the most that it told */
-	uint32_t older;		       /* how often it came back with less */
-	uint8_t boot[WEFT_UUID_BYTES]; /* the last run that was found so */
-	bool behind;		       /* some data thread has not heard of it */
+	uint64_t durable;			 /* the most that it told */
+	uint32_t older;				 /* how often it came back with less */
+	uint8_t runs[AGE_RUNS][WEFT_UUID_BYTES]; /* the last that were judged */
+	unsigned nruns;				 /* and how many were */
+	bool behind;				 /* some data thread has not heard of it */
 };
 
 struct store_age *age_new(struct cluster *c, uint64_t durable, bool older);
-/* A run of the server says where its log is. Any thread. *found: it is older, and nobody knew. */
+/*
+ * A run of the server says where its log is. Any thread; a run is judged once, by the first that
+ * hears of it: what another one was told before may be behind what was heard since, of the same
+ * run. *found: it is older, and nobody knew.
+ */
 uint32_t age_judge(struct cluster *c, struct store_age *age, const uint8_t *boot,
 		   const struct weft_stat *st, bool *found);
 

@@ -130,6 +130,21 @@ static void test_older(void)
 	is_int(tries, 0, "and not twice");
 }
 
+/* Several data threads ask when a server is back, and hear from it at different times. */
+static void test_threads(void)
+{
+	heard(500);
+	ok(!older(2, 500), "a run that has all is none");
+	heard(510);
+	ok(!older(2, 500), "nor for another thread, that was told before what was written since");
+	ok(older(3, 500), "the next run, with as little, is");
+	ok(!older(3, 500), "which is found once");
+	ok(!older(2, 500), "and what is left of the run before is no news");
+	for (uint8_t run = 4; run < 4 + AGE_RUNS; run++)
+		older(run, 510);
+	ok(!older(4 + AGE_RUNS - 1, 0) && older(2, 500), "so many runs are known");
+}
+
 int main(void)
 {
 	c = calloc(1, sizeof(*c));
@@ -142,6 +157,7 @@ int main(void)
 	server.age = age_new(c, 0, false);
 	test_durable();
 	test_older();
+	test_threads();
 	free(server.age);
 	free(c);
 	return done_testing();
