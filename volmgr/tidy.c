@@ -494,7 +494,7 @@ static void tidy_surveyed(struct task *t)
 	struct survey *survey = (struct survey *)t;
 	struct cluster *c = tidy.cluster;
 	struct survey_server *s = &survey->servers[0];
-	bool keep = tidy_keeps_notes(c, s->number);
+	bool keep = tidy_keeps_notes(c, s->number), failed = s->err != 0;
 
 	tidy.surveying = false;
 	if (s->err == 0 && !c->stopping && !look_first(c, s)) {
@@ -508,12 +508,12 @@ static void tidy_surveyed(struct task *t)
 	} else if (s->err != 0) {
 		struct server *server = server_by_number(c, s->number);
 
-		if (server != NULL)
-			server->tidy = server->looked = true;
+		if (server != NULL) /* nor was it looked at: the next tick asks again */
+			server->tidy = true;
 	}
 	survey_free(survey);
 	job_start();
-	if (to_look_at(c) != NULL) /* at once: until then nothing is put in order */
+	if (!failed && to_look_at(c) != NULL) /* at once: until then nothing is put in order */
 		tidy_tick(c);
 }
 
