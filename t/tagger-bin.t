@@ -137,6 +137,11 @@ ok(!-e "$base/outside.txt" && bin()->{total} == 1, 'it stays where it is');
 
 # ---- old ones go
 spew("$dir/.weft/bin/$other/note", json_encode({ path => 'old.txt', time => time - 31 * 86400 }));
+for my $n (1 .. 3) { # their sizes are no sum that there is
+	make_path("$dir/.weft/bin/00000000aaa$n-00000000-00000001");
+	spew("$dir/.weft/bin/00000000aaa$n-00000000-00000001/it", 'small');
+	spew("$dir/.weft/bin/00000000aaa$n-00000000-00000001/note", json_encode({ path => "vast-$n.txt", time => 1, size => 9223372036854775807 }));
+}
 $id = remove('garden (2)/heap.md');
 $tagger->stop();
 $tagger->start();

@@ -89,7 +89,9 @@ static bool note_parse(json_t *o, struct bin_entry *e)
 	snprintf(e->by, sizeof(e->by), "%s", by);
 	snprintf(e->kind, sizeof(e->kind), "%s", kind);
 	e->time = when;
-	e->size = (uint64_t)size;
+	e->size = size > 0 ? (uint64_t)size : 0;
+	if (e->size > BIN_SIZE_MAX)
+		e->size = BIN_SIZE_MAX;
 	return true;
 }
 

@@ -28,6 +28,7 @@
 #define BIN_DAYS_MAX	3650u
 #define BIN_FREE_PART	20u	     /* of the tree's space is to be free, else some go as well */
 #define BIN_FREE_MAX	(1ull << 30) /* but no more than this */
+#define BIN_SIZE_MAX	(1ull << 44) /* bytes that a note is believed: sums stay below 2^64 */
 #define BIN_TICK_MS	(10 * 60 * 1000)
 #define BIN_SETTLE_MS	(10 * 1000) /* what is deleted and still open has its space yet */
 
