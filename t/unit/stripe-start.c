@@ -254,6 +254,58 @@ static void undone_without_it(const struct world_geometry *g)
 	free(w);
 }
 
+/*
+ * The same, but that server is there when the start begins, is fenced and lists what it has, and
+ * goes before all are judged: when it comes back, it has to list once more.
+ */
+static void undone_when_it_left(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	unsigned last = g->servers - 1;
+	uint64_t at;
+	int x = 0;
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	for (at = 0; at < g->size; at += g->size / 8)
+		is_int(world_do(w, NBD_CMD_WRITE, 0, at, 256 << 10), 0, "a write");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	world_settle(w, 2000);
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_log(&w->cluster.servers[i]); /* the COMMITs */
+	while (!extent_has(w, &w->map[x], 0))
+		x++;
+	at = w->map[x].extent * g->k * WEFT_SHARD_BYTES;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, at, g->k * g->unit), 0, "a write, not flushed");
+	fake_server_log(&w->cluster.servers[0]);
+	world_kill(w);
+	for (unsigned i = 1; i < w->cluster.n; i++)
+		fake_server_break(&w->cluster.servers[i], true);
+	for (unsigned i = 1; i < last; i++)
+		fake_server_return(&w->cluster.servers[i]);
+	memset(w->known + at, 0, g->k * g->unit);
+	world_open(w);
+	world_settle(w, 1000);
+	ok(!w->ready, "the start waits for one more server");
+	fake_server_break(&w->cluster.servers[0], false);
+	world_settle(w, 5000);
+	ok(w->ready && w->ready_err == 0, "it begins without two");
+	fake_server_return(&w->cluster.servers[0]);
+	world_settle(w, 20000);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, at, g->k * g->unit), 0, "a write when it is back");
+	world_kill(w);
+	world_open(w);
+	world_settle(w, 20000);
+	ok(w->ready && w->ready_err == 0, "the next start");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was acknowledged is there");
+	is_int(world_check_parity(w), 0, "and the shards fit each other");
+	world_close(w);
+	world_free(w);
+	free(w);
+}
+
 /* Metadata of before starts were recorded, or that was lost: a start that died begins again. */
 static void nothing_is_recorded(const struct world_geometry *g, int steps)
 {
@@ -298,11 +350,14 @@ int main(void)
 	static const struct world_geometry small = {1, 1, 4 << 10, 2, 4 << 20},
 					   large = {4, 2, 64 << 10, 6, 16 << 20},
 					   plain = {2, 0, 64 << 10, 2, 8 << 20},
-					   spread = {2, 1, 64 << 10, 4, 32 << 20};
+					   spread = {2, 1, 64 << 10, 4, 32 << 20},
+					   wide = {2, 2, 64 << 10, 5, 32 << 20};
 	int moments = 0;
 
 	log_init("stripe-start", LOG_LEVEL_ERROR);
+
 	nobody_is_there(&small);
+
 	nobody_is_there(&large);
 	for (int after = 1; after <= 8; after++)
 		one_breaks(&large, after);
@@ -311,6 +366,7 @@ int main(void)
 	for (int steps = 1; steps <= 60; steps++)
 		one_stays_away(&large, steps);
 	undone_without_it(&spread);
+	undone_when_it_left(&wide);
 	away_for_starts(&spread, 1);
 	away_for_starts(&spread, 15);
 	for (int steps = 1; steps <= 60; steps += 2)

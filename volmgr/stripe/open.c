@@ -347,7 +347,8 @@ static void open_done(struct volume *v)
 			server_forget_list(s);
 			if (s->commit_sent < v->start_watermark)
 				s->commit_sent = v->start_watermark;
-		} else {
+		} else { /* who was fenced and left before all were judged is to list anew */
+			s->fenced = false;
 			server_sync(s);
 		}
 	}
