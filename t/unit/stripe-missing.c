@@ -19,6 +19,7 @@ const char *__asan_default_options(void)
 
 static const struct world_geometry g42 = {4, 2, 64 << 10, 6, 20 << 20};
 static const struct world_geometry g21 = {2, 1, 16 << 10, 3, 12 << 20};
+static const struct world_geometry g11 = {1, 1, 16 << 10, 2, 8 << 20};
 static const struct world_geometry g22 = {2, 2, 64 << 10, 4, 8 << 20};
 
 static const struct world_geometry g12 = {1, 2, 16 << 10, 3, 12 << 20};
@@ -400,6 +401,32 @@ static void below_min_fails(uint64_t seed)
 	end(w, "flushes that fail");
 }
 
+/*
+ * One server has lost its power and nobody knows, another cannot be reached: it alone has what was
+ * acknowledged and may not be left out for the one that looks as if it were up.
+ */
+static void dead_unnoticed(const struct world_geometry *g)
+{
+	struct world *w = begin(g, 1);
+	struct fake_server *dead = &w->cluster.servers[0], *away = &w->cluster.servers[1];
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "a write, not flushed");
+	dead->hung = true;
+	fake_server_break(away, false);
+	world_submit(w, NBD_CMD_WRITE, 0, 1 << 20, 64 << 10);
+	world_submit(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_settle(w, 5000);
+	is_int(stale_extents(w), 0, "nothing is marked before the others say that they have it");
+	dead->hung = false;
+	fake_server_break(dead, true);
+	world_settle(w, 1000);
+	fake_server_return(dead);
+	world_settle(w, 1000);
+	end(w, "a server that was dead and another that was away");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -502,6 +529,8 @@ int main(int argc, char **argv)
 	slow_server(&g12, false);
 	slow_server_late(&g42);
 	slow_server_late(&g12);
+	dead_unnoticed(&g11);
+	dead_unnoticed(&g21);
 	hedge_without_memory(false);
 	hedge_without_memory(true);
 	below_min();

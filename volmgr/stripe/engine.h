@@ -15,6 +15,7 @@
 
 #include "nbd/client.h"
 #include "nbd/proto.h"
+#include "stripe/confirm.h"
 #include "stripe/layout.h"
 #include "stripe/plan.h"
 #include "stripe/rebuild.h"
@@ -307,6 +308,7 @@ struct server {
 	bool left_out;	  /* others went on without it: to be flushed before it is sent COMMITs */
 	bool counted;	  /* it was up when spare.c was last asked */
 	uint64_t down_ns; /* when it went; of one that never was there: 0 */
+	struct confirm confirm;
 	bool sync_busy, flush_busy, commit_busy; /* the call is under way */
 	uint32_t old_epoch;			 /* as our first FENCE told */
 	uint64_t committed; /* its watermark, as far as it has told or confirmed */
@@ -474,6 +476,7 @@ struct volume {
 	uint64_t start_watermark; /* and the one that they were sent then */
 	struct volume_start starts[VOLUME_STARTS_MAX]; /* as recorded, oldest first */
 	unsigned nstarts;
+	uint64_t moments; /* so many times a server went, or was asked to confirm */
 };
 
 /* volume.c */
@@ -519,7 +522,8 @@ uint32_t extent_whole(const struct volume *v, const struct extent *x);
 uint32_t extent_usable_at(const struct volume *v, const struct extent *x, uint64_t stripe);
 /*
  * Go on without shards whose servers are away. MARKED: the marks are on their way, or were there;
- * SOON: a server may still come back in time; BELOW: too few good shards would be left.
+ * SOON: a server may still come back in time, or others did not confirm yet what they have; BELOW:
+ * too few good shards would be left.
  */
 enum leave { LEAVE_MARKED, LEAVE_SOON, LEAVE_BELOW };
 enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards);

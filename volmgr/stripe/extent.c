@@ -371,6 +371,8 @@ enum leave extent_leave_out(struct volume *v, struct extent *x, uint32_t shards)
 			return LEAVE_SOON;
 	if (shards != 0 && too_few_without(v, x, shards))
 		return LEAVE_BELOW;
+	if (shards != 0 && !others_confirmed(v, x, shards))
+		return LEAVE_SOON;
 	extent_mark_stale(v, x, shards);
 	return LEAVE_MARKED;
 }
@@ -381,7 +383,8 @@ bool extent_give_up(struct volume *v, struct extent *x, uint32_t shards)
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((shards >> i & 1) != 0 && !server_gone(shard_server(x, i)))
 			return false;
-	if (shards != 0 && (unsigned)__builtin_popcount(extent_usable(v, x)) < v->l.k)
+	if (shards != 0 && ((unsigned)__builtin_popcount(extent_usable(v, x)) < v->l.k ||
+			    !others_confirmed(v, x, shards)))
 		return false;
 	extent_mark_stale(v, x, shards);
 	return true;

@@ -180,11 +180,11 @@ static bool unflushed_on(const struct volume *v, size_t n, const struct server *
 }
 
 /*
- * What it was sent and did not make durable counts as lost. last: all others have made durable what
- * they have; then k of them are enough, for that is what the invariant promises: what was flushed
+ * What it was sent and did not make durable counts as lost. When all others have made durable what
+ * they have, k of them are enough, for that is what the invariant promises: what was flushed
  * survives the loss of m. That too few are left for new writes is another matter.
  */
-static enum leave flush_leave_out(struct volume *v, struct server *s, bool last)
+static enum leave flush_leave_out(struct volume *v, struct server *s)
 {
 	enum leave all = LEAVE_MARKED, one;
 	struct extent *x;
@@ -196,7 +196,7 @@ static enum leave flush_leave_out(struct volume *v, struct server *s, bool last)
 		one = extent_leave_out(v, x, shard);
 		if (one == LEAVE_BELOW &&
 		    (unsigned)__builtin_popcount(extent_usable(v, x)) >= v->l.k)
-			one = last && extent_give_up(v, x, shard) ? LEAVE_MARKED : LEAVE_SOON;
+			one = extent_give_up(v, x, shard) ? LEAVE_MARKED : LEAVE_SOON;
 		if (one > all)
 			all = one;
 	}
@@ -217,7 +217,7 @@ void flush_look(struct volume *v)
 
 		if (!s->flush_owed || !server_gone(s))
 			continue;
-		leave = flush_leave_out(v, s, last && f->error == 0);
+		leave = flush_leave_out(v, s);
 		if (last && f->error != 0) { /* it fails, whatever this one would say */
 			s->touched = true;
 		} else if (leave == LEAVE_BELOW && v->config.below_min_fail) {

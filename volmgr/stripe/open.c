@@ -615,7 +615,7 @@ static bool calls_pending(const struct volume *v)
 	for (unsigned i = 0; i < v->nservers; i++) {
 		const struct server *s = v->servers[i];
 
-		if (s->sync_busy || s->flush_busy || s->commit_busy)
+		if (s->sync_busy || s->flush_busy || s->commit_busy || s->confirm.busy)
 			return true;
 	}
 	return false;

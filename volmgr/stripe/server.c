@@ -142,6 +142,7 @@ void server_broke(struct server *s)
 	if (s->state == SERVER_DOWN)
 		return;
 	s->state = SERVER_DOWN;
+	s->confirm.gone = ++s->v->moments;
 	volume_changed(s->v);
 	if (was_up && s->v->opened) {
 		s->down_ns = volume_now(s->v);

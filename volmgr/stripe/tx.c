@@ -577,12 +577,8 @@ static void tx_leave_unsettled(struct tx *tx)
 {
 	struct extent *x = tx->x;
 
-	if (!volume_is_over(tx->v) && extent_leave_out(tx->v, x, tx->unsettled) == LEAVE_BELOW) {
-		if (flush_lacks(tx->v, x)) /* first: it has to be durable on those that are left */
-			flush_want(tx->v);
-		else
-			extent_give_up(tx->v, x, tx->unsettled);
-	}
+	if (!volume_is_over(tx->v) && extent_leave_out(tx->v, x, tx->unsettled) == LEAVE_BELOW)
+		extent_give_up(tx->v, x, tx->unsettled);
 	if (x->marking)
 		return;
 	for (unsigned i = 0; i < tx->v->shards; i++)
@@ -649,7 +645,7 @@ static void tx_abort_done(struct nbd_call *call, int error)
 		} else if (error != 0) { /* it may keep the change: it must not be read again */
 			log_error("volume %s: server %u cannot undo: %s", tx->v->name, s->number,
 				  strerror(error));
-			extent_mark_stale(tx->v, tx->x, shard_bit(c->shard));
+			extent_lost(tx->v, tx->x, c->shard);
 			if (tx->x->rebuild != NULL)
 				rebuild_cancel(tx->x);
 		}

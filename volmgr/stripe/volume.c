@@ -377,6 +377,7 @@ static void volume_task(struct io_task *t)
 	carry_run(v);
 	settle_run(v);
 	flush_start(v);
+	confirm_run(v);
 	if (v->stopped != NULL)
 		volume_check_stop(v);
 }
