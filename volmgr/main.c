@@ -780,7 +780,7 @@ int main(int argc, char **argv)
 	moving_start(&cluster, opts.replace_after_s, opts.rebalance);
 	stats_start(&cluster);
 	start_http();
-	start_front();
+	volumes_when_open(&cluster, start_front);
 	tell_ready();
 	control_run(cluster.control);
 	for (unsigned i = 0; i < cluster.nworkers; i++)

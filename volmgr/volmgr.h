@@ -284,6 +284,8 @@ struct cluster {
 	uint32_t route_entries;	       /* taken in that of data shards */
 	/* the control thread's */
 	uint64_t next_server, next_volume;
+	unsigned opening;      /* volumes whose engines are being made */
+	void (*open_cb)(void); /* once, when there are none */
 	struct people *people;
 };
 
@@ -481,6 +483,12 @@ struct volume_spec {
 	struct volume_settings settings;
 };
 int volumes_load(struct cluster *c, const char **why);
+/*
+ * For clients: cb when each volume that was loaded has an engine that holds their requests until it
+ * is ready, or has failed. Not before: until the control thread has heard of the engine, who came
+ * would be sent away.
+ */
+void volumes_when_open(struct cluster *c, void (*cb)(void));
 struct vol *volume_by_name(struct cluster *c, const char *name);
 const char *vol_state_name(enum vol_state s);
 #define VOL_FENCED_WHY "another volmgr owns it now"

@@ -60,6 +60,26 @@ static struct vol *volumes_find(struct cluster *c, const char *name, size_t len)
 	return NULL;
 }
 
+/* Those that the metadata had are open before clients come: see volumes_when_open(). */
+static int vol_admits(enum vol_state state, const char **why)
+{
+	switch (state) {
+	case VOL_STARTING:
+	case VOL_READY:
+		return 0;
+	case VOL_OPENING:
+		*why = "this volume is being made";
+		return -ENOENT;
+	case VOL_DELETING:
+		*why = "this volume is being deleted";
+		return -ENOENT;
+	case VOL_FAILED:
+		break;
+	}
+	*why = "this volume cannot be used: see volctl volume list";
+	return -ESHUTDOWN;
+}
+
 int volumes_attach(struct cluster *c, const char *name, size_t len, bool count, struct vol **out,
 		   uint64_t *size, const char **why)
 {
@@ -73,13 +93,7 @@ int volumes_attach(struct cluster *c, const char *name, size_t len, bool count, 
 	} else if (c->stopping) {
 		*why = "volmgr is stopping";
 		err = -ESHUTDOWN;
-	} else if (v->state != VOL_STARTING && v->state != VOL_READY) {
-		*why = v->state == VOL_DELETING
-			       ? "this volume is being deleted"
-			       : "this volume cannot be used: see volctl volume list";
-		err = v->state == VOL_DELETING ? -ENOENT : -ESHUTDOWN;
-	} else {
-		err = 0;
+	} else if ((err = vol_admits(v->state, why)) == 0) {
 		*out = v;
 		*size = v->size;
 		v->clients += count;
@@ -155,16 +169,36 @@ static void engine_open_free(struct engine_open *open)
 	free(open);
 }
 
+/* Not when volmgr stops already: then nobody may be let in any more. */
+static void volumes_tell_open(struct cluster *c)
+{
+	void (*cb)(void) = c->open_cb;
+
+	if (cb == NULL || c->opening > 0 || c->stopping)
+		return;
+	c->open_cb = NULL;
+	cb();
+}
+
+void volumes_when_open(struct cluster *c, void (*cb)(void))
+{
+	c->open_cb = cb;
+	volumes_tell_open(c);
+}
+
 static void vol_opened(struct task *t)
 {
 	struct engine_open *open = (struct engine_open *)t;
 	struct vol *v = open->vol;
+	struct cluster *c = v->cluster;
 
+	c->opening--;
 	if (t->err != 0)
 		vol_failed(v, t->err == -EUCLEAN ? "its extent map is damaged" : strerror(-t->err));
 	else if (v->state == VOL_OPENING)
 		vol_set_state(v, VOL_STARTING);
 	engine_open_free(open);
+	volumes_tell_open(c);
 }
 
 struct vol_extents {
@@ -237,6 +271,7 @@ void volume_open(struct vol *v)
 	open->starts = vol_load_starts(v);
 	open->task.run = engine_open_run;
 	open->task.done = vol_opened;
+	v->cluster->opening++;
 	worker_task(v->worker, &open->task);
 }
 
