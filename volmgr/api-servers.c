@@ -47,7 +47,7 @@ static json_t *server_json(struct cluster *c, void *item)
 {
 	const struct server *s = item;
 	struct volume_server_counts n;
-	uint64_t stale, rebuilt;
+	uint64_t stale, rebuilt, damaged;
 	const struct weft_stat *st = &s->stat;
 	char store[UUID_TEXT_MAX];
 	json_t *o;
@@ -56,6 +56,7 @@ static json_t *server_json(struct cluster *c, void *item)
 	n = s->counts;
 	stale = s->stale_shards;
 	rebuilt = s->rebuilt_shards;
+	damaged = scrub_damage(s);
 	pthread_mutex_unlock(&c->lock);
 	o = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "number",
 		      (int)s->number, "name", s->name, "address", s->address, "host", s->host,
@@ -64,10 +65,12 @@ static json_t *server_json(struct cluster *c, void *item)
 		      (json_int_t)n.misfit_blocks, "repaired_blocks",
 		      (json_int_t)n.repaired_blocks);
 	if (o != NULL)
-		json_object_update_new(o, json_pack("{s:I, s:I, s:I}", "stale_shards",
-						    (json_int_t)stale, "rebuilt_shards",
-						    (json_int_t)rebuilt, "rebuilt_bytes",
-						    (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
+		json_object_update_new(
+			o, json_pack("{s:I, s:I, s:I, s:I, s:I}", "damaged_blocks",
+				     (json_int_t)damaged, "disk_errors",
+				     (json_int_t)scrub_disk_errors(s), "stale_shards",
+				     (json_int_t)stale, "rebuilt_shards", (json_int_t)rebuilt,
+				     "rebuilt_bytes", (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
 	if (o != NULL)
 		json_object_set_new(o, "route", json_string(route_server_state(c, s)));
 	if (o != NULL && s->older)

@@ -141,7 +141,7 @@ static void status_damage(struct cluster *c, struct status *st)
 		uint64_t n;
 
 		pthread_mutex_lock(&c->lock);
-		n = s->counts.bad_blocks + s->counts.misfit_blocks;
+		n = scrub_damage(s);
 		pthread_mutex_unlock(&c->lock);
 		if (n == 0)
 			continue;
@@ -150,7 +150,8 @@ static void status_damage(struct cluster *c, struct status *st)
 			 "Server %s gave back %llu damaged blocks, which were decoded from others.",
 			 s->name, (unsigned long long)n);
 		snprintf(st->hint, sizeof(st->hint),
-			 "Look at the health of its disk, and run: volctl scrub start");
+			 "Look at the health of its disk, and run: volctl scrub start. When that "
+			 "finds no more there, this ends.");
 		return;
 	}
 }

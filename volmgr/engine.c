@@ -321,6 +321,12 @@ static void engine_add_counts(void *arg, uint32_t number, const struct volume_se
 	s->counts.bad_blocks += c->bad_blocks;
 	s->counts.misfit_blocks += c->misfit_blocks;
 	s->counts.repaired_blocks += c->repaired_blocks;
+	if (c->bad_ns > s->counts.bad_ns)
+		s->counts.bad_ns = c->bad_ns;
+	if (c->misfit_ns > s->counts.misfit_ns)
+		s->counts.misfit_ns = c->misfit_ns;
+	if (c->missed_ns > s->counts.missed_ns)
+		s->counts.missed_ns = c->missed_ns;
 	s->counts.answers += c->answers;
 	s->counts.answers_ns += c->answers_ns;
 }
@@ -370,6 +376,13 @@ static void engine_collect_volume(struct vol *v)
 	engine_collect_servers(v);
 	volume_take_counts(v->engine, engine_add_counts, v->cluster);
 	engine_collect_counters(v);
+}
+
+void engine_collect_here(struct vol *v)
+{
+	pthread_mutex_lock(&v->cluster->lock);
+	engine_collect_volume(v);
+	pthread_mutex_unlock(&v->cluster->lock);
 }
 
 /* The lock is taken for some at a time: for each alone, threads would wake each other all the time.

@@ -27,6 +27,7 @@ static void health_answered(struct task *t)
 		s->stat = stats->answers[i].stat;
 		s->stat_known = true;
 		s->stat_ns = clock_ns();
+		scrub_heard(s);
 		age_heard(c, s, &s->stat);
 		pthread_mutex_lock(&c->lock);
 		s->free_bytes = s->stat.free_bytes;

@@ -103,6 +103,100 @@ static void scrub_tell(const struct vol *v)
 			 (unsigned long long)t.skipped);
 }
 
+/* ---- what is dealt with -------------------------------------------------------------------- */
+
+uint64_t scrub_damage(const struct server *s)
+{
+	return s->counts.bad_blocks - s->settled.bad_blocks + s->counts.misfit_blocks -
+	       s->settled.misfit_blocks;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t disk_errors(const struct server *s)
+{
+	return s->stat.crc_errors + s->stat.io_errors;
+}
+
+uint64_t scrub_disk_errors(const struct server *s)
+{
+	return disk_errors(s) - s->settled.disk_errors;
+}
+
+void scrub_heard(struct server *s)
+{
+	struct server_settled *settled = &s->settled;
+	uint64_t now = disk_errors(s);
+
+	if (now > settled->errors_seen)
+		settled->errors_ns = clock_ns();
+	settled->errors_seen = now;
+	if (settled->renew)
+		settled->disk_errors = now;
+	else if (now < settled->disk_errors) /* it was started anew, and counts from zero */
+		settled->disk_errors = 0;
+	settled->renew = false;
+}
+
+/* Under the lock: all volumes that are there were looked through, and each time it began later. */
+static bool scrub_covers(const struct cluster *c, const struct server *s, bool parity, uint64_t ns)
+{
+	for (unsigned i = 0; i < c->nvols; i++) {
+		const struct vol *v = c->vols[i];
+		bool there = false;
+
+		for (unsigned k = 0; k < v->non && !there; k++)
+			there = v->on[k].server == s->number;
+		if (there && v->state != VOL_DELETING &&
+		    (parity ? v->scrub.parity_ns : v->scrub.sums_ns) <= ns)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A scrub that meets damage does not settle it, though it repairs it: a disk that goes on losing
+ * blocks would never be heard of. The next one does, if it meets no more.
+ */
+static void scrub_settle(struct cluster *c)
+{
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++) {
+		struct server *s = c->servers[i];
+		uint64_t before = scrub_damage(s);
+
+		if (scrub_covers(c, s, false, later(s->counts.bad_ns, s->counts.missed_ns)))
+			s->settled.bad_blocks = s->counts.bad_blocks;
+		if (scrub_covers(c, s, true, later(s->counts.misfit_ns, s->counts.missed_ns)))
+			s->settled.misfit_blocks = s->counts.misfit_blocks;
+		if (before > 0 && scrub_damage(s) == 0)
+			log_info("server %s: all that is on it was scrubbed, and nothing more was "
+				 "damaged",
+				 s->name);
+		s->settled.renew |=
+			scrub_damage(s) < before ||
+			scrub_covers(c, s, false, later(s->settled.errors_ns, s->counts.missed_ns));
+	}
+	pthread_mutex_unlock(&c->lock);
+	health_now(c);
+}
+
+/* It went from the first extent to the last. */
+static void scrub_whole(struct vol *v)
+{
+	struct vol_scrub *s = &v->scrub;
+
+	if (s->begun_ns == 0 || scrub_total(s).skipped > 0)
+		return;
+	s->sums_ns = s->begun_ns;
+	if (!s->checksums)
+		s->parity_ns = s->begun_ns;
+	scrub_settle(v->cluster);
+}
+
 static void scrub_ended(struct vol *v)
 {
 	struct vol_scrub *s = &v->scrub;
@@ -112,6 +206,7 @@ static void scrub_ended(struct vol *v)
 		s->state = SCRUB_DONE;
 		s->finished_s = s->since_s = scrub_now();
 		scrub_tell(v);
+		scrub_whole(v);
 	} else if (s->stopping) {
 		s->state = SCRUB_STOPPED;
 		s->since_s = scrub_now();
@@ -155,6 +250,8 @@ static void scrub_visit_run(struct task *t)
 		volume_scrub_stop(e);
 	if (err == 0)
 		volume_scrub_state(e, &visit->state);
+	if (err == 0 && !visit->state.running)
+		engine_collect_here(visit->vol); /* all that it met is known when it has ended */
 	task_finish(t, err);
 }
 
@@ -183,6 +280,8 @@ static void scrub_begin(struct vol *v)
 
 	s->before = scrub_total(s); /* what it found before it was interrupted */
 	s->running = true;
+	if (s->now.position == 0)
+		s->begun_ns = clock_ns();
 	scrub_visit(v, SCRUB_START);
 }
 
@@ -196,6 +295,7 @@ static void scrub_want(struct vol *v, bool checksums)
 	s->started_s = scrub_now();
 	memset(&s->before, 0, sizeof(s->before));
 	memset(&s->now, 0, sizeof(s->now));
+	s->begun_ns = 0;
 	scrub_save(v);
 }
 

@@ -166,10 +166,14 @@ int cmd_server_show(const struct volctl *v)
 	printf("  rebuilt  %llu shards since volmgr started, %llu are stale\n",
 	       (unsigned long long)jnum(s, "rebuilt_shards"),
 	       (unsigned long long)jnum(s, "stale_shards"));
-	printf("  damage   %llu bad blocks, %llu that did not fit the others; %llu written anew\n",
+	printf("  damage   %llu bad blocks, %llu that did not fit the others; %llu written anew",
 	       (unsigned long long)jnum(s, "bad_blocks"),
 	       (unsigned long long)jnum(s, "misfit_blocks"),
 	       (unsigned long long)jnum(s, "repaired_blocks"));
+	if (jnum(s, "damaged_blocks") > 0)
+		printf("; %llu since the last clean scrub",
+		       (unsigned long long)jnum(s, "damaged_blocks"));
+	printf("\n");
 	print_guard(s);
 	print_route(s);
 	json_decref(s);

@@ -95,6 +95,9 @@ struct vol_scrub {
 	bool stopping; /* somebody wants it to stop */
 	bool visited;  /* a task is under way */
 	uint64_t saved_s;
+	uint64_t begun_ns; /* when the one that is wanted began at the first extent; 0: earlier */
+	/* when the last one began that looked at everything: at checksums, and at parity too */
+	uint64_t sums_ns, parity_ns;
 };
 
 /* ---- a volume ------------------------------------------------------------------------------ */
@@ -169,6 +172,17 @@ enum server_duty {
 	DUTIES
 };
 
+/*
+ * What went wrong on it and is dealt with: all that is there was scrubbed since, and nothing more
+ * was found. The counters go on; only what is above these is worth a warning.
+ */
+struct server_settled {
+	uint64_t bad_blocks, misfit_blocks;
+	uint64_t disk_errors;		 /* of its own counters */
+	uint64_t errors_seen, errors_ns; /* its own counters, and when they last rose */
+	bool renew;			 /* they are not known yet as they were then */
+};
+
 struct server {
 	/* constant from creation on */
 	uint32_t number;
@@ -184,6 +198,7 @@ struct server {
 	uint64_t stale_shards;		    /* as api-servers.c counted last */
 	uint64_t rebuilt_shards;	    /* since the start, as of the last engine_collect() */
 	struct volume_server_counts counts; /* since we started, as of the last engine_collect() */
+	struct server_settled settled;	    /* of those, what nobody needs to hear of any more */
 	struct io_stat io;		    /* our calls to it since we started, likewise */
 	/* the control thread's */
 	struct addr addr;
@@ -426,6 +441,8 @@ void engine_collect(struct cluster *c, void (*done)(void *arg), void *arg);
 /* Of these only, and nothing of servers: for answers about a few of many. */
 void engine_collect_some(struct cluster *c, struct vol *const *vols, unsigned n,
 			 void (*done)(void *arg), void *arg);
+/* Of this one, at once; on its worker. */
+void engine_collect_here(struct vol *v);
 
 /* ---- front.c: NBD clients ------------------------------------------------------------------ */
 
@@ -527,6 +544,12 @@ void volumes_detach(struct vol *v);
 /* interval_s 0: only on demand. */
 void scrub_start(struct cluster *c, uint64_t interval_s);
 void scrub_end(void);
+/* Under the lock: damaged blocks of a server that no clean scrub has come after. */
+uint64_t scrub_damage(const struct server *s);
+/* What its disk did wrong since then, as the server itself counts. */
+uint64_t scrub_disk_errors(const struct server *s);
+/* Its counters have just arrived. */
+void scrub_heard(struct server *s);
 /* Start or stop; name "": all volumes. 0, or -1 with a refusal. */
 int scrub_order(struct cluster *c, const char *name, bool start, bool checksums, struct refusal *r);
 

@@ -261,6 +261,7 @@ void volume_open(struct vol *v)
 
 	v->worker = worker_choose(v->cluster);
 	v->ready_msg.fn = vol_started;
+	v->scrub.sums_ns = v->scrub.parity_ns = clock_ns(); /* what was met before is not of it */
 	open->vol = v;
 	err = meta->ops->each(meta, key_extents(prefix, v->id), vol_load_extent, &x);
 	if (err != 0) {

@@ -85,10 +85,10 @@ export async function redundancy(w) {
 export async function serversInWork(w) {
 	const moves = { shards: 6, bytes: 24 << 20, running: 2, moved: 2, balancing: false, done: 8 << 20, total: 32 << 20, rate: 1 << 20, seconds_left: 25, blocked: '', hint: '' };
 	const stat = { reads: 1200, writes: 340, read_bytes: 3 << 20, write_bytes: 5 << 20, flushes: 17, crc_errors: 4, io_errors: 3, log_bytes: 8 << 20, log_used_bytes: 2 << 20 };
-	const sick = { size: 100 << 20, free: 25 << 20, bad_blocks: 5, misfit_blocks: 0, repaired_blocks: 2, stat };
+	const sick = { size: 100 << 20, free: 25 << 20, bad_blocks: 9, misfit_blocks: 0, repaired_blocks: 8, damaged_blocks: 5, disk_errors: 7, stat };
 	await pretend(w, {
 		status: { rebuild: REBUILD, moves, busy_servers: { 'server-1': { reads: 10, read_bytes: 2 << 20, writes: 1, write_bytes: 1 << 20, read_us: 1500 } } },
-		servers: { 'server-1': sick, 'server-2': { stale_shards: 7 }, 'server-3': { duty: 'draining', progress: { done_bytes: 30 << 20, total_bytes: 120 << 20 } }, 'server-4': { bad_blocks: 0, stat: { crc_errors: 0, io_errors: 0 } } },
+		servers: { 'server-1': sick, 'server-2': { stale_shards: 7 }, 'server-3': { duty: 'draining', progress: { done_bytes: 30 << 20, total_bytes: 120 << 20 } }, 'server-4': { bad_blocks: 6, damaged_blocks: 0, disk_errors: 0, stat: { crc_errors: 6, io_errors: 0 } } },
 	});
 	await w.go('servers');
 	const disk = (name) => w.page.locator('.disk', { hasText: name }).innerText();
@@ -100,9 +100,11 @@ export async function serversInWork(w) {
 	w.ok(/7 shards are being rebuilt\./.test(stale), 'and what of it is rebuilt', stale);
 	await w.go('servers/server-1');
 	const fact = (name) => w.page.locator(`dt:has-text("${name}") + dd`).first().innerText();
-	w.ok(await says(w, 'main .notice', /5 .*2/), 'the page of a server says that blocks came back damaged', await text(w, 'main'));
+	w.ok(await says(w, 'main .notice', /5 damaged blocks/), 'the page of a server says that blocks came back damaged', await text(w, 'main'));
 	w.ok(await fact('Checksum failures') === '4' && await fact('Disk errors') === '3', 'and counts what failed', await text(w, 'main dl'));
 	w.ok(/75 MiB of 100 MiB/.test(await text(w, 'main dl')), 'and its space', await text(w, 'main dl'));
+	await w.go('servers/server-4');
+	w.ok(await says(w, 'main .notice.good', /no errors/), 'but not when all was scrubbed since', await text(w, 'main'));
 	await w.go('servers/server-2');
 	w.ok(await says(w, 'main .notice', /7 shards are being rebuilt\..*1 min left/s), 'one that is rebuilt says how long that takes', await text(w, 'main'));
 	await w.go('servers/server-3');

@@ -161,6 +161,7 @@ struct mend {
 	} result;
 	int error; /* positive; EAGAIN: servers are missing, or went away */
 	uint32_t pending;
+	uint32_t asked; /* shards whose servers said whether anything is wrong */
 	struct buf *scratch;
 	uint8_t *spare;						  /* m units */
 	uint8_t *unit[WEFT_SHARDS_MAX];				  /* what was read */

@@ -83,15 +83,33 @@ static void mend_report(const struct mend *m, unsigned shard, uint64_t wrong, ui
 			 m->error == 0 ? ": written anew" : "");
 }
 
+/* A scrub's: nobody knows how the shards are that it could not look at. */
+static void mend_missed(struct mend *m)
+{
+	struct volume *v = m->v;
+
+	for (unsigned i = 0; i < v->shards; i++)
+		if ((m->x->stale >> i & 1) == 0 && (m->asked >> i & 1) == 0 &&
+		    (m->have[i] | m->wrong[i]) != all_rows(v))
+			shard_server(m->x, i)->counts.missed_ns = volume_now(v);
+}
+
 static void mend_count(struct mend *m)
 {
 	struct volume *v = m->v;
+
+	if (m->verify || m->ask)
+		mend_missed(m);
 
 	for (unsigned i = 0; i < v->shards; i++) {
 		struct server *s = shard_server(m->x, i);
 
 		s->counts.bad_blocks += bits(m->wrong[i]);
 		s->counts.misfit_blocks += bits(m->misfit[i]);
+		if (m->wrong[i] != 0)
+			s->counts.bad_ns = volume_now(v);
+		if (m->misfit[i] != 0)
+			s->counts.misfit_ns = volume_now(v);
 		m->result.bad += bits(m->wrong[i]);
 		m->result.misfit += bits(m->misfit[i]);
 		if (m->error == 0) {
@@ -396,6 +414,8 @@ static void mend_asked(struct nbd_call *call, int error)
 		mend_failed(m, c, error);
 	else
 		m->result.bytes += m->v->l.unit;
+	if (error == 0 || error == (int)WEFT_EBADMSG || error == EIO)
+		m->asked |= 1u << c->shard;
 	if (--m->pending > 0)
 		return;
 	if (m->error != 0 || !m->damaged)

@@ -226,8 +226,11 @@ struct volume_server_counts {
 	uint64_t bad_blocks;	  /* that did not match their checksums, or could not be read */
 	uint64_t misfit_blocks;	  /* that did not fit the other shards */
 	uint64_t repaired_blocks; /* of both, those that were written anew */
-	uint64_t answers;	  /* to reads, without an error */
-	uint64_t answers_ns;	  /* the time they took together */
+	uint64_t bad_ns;	  /* when the last of them was met; 0: none */
+	uint64_t misfit_ns;
+	uint64_t missed_ns;  /* when a scrub last could not look at a shard there */
+	uint64_t answers;    /* to reads, without an error */
+	uint64_t answers_ns; /* the time they took together */
 };
 /* Those since the last call; they start at zero again. */
 void volume_take_counts(struct volume *v,

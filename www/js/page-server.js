@@ -14,9 +14,9 @@ function health(s) {
 		return notice('bad', el('p', t('wrongStore')), el('p.hint', inWords(s.message)));
 	if (s.state !== 'up')
 		return notice('bad', el('p', t('serverAway', said('states', s.state))), s.message && el('p.hint', inWords(s.message)), el('p.hint', t('serverAwayHint', s.address)));
-	if ((s.bad_blocks ?? 0) > 0)
-		return notice('warn', el('p', t('badBlocksText', s.bad_blocks, s.repaired_blocks ?? 0)));
-	if ((s.stat?.crc_errors ?? 0) + (s.stat?.io_errors ?? 0) > 0)
+	if ((s.damaged_blocks ?? 0) > 0)
+		return notice('warn', el('p', t('badBlocksText', s.damaged_blocks)), el('p.hint', t('badBlocksHint')));
+	if ((s.disk_errors ?? 0) > 0)
 		return notice('warn', el('p', t('serverErrors')));
 	return notice('good', el('p', t('serverFine')));
 }
@@ -45,6 +45,7 @@ function details(s) {
 		[t('reads'), st.reads !== undefined && `${count(st.reads)} (${bytes(st.read_bytes)})`], [t('writes'), st.writes !== undefined && `${count(st.writes)} (${bytes(st.write_bytes)})`],
 		[t('flushes'), st.flushes !== undefined && count(st.flushes)],
 		[t('crcErrors'), count(st.crc_errors ?? 0)], [t('ioErrors'), count(st.io_errors ?? 0)],
+		s.bad_blocks !== undefined && [t('badBlocks'), count(s.bad_blocks + (s.misfit_blocks ?? 0))],
 		s.repaired_blocks !== undefined && [t('repairedBlocks'), count(s.repaired_blocks)],
 		[t('log'), st.log_bytes ? t('usedOf', bytes(st.log_used_bytes), bytes(st.log_bytes)) : null], [t('store'), el('code', s.store)]);
 }

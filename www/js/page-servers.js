@@ -13,7 +13,7 @@ const FEW = 6; // are seen at a glance
 
 function disk(s) {
 	const r = s.rates ?? {};
-	const errors = (s.stat?.crc_errors ?? 0) + (s.stat?.io_errors ?? 0) + (s.bad_blocks ?? 0);
+	const errors = (s.disk_errors ?? 0) + (s.damaged_blocks ?? 0);
 	return el(`a.disk.${tone(s.state)}`, { href: `#/servers/${encodeURIComponent(s.name)}`, 'data-key': s.name },
 		el('span.name', el('b', s.name), badge(s.state, said('states', s.state))),
 		s.size ? bar(s.size - s.free, s.size) : el('div.bar'),

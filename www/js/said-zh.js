@@ -236,7 +236,7 @@ export default [
 	['Volume {}: scrub found {} rows of blocks that cannot be decoded any more.', '卷 {1}：巡检发现 {2} 行数据块已无法解码。'],
 	["volmgr's messages say where; restore what is there from a backup.", 'volmgr 的日志说明了位置；请从备份恢复。'],
 	['Server {} gave back {} damaged blocks, which were decoded from others.', '服务器 {1} 返回了 {2} 个损坏的数据块，已由其他服务器的数据解码得到。'],
-	['Look at the health of its disk, and run: volctl scrub start', '请检查其磁盘的健康状况，并运行：volctl scrub start'],
+	['Look at the health of its disk, and run: volctl scrub start. When that finds no more there, this ends.', '请检查其磁盘的健康状况，并运行：volctl scrub start。若不再发现损坏，此提示即消失。'],
 	['{} shards miss writes and are being rebuilt: {} % done.', '{1} 个分片缺少写入，正在重建：已完成 {2} %。'],
 	["Some could not be, and are tried again: volmgr's messages say why.", '有些未能重建，会再次尝试：volmgr 的日志说明了原因。'],
 	['Volume {}: {} extents cannot be rebuilt: blocks of them cannot be decoded any more. Everything else goes on.', '卷 {1}：{2} 个区段无法重建：其中的数据块已无法解码。其余部分照常工作。'],

@@ -83,7 +83,7 @@ export default {
 	lostForGood: 'It is lost for good: make its shards anew on others', removeBegun: (x) => `${x} is being emptied, and removed after that.`,
 	wrongStore: 'Another store answers under this address.', serverAway: (s) => `This server is ${s}.`, serverAwayHint: (a) => `Start nbdsrv there (${a}), or look at the network.`,
 	serverErrors: 'Its disk has shown errors. What was read was checked and given from other servers; think of a new disk.', serverFine: 'It is up and has shown no errors.',
-	badBlocksText: (b, r) => `${b} damaged blocks were found, ${r} repaired.`, repairedBlocks: 'Repaired blocks',
+	badBlocksText: (b) => `It gave back ${n(b, '1 damaged block', '# damaged blocks')}. The data came from other servers.`, badBlocksHint: 'Scrub the volumes. When that finds no more here, this ends.', repairedBlocks: 'Repaired blocks',
 	space: 'Space', flushes: 'Flushes', ioErrors: 'Disk errors', log: 'Log', store: 'Store',
 	removeServerTitle: (x) => `Remove ${x}?`, removeServerText: 'It is taken out of the cluster. Its files stay on its disk.',
 	removeServerHolds: (x) => n(x, 'It holds 1 shard: volmgr will refuse.', 'It holds # shards: volmgr will refuse while volumes need them.'), serverRemoved: (x) => `${x} is removed.`,

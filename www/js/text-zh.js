@@ -81,7 +81,7 @@ export default {
 	lostForGood: '它已永久丢失：在其他服务器上重新生成它的分片', removeBegun: (x) => `正在清空 ${x}，之后会移除。`,
 	wrongStore: '此地址上应答的是另一个存储。', serverAway: (s) => `此服务器${s}。`, serverAwayHint: (a) => `请在那里启动 nbdsrv(${a})，或检查网络。`,
 	serverErrors: '它的磁盘出现过错误。读取的数据经过校验并由其他服务器提供；请考虑更换磁盘。', serverFine: '在线，没有错误。',
-	badBlocksText: (b, r) => `发现 ${b} 个损坏的块，已修复 ${r} 个。`, repairedBlocks: '已修复的块',
+	badBlocksText: (b) => `它返回了 ${b} 个损坏的块。数据由其他服务器提供。`, badBlocksHint: '请对各卷进行巡检。若不再发现损坏，此提示即消失。', repairedBlocks: '已修复的块',
 	space: '空间', flushes: '刷写', ioErrors: '磁盘错误', log: '日志', store: '存储',
 	removeServerTitle: (x) => `移除 ${x}？`, removeServerText: '它将从集群中移出，其文件仍保留在磁盘上。',
 	removeServerHolds: (x) => `它存有 ${x} 个分片：只要卷还需要它们，volmgr 就会拒绝。`, serverRemoved: (x) => `${x} 已移除。`,
