@@ -41,20 +41,94 @@ static bool aim_mark(struct faults *f)
 	return true;
 }
 
+static void cut_off(struct faults *f, struct proc *p, uint64_t ns)
+{
+	faults_silent(f, p, ns);
+	net_partition(mgr_proc(mgr_of(f)), p, ns);
+}
+
+/* Volmgr dies, or the one that has begun since loses a server until shortly after its start. */
+static void aim_leave_part(struct faults *f)
+{
+	if (f->aim_proc == NULL) {
+		mgr_dies(f, NS_PER_MS);
+		return;
+	}
+	net_reset_some(f->aim_proc);
+	cut_off(f, f->aim_proc, (2500 + sim_more(f->sim, 1500)) * NS_PER_MS);
+}
+
 static void on_aim_part(struct event *e)
 {
 	struct faults *f = sim_now->faults;
-	uint64_t ns = (400 + sim_more(f->sim, 1500)) * NS_PER_MS;
 
 	if (!f->on)
 		return;
-	if (f->aim == AIM_WAKE) {
+	if (f->aim == AIM_WAKE)
 		faults_replace(f);
-		return;
-	}
-	faults_silent(f, f->aim_proc, ns);
-	net_partition(mgr_proc(mgr_of(f)), f->aim_proc, ns);
+	else if (f->aim == AIM_LEAVE)
+		aim_leave_part(f);
+	else
+		cut_off(f, f->aim_proc, (400 + sim_more(f->sim, 1500)) * NS_PER_MS);
 	(void)e;
+}
+
+/* Two different servers that may be away for a while. */
+static bool two_servers(struct faults *f, struct proc **one, struct proc **other)
+{
+	if (f->rotten != 0 || f->sim->g.servers < 2)
+		return false;
+	*one = any_server(f);
+	do
+		*other = any_server(f);
+	while (*other == *one);
+	return true;
+}
+
+/*
+ * A volmgr that begins waits for a server; another is there, says what it has, and goes before it
+ * can be judged.
+ */
+void faults_aim_begin(struct faults *f)
+{
+	struct proc *late;
+
+	if (f->aim != AIM_LEAVE || !f->on || f->aim_part.queued || sim_more(f->sim, 3) == 0 ||
+	    !two_servers(f, &late, &f->aim_proc))
+		return;
+	cut_off(f, late, (6000 + sim_more(f->sim, 3000)) * NS_PER_MS);
+	sim_at(f->sim, &f->aim_part, (20 + sim_more(f->sim, 900)) * NS_PER_MS);
+}
+
+/* Before it, volmgr dies with writes that one server does not have yet. */
+static bool aim_leave(struct faults *f)
+{
+	struct proc *p = f->rotten == 0 ? any_server(f) : NULL;
+
+	if (p == NULL || !mgr_ready(mgr_of(f)) || f->aim_part.queued ||
+	    f->aim_until_ns > f->sim->now_ns)
+		return false;
+	cut_off(f, p, 30 * NS_PER_MS);
+	f->aim_proc = NULL;
+	sim_at(f->sim, &f->aim_part, (1 + sim_more(f->sim, 25)) * NS_PER_MS);
+	f->aim_until_ns = f->sim->now_ns + (3500 + sim_more(f->sim, 4000)) * NS_PER_MS;
+	return true;
+}
+
+/* A server loses power, which nobody can know yet, and another is not heard of for a while. */
+static bool aim_dark(struct faults *f)
+{
+	struct proc *dead, *away;
+
+	if (!mgr_ready(mgr_of(f)) || f->aim_until_ns > f->sim->now_ns ||
+	    !two_servers(f, &dead, &away) || !proc_alive(dead) ||
+	    !bearable_now(f, server_of(f, dead)))
+		return false;
+	f->aim_until_ns = f->sim->now_ns + 3 * NS_PER_S;
+	server_dies(f, server_of(f, dead), true, (500 + sim_more(f->sim, 3000)) * NS_PER_MS);
+	net_reset_some(away);
+	cut_off(f, away, (400 + sim_more(f->sim, 4000)) * NS_PER_MS);
+	return true;
 }
 
 /* Then volmgr dies, and its successor hears that server. */
@@ -111,6 +185,10 @@ static void on_aim(struct event *e)
 		return;
 	if (f->aim_left > 0 && f->aim == AIM_WAKE)
 		done = aim_wake(f);
+	else if (f->aim_left > 0 && f->aim == AIM_LEAVE)
+		done = aim_leave(f);
+	else if (f->aim_left > 0 && f->aim == AIM_DARK)
+		done = aim_dark(f);
 	else if (f->aim_left > 0 && f->aim == AIM_MARK)
 		aim_mark(f); /* it counts when volmgr dies */
 	f->aim_left -= done;
@@ -121,10 +199,10 @@ void aim_init(struct faults *f)
 {
 	struct sim *s = f->sim;
 
-	f->aim = s->seed % 8 == 4 ? AIM_FRESH + sim_more(s, 3) : AIM_NOTHING;
+	f->aim = s->seed % 8 == 4 ? AIM_FRESH + sim_more(s, AIMS - AIM_FRESH) : AIM_NOTHING;
 	if (f->aim == AIM_FRESH && s->g.unit < SCRUB_UNIT_MIN)
 		f->aim = AIM_MARK;
-	if (f->aim == AIM_MARK && s->g.m == 0)
+	if (s->g.m == 0 && (f->aim == AIM_MARK || f->aim == AIM_DARK))
 		f->aim = AIM_WAKE;
 	f->aimed.fn = on_aim;
 	f->aim_part.fn = on_aim_part;

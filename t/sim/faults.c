@@ -64,6 +64,7 @@ void mgr_begin(struct faults *f)
 	model_new_owner(f->sim->model);
 	mgr_start(mgr_of(f));
 	client_use(f->sim->client, mgr_of(f));
+	faults_aim_begin(f);
 }
 
 static void on_mgr_back(struct event *e)

@@ -29,7 +29,7 @@ enum kind {
 };
 
 /* See aim.c. */
-enum aim { AIM_NOTHING, AIM_FRESH, AIM_WAKE, AIM_MARK };
+enum aim { AIM_NOTHING, AIM_FRESH, AIM_WAKE, AIM_MARK, AIM_LEAVE, AIM_DARK, AIMS };
 
 struct faults {
 	struct sim *sim;
@@ -89,7 +89,8 @@ void aim_init(struct faults *f);
 void aim_begin(struct faults *f);
 bool faults_aim_mark(struct faults *f);	  /* a stale mark is on its way; true: it is dealt with */
 void faults_aim_killed(struct faults *f); /* volmgr was, upon that */
-void faults_aim_ready(struct faults *f);  /* a volmgr runs */
+void faults_aim_begin(struct faults *f);  /* a volmgr begins */
+void faults_aim_ready(struct faults *f);  /* and runs */
 /* What lasts for a while ends: freezes, full and slow disks, and those that refuse. */
 void faults_end(struct faults *f);
 
