@@ -9,7 +9,6 @@
 
 #include <endian.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -197,36 +196,19 @@ static bool try_far_parts(struct far *f)
 	       !selftest_readable(f->y, 0) && !selftest_readable(f->q, 0);
 }
 
+static bool far_other(void *arg, uint32_t i)
+{
+	struct far *f = arg;
+	struct test *t = f->t;
+
+	return far_put(t, 1000 + i, 2000 + i, ROUTE_READ_MAX, ROUTE_STEER_ONLY) &&
+	       far_send(f, far_reply(t, 1000 + i, ROUTE_READ_MAX), BYTES) && far_note(f, 1000 + i);
+}
+
 /* volmgr sends at the same time. */
 static bool try_far_both(struct far *f)
 {
-	unsigned ours = 0, theirs = 0;
-	struct test *t = f->t;
-	pthread_t thread;
-	void *good = NULL;
-	bool fine = true;
-
-	if (pthread_create(&thread, NULL, selftest_volmgr_sends, t) != 0)
-		return false;
-	for (uint32_t i = 0; i < REQUESTS && fine; i++) {
-		fine = far_put(t, 1000 + i, 2000 + i, ROUTE_READ_MAX, ROUTE_STEER_ONLY) &&
-		       far_send(f, far_reply(t, 1000 + i, ROUTE_READ_MAX), BYTES) &&
-		       far_note(f, 1000 + i);
-		for (unsigned n = 0; n < 2 && fine; n++) {
-			struct nbd_chunk_data w;
-
-			fine = selftest_get(t->c, t->in, BYTES);
-			memcpy(&w, t->in, sizeof(w));
-			if (fine && w.head.cookie == 1000 + ours)
-				fine = selftest_same(t->in + DATA_HEAD, ROUTE_READ_MAX, ours++);
-			else if (fine)
-				fine = w.head.cookie == 2000 + theirs &&
-				       selftest_same(t->in + DATA_HEAD, ROUTE_READ_MAX,
-						     1000 + theirs++);
-		}
-	}
-	pthread_join(thread, &good);
-	return fine && good != NULL && ours == REQUESTS && theirs == REQUESTS;
+	return selftest_both(f->t, far_other, f, 1000);
 }
 
 /* With a full receive buffer the kernel keeps what comes in its list, and we see it there. */

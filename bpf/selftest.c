@@ -413,7 +413,7 @@ static bool try_writes(struct test *t)
 	return !selftest_readable(t->v, 0);
 }
 
-void *selftest_volmgr_sends(void *arg)
+static void *volmgr_sends(void *arg)
 {
 	struct test *t = arg;
 	uint8_t *out = malloc(BYTES);
@@ -431,19 +431,17 @@ void *selftest_volmgr_sends(void *arg)
 	return good;
 }
 
-/* Both send at once: each answer comes whole, those of one sender in order. */
-static bool try_both(struct test *t)
+bool selftest_both(struct test *t, bool (*send)(void *arg, uint32_t i), void *arg, uint32_t fill)
 {
 	unsigned ours = 0, theirs = 0;
 	pthread_t thread;
 	void *good = NULL;
 	bool fine = true;
 
-	t->conn->structured = 1;
-	if (pthread_create(&thread, NULL, selftest_volmgr_sends, t) != 0)
+	if (pthread_create(&thread, NULL, volmgr_sends, t) != 0)
 		return false;
-	for (unsigned i = 0; i < REQUESTS && fine; i++) {
-		fine = ask(t, 2000 + i, 0, ROUTE_READ_MAX, 500 + i);
+	for (uint32_t i = 0; i < REQUESTS && fine; i++) {
+		fine = send(arg, i);
 		/* its queue must not be full: two answers are read for one question */
 		for (unsigned n = 0; n < 2 && fine; n++) {
 			struct nbd_chunk_data w;
@@ -455,11 +453,23 @@ static bool try_both(struct test *t)
 			else if (fine)
 				fine = w.head.cookie == 2000 + theirs &&
 				       selftest_same(t->in + DATA_HEAD, ROUTE_READ_MAX,
-						     500 + theirs++);
+						     fill + theirs++);
 		}
 	}
 	pthread_join(thread, &good);
 	return fine && good != NULL && ours == REQUESTS && theirs == REQUESTS;
+}
+
+static bool ask_other(void *arg, uint32_t i)
+{
+	return ask(arg, 2000 + i, 0, ROUTE_READ_MAX, 500 + i);
+}
+
+/* Both send at once: each answer comes whole, those of one sender in order. */
+static bool try_both(struct test *t)
+{
+	t->conn->structured = 1;
+	return selftest_both(t, ask_other, t, 500);
 }
 
 static bool try_end(struct test *t)

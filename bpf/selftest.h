@@ -40,8 +40,11 @@ bool selftest_connect(struct test *t);
 bool selftest_open(struct test *t);
 /* One routed read of each size. */
 bool selftest_one(struct test *t);
-/* A thread: REQUESTS answers from V, from cookie 1000 on. */
-void *selftest_volmgr_sends(void *arg);
+/*
+ * REQUESTS answers from V, from cookie 1000 on, while send(arg, i) has each an answer of somebody
+ * else come, from cookie 2000 on, of bytes fill + i: each comes whole, those of one in their order.
+ */
+bool selftest_both(struct test *t, bool (*send)(void *arg, uint32_t i), void *arg, uint32_t fill);
 void selftest_close(int fd);
 /* Run a trial with memory, and without leaving anything behind. */
 int selftest_run(struct test *t, const char *(*fn)(struct test *t), const char **why);
