@@ -16,32 +16,14 @@
 #include <bpf/bpf_helpers.h>
 
 #include "remote.h"
-#include "route.h"
-#include "watch.h"
+#include "route-shared.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define AF_INET		2
-#define SOL_SOCKET	1
-#define SO_RCVBUF	8
-#define CHUNK_BYTES	20
-#define DATA_HEAD_BYTES 28
-#define REDIRECT_FLAGS	7UL /* in a pointer */
-#define PIECES_MAX	18  /* of one message in a queue (NR_MSG_FRAG_IDS) */
-#define PACKETS_MAX	16
-
-#define CHUNK_MAGIC	bpf_htonl(0x668e33ef)
-#define CHUNK_DONE	bpf_htons(1)
-#define TYPE_NONE	bpf_htons(0)
-#define TYPE_DATA	bpf_htons(1)
-
-struct chunk {
-	__be32 magic;
-	__be16 flags, type;
-	__be64 cookie;
-	__be32 len;
-	__be64 offset;
-} __attribute__((packed));
+#define SO_RCVBUF      8
+#define REDIRECT_FLAGS 7UL /* in a pointer */
+#define PIECES_MAX     18  /* of one message in a queue (NR_MSG_FRAG_IDS) */
+#define PACKETS_MAX    16
 
 /* The kernel's; where its members lie there is found when we are loaded. */
 struct strp_msg {
@@ -75,14 +57,6 @@ extern void *bpf_cast_to_kern_ctx(void *) __ksym; /* kernels from 6.2 on */
 
 /* ---- maps ---------------------------------------------------------------------------------- */
 
-#define SOCKS(name, max)                                                                           \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_SOCKHASH);                                               \
-		__uint(max_entries, max);                                                          \
-		__type(key, __u64);                                                                \
-		__type(value, __u64);                                                              \
-	} name SEC(".maps")
-
 SOCKS(remotes, ROUTE_SERVERS); /* volmgr's ends of connections to servers, and Q's */
 SOCKS(notes, REMOTE_NOTES);    /* P's, by number */
 
@@ -92,39 +66,6 @@ struct {
 	__type(key, struct route_tuple);
 	__type(value, struct remote_owner);
 } owners SEC(".maps"); /* of a connection to a server, as the server sees it */
-
-/* Those of route.bpf.c; the loader compares the layout. */
-SOCKS(clients, ROUTE_CONNS * 2);
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, ROUTE_CONNS);
-	__type(key, __u32);
-	__type(value, struct route_conn);
-} conns SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ROUTE_INFLIGHT_ALL);
-	__type(key, __u64);
-	__type(value, struct route_read);
-} reads SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ROUTE_PORTS);
-	__type(key, __u32);
-	__type(value, __u32);
-} ports SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ROUTE_WATCHED);
-	__type(key, __u64);
-	__type(value, struct watch_counts);
-} watched SEC(".maps");
 
 /* Clients that were sent something, and where the kernel keeps their sockets. */
 struct place {

@@ -21,47 +21,31 @@
 #include <bpf/bpf_tracing.h>
 
 #include "route-find.h"
-#include "route.h"
-#include "watch.h"
+#include "route-shared.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define AF_INET		2
-#define AF_INET6	10
-#define SOL_SOCKET	1
-#define SO_SNDBUF	7
-#define ID_TRIES	4
+#define AF_INET6      10
+#define SO_SNDBUF     7
+#define ID_TRIES      4
 
-#define REQUEST_BYTES	28
-#define CHUNK_BYTES	20
-#define DATA_HEAD_BYTES 28 /* a chunk of data: its offset is behind the chunk's head */
-#define SIMPLE_BYTES	16
-#define POP_BYTES	(DATA_HEAD_BYTES - SIMPLE_BYTES)
+#define REQUEST_BYTES 28
+#define SIMPLE_BYTES  16
+#define POP_BYTES     (DATA_HEAD_BYTES - SIMPLE_BYTES)
 
-#define REQUEST_MAGIC	bpf_htonl(0x25609513)
-#define SIMPLE_MAGIC	bpf_htonl(0x67446698)
-#define CHUNK_MAGIC	bpf_htonl(0x668e33ef)
-#define CMD_READ	0
-#define CMD_WRITE	1
-#define CMD_LAST	7
-#define FLAG_DF		bpf_htons(4)
-#define CHUNK_DONE	bpf_htons(1)
-#define TYPE_DATA	bpf_htons(1)
-#define TYPE_ERROR	bpf_htons(0x8001)
+#define REQUEST_MAGIC bpf_htonl(0x25609513)
+#define SIMPLE_MAGIC  bpf_htonl(0x67446698)
+#define CMD_READ      0
+#define CMD_WRITE     1
+#define CMD_LAST      7
+#define FLAG_DF	      bpf_htons(4)
+#define TYPE_ERROR    bpf_htons(0x8001)
 
 struct request {
 	__be32 magic;
 	__be16 flags, type;
 	__be64 cookie, offset;
 	__be32 len;
-} __attribute__((packed));
-
-struct chunk {
-	__be32 magic;
-	__be16 flags, type;
-	__be64 cookie;
-	__be32 len;
-	__be64 offset;
 } __attribute__((packed));
 
 struct simple {
@@ -100,15 +84,6 @@ struct msghdr;
 
 /* ---- maps ---------------------------------------------------------------------------------- */
 
-#define SOCKS(name, max)                                                                           \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_SOCKHASH);                                               \
-		__uint(max_entries, max);                                                          \
-		__type(key, __u64);                                                                \
-		__type(value, __u64);                                                              \
-	} name SEC(".maps")
-
-SOCKS(clients, ROUTE_CONNS * 2);
 SOCKS(servers, ROUTE_SERVERS);
 SOCKS(fronts, ROUTE_CONNS * 2 + ROUTE_SERVERS);
 
@@ -118,14 +93,6 @@ struct {
 	__type(key, int);
 	__type(value, struct route_sock);
 } socks SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, ROUTE_CONNS);
-	__type(key, __u32);
-	__type(value, struct route_conn);
-} conns SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -143,13 +110,6 @@ struct {
 	__type(value, route_entry);
 } entries SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ROUTE_INFLIGHT_ALL);
-	__type(key, __u64);
-	__type(value, struct route_read);
-} reads SEC(".maps");
-
 /* C's that volmgr has not met yet, by their own view: their id, and ROUTE_ROOMY. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -165,23 +125,6 @@ struct {
 	__type(key, struct route_tuple);
 	__type(value, __u64);
 } wanted SEC(".maps");
-
-/* Ports that volmgr listens on. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, ROUTE_PORTS);
-	__type(key, __u32);
-	__type(value, __u32);
-} ports SEC(".maps");
-
-/* What was routed: of each volume and each server (watch.h). */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ROUTE_WATCHED);
-	__type(key, __u64);
-	__type(value, struct watch_counts);
-} watched SEC(".maps");
 
 const volatile __s64 memory_low; /* pages of all of TCP, below which it always gets memory */
 const volatile __u64 netns;	 /* volmgr's */
