@@ -150,7 +150,6 @@ struct mend {
 	bool damaged;		      /* one said so */
 	bool missing;		      /* servers with good shards are */
 	void (*done)(struct mend *m); /* it may be freed, or queued again */
-	void *arg;
 	struct {
 		uint64_t bytes;	   /* read */
 		unsigned bad;	   /* blocks that could not be read */
