@@ -87,7 +87,7 @@ is(knock('stranger', 'fd77::1', 7001, SHORT), 'silence', 'by IPv6 neither');
 is(knock('stranger', '10.77.0.1', 22, LONG), 'refused', 'other ports are as they were');
 # ---- a new member -----------------------------------------------------------
 
-my $two = server('two', 'stranger', qw(--listen tcp:10.77.0.3:7001));
+my $two = server('two', 'stranger', '--listen', 'tcp:10.77.0.3:7001', '--listen', 'tcp:[fd77::3]:7001');
 volctl(qw(server add tcp:10.77.0.3:7001 --name two));
 ok(wait_until('a new member', 60, sub { knock('stranger', '10.77.0.1', 7001, SHORT) eq 'yes' }),
 	'a new server is let in, without a restart');
@@ -96,6 +96,11 @@ ok(wait_until('counts', 60, sub { my $g = guard('one'); $g->{dropped} >= 2 && $g
 	'both are counted');
 like(volctl(qw(server show one)), qr/^  guard +(?:xdp|tc).*: \d+ addresses may come in; \d+ packets dropped, \d+ passed$/m,
 	'volctl shows it');
+volctl(qw(server set two --address), 'tcp:[fd77::3]:7001');
+ok(wait_until('a member elsewhere', 60, sub { knock('stranger', 'fd77::1', 7001, SHORT) eq 'yes' }), 'one that moves is let in from where it is now');
+is(knock('stranger', '10.77.0.1', 7001, SHORT), 'silence', 'and no more from where it was');
+volctl(qw(server set two --address), 'tcp:10.77.0.3:7001');
+ok(wait_until('a member back', 60, sub { knock('stranger', '10.77.0.1', 7001, SHORT) eq 'yes' }), 'and back');
 volctl(qw(server remove two));
 ok(wait_until('a member less', 60, sub { knock('stranger', '10.77.0.1', 7001, SHORT) eq 'silence' }),
 	'and not any more when it was removed');

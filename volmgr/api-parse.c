@@ -138,6 +138,25 @@ int api_parse_server(const void *body, size_t len, struct api_server *out, struc
 	return err;
 }
 
+/* Empty: stays as it is. */
+int api_parse_server_change(const void *body, size_t len, struct api_server *out, struct refusal *r)
+{
+	static const char *const known[] = {"address", "host", NULL};
+	json_t *o = parse_object(body, len, r);
+	int err = -1;
+
+	if (o == NULL)
+		return -1;
+	if (parse_known(o, r, known) == 0 &&
+	    api_parse_text(o, "address", out->address, sizeof(out->address), r) == 0 &&
+	    api_parse_text(o, "host", out->host, sizeof(out->host), r) == 0)
+		err = out->address[0] != '\0' || out->host[0] != '\0'
+			      ? 0
+			      : parse_refuse(r, "There is nothing to change.");
+	json_decref(o);
+	return err;
+}
+
 static int parse_choice(json_t *o, const char *key, const char *no, const char *yes, bool *out,
 			struct refusal *r)
 {

@@ -1,4 +1,4 @@
-/* /servers and /servers/NAME: list, add, look at, remove. */
+/* /servers and /servers/NAME: list, add, look at, change, remove. */
 #include "config.h"
 
 #include <string.h>
@@ -205,6 +205,34 @@ void api_server_add(struct cluster *c, struct http_request *r, const char *name)
 	}
 	servers_add(c, in.address, in.name[0] != '\0' ? in.name : NULL,
 		    in.host[0] != '\0' ? in.host : NULL, server_added, api_later(c, r, in.name));
+}
+
+static void server_changed(void *arg, const struct refusal *refusal, struct server *s)
+{
+	struct api_call *call = arg;
+	struct cluster *c = call->cluster;
+	struct http_request *r = api_call_end(call);
+
+	if (refusal == NULL)
+		events_note(c, r != NULL ? r->who : "", "server.changed", s->name, "%s, %s",
+			    s->address, s->host);
+	if (r == NULL)
+		return;
+	if (refusal != NULL)
+		api_refuse(r, refusal);
+	else
+		api_json(r, 200, server_json(c, s));
+}
+
+void api_server_change(struct cluster *c, struct http_request *r, const char *name)
+{
+	struct api_server in;
+	struct refusal refusal;
+
+	if (api_parse_server_change(r->body, r->body_len, &in, &refusal) != 0)
+		api_refuse(r, &refusal);
+	else
+		server_change(c, name, in.address, in.host, server_changed, api_later(c, r, name));
 }
 
 /* ?lost=1: it never comes back; then its shards are made anew first. */

@@ -61,6 +61,7 @@ static const struct api_route routes[] = {
 	{HTTP_GET, "servers", false, NULL, api_servers_list, ROLE_READ, NULL},
 	{HTTP_POST, "servers", false, NULL, api_server_add, ROLE_ADMIN, "server.added"},
 	{HTTP_GET, "servers", true, NULL, api_server_get, ROLE_READ, NULL},
+	{HTTP_PATCH, "servers", true, NULL, api_server_change, ROLE_ADMIN, NULL},
 	{HTTP_DELETE, "servers", true, NULL, api_server_remove, ROLE_ADMIN, "server.removed"},
 	{HTTP_POST, "servers", true, "drain", api_server_drain, ROLE_ADMIN, "server.drained"},
 	{HTTP_POST, "servers", true, "replace", api_server_replace, ROLE_ADMIN, "server.replaced"},

@@ -43,6 +43,8 @@ struct api_server {
 	char host[NAME_MAX_BYTES + 1]; /* empty: from the address */
 };
 int api_parse_server(const void *body, size_t len, struct api_server *out, struct refusal *r);
+int api_parse_server_change(const void *body, size_t len, struct api_server *out,
+			    struct refusal *r);
 int api_parse_volume(const void *body, size_t len, struct volume_spec *out, struct refusal *r);
 int api_parse_change(const void *body, size_t len, struct volume_change *out, struct refusal *r);
 /* Of an object, for those who parse by themselves: NULL with a refusal when it has other members.
@@ -74,6 +76,7 @@ void api_rebuild_write(const struct rebuild_stat *st, const char *key, struct js
 void api_servers_list(struct cluster *c, struct http_request *r, const char *name);
 void api_server_add(struct cluster *c, struct http_request *r, const char *name);
 void api_server_get(struct cluster *c, struct http_request *r, const char *name);
+void api_server_change(struct cluster *c, struct http_request *r, const char *name);
 void api_server_remove(struct cluster *c, struct http_request *r, const char *name);
 /* ---- api-moves.c */
 void api_server_drain(struct cluster *c, struct http_request *r, const char *name);

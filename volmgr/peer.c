@@ -41,7 +41,8 @@ struct wpeer {
 	struct store_age *age;		/* NULL: of a probe */
 	bool report;			/* the control thread wants to know */
 	bool removed;			/* go away as soon as nothing is under way */
-	bool connecting;		/* uring_connect() is under way */
+	bool moved;			/* its address changed: connect there, without a pause */
+	struct wpeer_dial *dial;	/* not NULL: uring_connect() is under way */
 	struct stream *stream;
 	struct nbd_client *client; /* NULL: not connected */
 	struct io_timer timer;	   /* pause before the next try, or limit of the negotiation */
@@ -69,6 +70,12 @@ struct wpeer {
 	unsigned nmembers;
 	struct io_stat io;  /* calls since the last engine_collect() */
 	struct wpeer *next; /* the worker's retired ones, which engines may still point at */
+};
+
+/* An attempt to connect. It cannot be taken back, but it may be of no use any more. */
+struct wpeer_dial {
+	struct worker *worker;
+	struct wpeer *wp; /* NULL: nobody waits for it */
 };
 
 static void wpeer_connect(struct wpeer *wp);
@@ -177,6 +184,11 @@ static void wpeer_over(struct wpeer *wp, int err, const char *why)
 	}
 	if (wp->removed) {
 		wpeer_retire(wp);
+		return;
+	}
+	if (wp->moved) {
+		wp->moved = false;
+		wpeer_connect(wp);
 		return;
 	}
 	if (wp->state != SERVER_WRONG_STORE || wp->cut[0] == '\0')
@@ -363,12 +375,26 @@ static void wpeer_negotiation_late(struct io_timer *t)
 		  NEGOTIATE_MS / 1000);
 }
 
+static void dial_unwanted(struct worker *w, int fd)
+{
+	if (fd >= 0)
+		close(fd);
+	w->open_peers--;
+	worker_check_quit(w);
+}
+
 static void wpeer_connected(void *arg, int fd)
 {
-	struct wpeer *wp = arg;
-	struct worker *w = wp->worker;
+	struct wpeer_dial *dial = arg;
+	struct wpeer *wp = dial->wp;
+	struct worker *w = dial->worker;
 
-	wp->connecting = false;
+	free(dial);
+	if (wp == NULL) {
+		dial_unwanted(w, fd);
+		return;
+	}
+	wp->dial = NULL;
 	if (fd >= 0 && wp->removed) {
 		close(fd);
 		fd = -ECANCELED;
@@ -398,10 +424,13 @@ static void wpeer_connected(void *arg, int fd)
 
 static void wpeer_connect(struct wpeer *wp)
 {
-	wp->connecting = true;
+	struct wpeer_dial *dial = mem_must(sizeof(*dial));
+
+	*dial = (struct wpeer_dial){wp->worker, wp};
+	wp->dial = dial;
 	wp->cut[0] = '\0';
 	uring_connect(wp->worker->uring, &wp->addr.sa, wp->addr.len, CONNECT_TIMEOUT_MS,
-		      wpeer_connected, wp);
+		      wpeer_connected, dial);
 }
 
 /* ---- calls --------------------------------------------------------------------------------- */
@@ -549,7 +578,7 @@ static void wpeer_remove(struct wpeer *wp)
 			nbd_client_close(wp->client);
 		else
 			shutdown(uring_stream_fd(wp->stream), SHUT_RDWR);
-	} else if (!wp->connecting) {
+	} else if (wp->dial == NULL) {
 		wpeer_retire(wp);
 	}
 }
@@ -565,6 +594,36 @@ void peer_remove_run(struct task *t)
 		w->peers[rm->number - 1] = NULL;
 		wpeer_remove(wp);
 	}
+	task_finish(t, 0);
+}
+
+static void wpeer_move(struct wpeer *wp, const struct addr *addr)
+{
+	struct worker *w = wp->worker;
+
+	wp->addr = *addr;
+	wp->backoff_ms = BACKOFF_MIN_MS;
+	if (wp->client != NULL) {
+		wp->moved = true;
+		wpeer_cut(wp, "its address was changed");
+		return;
+	}
+	if (wp->dial != NULL) { /* where nobody may be any more, which takes a while */
+		wp->dial->wp = NULL;
+		w->open_peers++;
+	} else {
+		w->env->ops->timer_cancel(w->env, &wp->timer);
+	}
+	wpeer_connect(wp);
+}
+
+void peer_move_run(struct task *t)
+{
+	struct peer_move *mv = (struct peer_move *)t;
+	struct worker *w = t->worker;
+
+	if (mv->number <= w->npeers && w->peers[mv->number - 1] != NULL)
+		wpeer_move(w->peers[mv->number - 1], &mv->addr);
 	task_finish(t, 0);
 }
 

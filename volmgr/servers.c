@@ -84,18 +84,29 @@ void servers_count(struct cluster *c, unsigned *total, unsigned *up)
 }
 
 /* Servers on one host share the number of the first of them. */
+static uint32_t host_id_of(const struct cluster *c, const struct server *s, unsigned before)
+{
+	for (unsigned i = 0; i < before; i++)
+		if (strcmp(c->servers[i]->host, s->host) == 0)
+			return c->servers[i]->host_id;
+	return s->number;
+}
+
 static void servers_insert(struct cluster *c, struct server *s)
 {
-	s->host_id = s->number;
 	s->age = age_new(c, s->log_durable, s->older);
 	pthread_mutex_lock(&c->lock);
-	for (unsigned i = 0; i < c->nservers; i++)
-		if (strcmp(c->servers[i]->host, s->host) == 0) {
-			s->host_id = c->servers[i]->host_id;
-			break;
-		}
+	s->host_id = host_id_of(c, s, c->nservers);
 	c->servers[c->nservers++] = s;
 	c->by_number[s->number] = s;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void servers_count_hosts(struct cluster *c)
+{
+	pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < c->nservers; i++)
+		c->servers[i]->host_id = host_id_of(c, c->servers[i], i);
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -129,6 +140,32 @@ void server_connect_all(struct cluster *c, struct server *s)
 	for (unsigned i = 0; i < c->nworkers; i++)
 		if (c->workers[i]->connected)
 			server_connect(s, c->workers[i]);
+}
+
+static void peer_move_done(struct task *t)
+{
+	free(t);
+}
+
+void server_go_there(struct cluster *c, struct server *s)
+{
+	if (!s->resolved) { /* nobody has tried to connect yet */
+		s->resolved = true;
+		server_connect_all(c, s);
+		return;
+	}
+	for (unsigned i = 0; i < c->nworkers; i++) {
+		struct peer_move *mv;
+
+		if (!c->workers[i]->connected)
+			continue;
+		mv = mem_must(sizeof(*mv));
+		mv->number = s->number;
+		mv->addr = s->addr;
+		mv->task.run = peer_move_run;
+		mv->task.done = peer_move_done;
+		worker_task(c->workers[i], &mv->task);
+	}
 }
 
 void servers_connect(struct cluster *c, struct worker *w)
@@ -304,6 +341,20 @@ struct server_add {
 	void *arg;
 };
 
+int servers_check_address(const struct cluster *c, const char *address, const struct server *own,
+			  struct refusal *r)
+{
+	for (unsigned i = 0; i < c->nservers; i++)
+		if (c->servers[i] != own && strcmp(c->servers[i]->address, address) == 0) {
+			refuse(r, 409, "address_taken",
+			       "The address %s belongs to server %s already.", address,
+			       c->servers[i]->name);
+			refuse_hint(r, "See: volctl server list");
+			return -1;
+		}
+	return 0;
+}
+
 static int server_add_check(struct cluster *c, const struct server *s, struct refusal *r)
 {
 	struct server *other;
@@ -320,15 +371,7 @@ static int server_add_check(struct cluster *c, const struct server *s, struct re
 		refuse_hint(r, "Choose another name with --name.");
 		return -1;
 	}
-	for (unsigned i = 0; i < c->nservers; i++)
-		if (strcmp(c->servers[i]->address, s->address) == 0) {
-			refuse(r, 409, "address_taken",
-			       "The address %s belongs to server %s already.", s->address,
-			       c->servers[i]->name);
-			refuse_hint(r, "See: volctl server list");
-			return -1;
-		}
-	return 0;
+	return servers_check_address(c, s->address, NULL, r);
 }
 
 static int server_add_store(struct cluster *c, const struct server *s, struct refusal *r)
@@ -381,7 +424,7 @@ static void server_add_end(struct server_add *add, const struct refusal *r)
 	free(add);
 }
 
-static void server_add_hint(struct refusal *r, int err)
+void servers_connect_hint(struct refusal *r, int err)
 {
 	if (err == -ECONNREFUSED || err == -ENOENT || err == -ETIMEDOUT)
 		refuse_hint(r, "Is nbdsrv running there? Check its --listen address.");
@@ -399,7 +442,7 @@ static void server_add_probed(struct task *t)
 	if (t->err != 0) {
 		refuse(&r, 409, "cannot_connect", "The server at %s cannot be added: %s.",
 		       s->address, add->probe.why);
-		server_add_hint(&r, t->err);
+		servers_connect_hint(&r, t->err);
 		server_add_end(add, &r);
 		return;
 	}
@@ -455,6 +498,18 @@ static void server_host(const struct addr *a, char *host)
 		snprintf(host, NAME_MAX_BYTES + 1, "localhost");
 }
 
+int servers_check_name(const char *name, struct refusal *r)
+{
+	if (name_valid(name))
+		return 0;
+	refuse(r, 400, "bad_name", "This is no name that a server or host can have.");
+	refuse_hint(
+		r,
+		"Use 1 to %u letters, digits, '.', '_' and '-', starting with a letter or digit.",
+		NAME_MAX_BYTES);
+	return -1;
+}
+
 static int server_add_names(struct server_add *add, const char *name, const char *host,
 			    struct refusal *r)
 {
@@ -465,14 +520,8 @@ static int server_add_names(struct server_add *add, const char *name, const char
 		snprintf(made, sizeof(made), "server-%u", (unsigned)add->cluster->next_server);
 		name = made;
 	}
-	if (!name_valid(name) || (host != NULL && !name_valid(host))) {
-		refuse(r, 400, "bad_name", "This is no name that a server or host can have.");
-		refuse_hint(r,
-			    "Use 1 to %u letters, digits, '.', '_' and '-', starting with a letter "
-			    "or digit.",
-			    NAME_MAX_BYTES);
+	if (servers_check_name(name, r) != 0 || (host != NULL && servers_check_name(host, r) != 0))
 		return -1;
-	}
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	if (host != NULL)
 		snprintf(s->host, sizeof(s->host), "%s", host);
@@ -492,7 +541,7 @@ void servers_add(struct cluster *c, const char *address, const char *name, const
 	add->cb = cb;
 	add->arg = arg;
 	add->server = mem_must(sizeof(*add->server));
-	if (addr_parse(address, 10809, &add->server->addr, &why) != 0) {
+	if (addr_parse(address, SERVER_PORT_DEFAULT, &add->server->addr, &why) != 0) {
 		refuse(&r, 400, "bad_address", "This is no address of a server: %s.", why);
 		refuse_hint(&r, "Write tcp:HOST:PORT or unix:/path.");
 		server_add_end(add, &r);

@@ -9,18 +9,25 @@
 
 #define DEFAULT_PORT 10809u
 
-int cmd_server_add(const struct volctl *v)
+static bool address_valid(const char *text)
 {
 	const char *why = "it is not valid";
 	struct addr addr;
+
+	if (addr_parse(text, DEFAULT_PORT, &addr, &why) == 0)
+		return true;
+	volctl_error("an address is HOST:PORT or unix:/path/of/socket",
+		     "cannot use the address %s: %s", text, why);
+	return false;
+}
+
+int cmd_server_add(const struct volctl *v)
+{
 	json_t *body, *reply;
 	int err;
 
-	if (addr_parse(v->arg[0], DEFAULT_PORT, &addr, &why) != 0) {
-		volctl_error("an address is HOST:PORT or unix:/path/of/socket",
-			     "cannot use the address %s: %s", v->arg[0], why);
+	if (!address_valid(v->arg[0]))
 		return EXIT_USAGE;
-	}
 	if (v->name != NULL && !volctl_name_valid("server", v->name))
 		return EXIT_USAGE;
 	body = json_pack("{s:s,s:s*,s:s*}", "address", v->arg[0], "name", v->name, "host", v->host);
@@ -177,6 +184,35 @@ int cmd_server_show(const struct volctl *v)
 	print_guard(s);
 	print_route(s);
 	json_decref(s);
+	return EXIT_OK;
+}
+
+int cmd_server_set(const struct volctl *v)
+{
+	json_t *body, *reply;
+	int err;
+
+	if (!volctl_name_valid("server", v->arg[0]) ||
+	    (v->address != NULL && !address_valid(v->address)) ||
+	    (v->host != NULL && !volctl_name_valid("host", v->host)))
+		return EXIT_USAGE;
+	if (v->address == NULL && v->host == NULL) {
+		volctl_error(NULL, "\"server set\" takes --address, --host, or both");
+		return EXIT_USAGE;
+	}
+	body = json_pack("{s:s*,s:s*}", "address", v->address, "host", v->host);
+	if (body == NULL) {
+		volctl_error(NULL, "the address is not UTF-8");
+		return EXIT_USAGE;
+	}
+	err = volctl_call(v, "PATCH", body, &reply, "/servers/%s", v->arg[0]);
+	if (err != EXIT_OK)
+		return err;
+	if (v->json)
+		return volctl_print_json(reply);
+	printf("Server %s is at %s, on host %s.\n", jstr(reply, "name"), jstr(reply, "address"),
+	       jstr(reply, "host"));
+	json_decref(reply);
 	return EXIT_OK;
 }
 

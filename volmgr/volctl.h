@@ -28,7 +28,7 @@ struct volctl {
 	const char *arg[VOLCTL_WORDS_MAX]; /* after the command's own words */
 	int nargs;
 	/* options of commands; NULL or false where not given */
-	const char *size, *ec, *unit, *name, *host, *device, *connections, *secret, *role;
+	const char *size, *ec, *unit, *name, *address, *host, *device, *connections, *secret, *role;
 	const char *min, *below_min, *when_full;
 	const char *dir;
 	bool yes, shrink, force, dry_run, offline, checksums, lost, stop, shared, once;
@@ -73,6 +73,7 @@ int cmd_status(const struct volctl *v);
 int cmd_server_add(const struct volctl *v);
 int cmd_server_list(const struct volctl *v);
 int cmd_server_show(const struct volctl *v);
+int cmd_server_set(const struct volctl *v);
 int cmd_server_remove(const struct volctl *v);
 int cmd_server_drain(const struct volctl *v);
 int cmd_server_replace(const struct volctl *v);

@@ -29,29 +29,30 @@
 #include "stripe/volume.h"
 #include "uring.h"
 
-#define WORKERS_MAX	   16
-#define SERVERS_MAX	   PEER_MAX
-#define SERVER_NUMBER_MAX  65535u /* numbers are never used again */
-#define VOLUMES_MAX	   16384
-#define NAME_MAX_BYTES	   VOLUME_NAME_MAX /* of volumes, servers and hosts */
-#define WHY_MAX		   256
-#define CONNECTIONS_MAX	   1024 /* NBD clients at once */
-#define LISTENERS_MAX	   16
-#define UNIT_DEFAULT	   65536u
-#define K_DEFAULT	   4u
-#define M_DEFAULT	   2u
-#define CACHE_DEFAULT	   (256u << 20)
-#define ARENA_BYTES	   (4u << 20)
-#define UNFLUSHED_MAX	   (64u << 20) /* bytes of a volume, then it flushes by itself */
-#define FLUSH_MS	   1000
-#define GRACE_MS	   300 /* a server may be away so long before writes leave it out */
-#define SEND_TIMEOUT_MS	   30000
-#define CONNECT_TIMEOUT_MS 3000
-#define SERVER_TIMEOUT_MS  2000
-#define WAITS_FOR_MAX	   8 /* of the servers that writes wait for, so many are named */
-#define HEALTH_MS	   5000
-#define STOP_TIMEOUT_MS	   20000
-#define PLACED_RECENTLY_NS (10 * NS_PER_S)
+#define WORKERS_MAX	    16
+#define SERVERS_MAX	    PEER_MAX
+#define SERVER_NUMBER_MAX   65535u /* numbers are never used again */
+#define VOLUMES_MAX	    16384
+#define NAME_MAX_BYTES	    VOLUME_NAME_MAX /* of volumes, servers and hosts */
+#define WHY_MAX		    256
+#define CONNECTIONS_MAX	    1024 /* NBD clients at once */
+#define LISTENERS_MAX	    16
+#define SERVER_PORT_DEFAULT 10809u
+#define UNIT_DEFAULT	    65536u
+#define K_DEFAULT	    4u
+#define M_DEFAULT	    2u
+#define CACHE_DEFAULT	    (256u << 20)
+#define ARENA_BYTES	    (4u << 20)
+#define UNFLUSHED_MAX	    (64u << 20) /* bytes of a volume, then it flushes by itself */
+#define FLUSH_MS	    1000
+#define GRACE_MS	    300 /* a server may be away so long before writes leave it out */
+#define SEND_TIMEOUT_MS	    30000
+#define CONNECT_TIMEOUT_MS  3000
+#define SERVER_TIMEOUT_MS   2000
+#define WAITS_FOR_MAX	    8 /* of the servers that writes wait for, so many are named */
+#define HEALTH_MS	    5000
+#define STOP_TIMEOUT_MS	    20000
+#define PLACED_RECENTLY_NS  (10 * NS_PER_S)
 
 struct cluster;
 struct people;
@@ -187,8 +188,6 @@ struct server {
 	/* constant from creation on */
 	uint32_t number;
 	char name[NAME_MAX_BYTES + 1];
-	char host[NAME_MAX_BYTES + 1];
-	char address[ADDR_TEXT_MAX];
 	uint8_t store[WEFT_UUID_BYTES];
 	/* guarded by cluster.lock: placing looks at them */
 	uint32_t host_id;		    /* the number of the first server on that host */
@@ -201,6 +200,8 @@ struct server {
 	struct server_settled settled;	    /* of those, what nobody needs to hear of any more */
 	struct io_stat io;		    /* our calls to it since we started, likewise */
 	/* the control thread's */
+	char host[NAME_MAX_BYTES + 1]; /* this and where it is may be changed: server-change.c */
+	char address[ADDR_TEXT_MAX];
 	struct addr addr;
 	bool resolved; /* addr is valid */
 	bool routed;   /* our first data thread has a connection for routed reads to it */
@@ -356,6 +357,14 @@ struct peer_remove {
 };
 void peer_remove_run(struct task *t);
 
+/* The server has another address now: go there at once, whatever is under way. */
+struct peer_move {
+	struct task task;
+	uint32_t number;
+	struct addr addr;
+};
+void peer_move_run(struct task *t);
+
 /* Connect to an address once, ask who it is, go away. */
 struct peer_probe {
 	struct task task; /* err: 0 or -errno with a sentence in why */
@@ -466,6 +475,16 @@ const char *server_state_name(const struct server *s);
 /* cb once, on the control thread, perhaps before it returns: a refusal, or NULL and the server. */
 void servers_add(struct cluster *c, const char *address, const char *name, const char *host,
 		 void (*cb)(void *arg, const struct refusal *r, struct server *s), void *arg);
+/* For adding and changing: 0, or -1 with a refusal. own: whose address it may be. */
+int servers_check_name(const char *name, struct refusal *r);
+int servers_check_address(const struct cluster *c, const char *address, const struct server *own,
+			  struct refusal *r);
+/* What helps when a probe failed so. */
+void servers_connect_hint(struct refusal *r, int err);
+/* Hosts have other names. */
+void servers_count_hosts(struct cluster *c);
+/* Its address is another one. */
+void server_go_there(struct cluster *c, struct server *s);
 /* Nobody uses it any more: out of the metadata and of the list, and freed. 0 or -errno. */
 int server_forget(struct cluster *c, struct server *s);
 /* Write down what is to be remembered of it. 0 or -errno. */
@@ -483,6 +502,12 @@ int servers_place(struct cluster *c, struct worker *w, unsigned count, unsigned 
 		  uint32_t *servers);
 /* How many servers are registered and not on their way out, and how many of them are up. */
 void servers_count(struct cluster *c, unsigned *total, unsigned *up);
+
+/* ---- server-change.c ----------------------------------------------------------------------- */
+
+/* Empty: stays as it is. cb as of servers_add(). */
+void server_change(struct cluster *c, const char *name, const char *address, const char *host,
+		   void (*cb)(void *arg, const struct refusal *r, struct server *s), void *arg);
 
 /* ---- health.c ------------------------------------------------------------------------------ */
 

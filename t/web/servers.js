@@ -76,6 +76,14 @@ export async function servers(w, spares) {
 	await submit(w);
 	ok(/holds [0-9]+ shard.*server drain/s.test(await page.locator('dialog .notice.bad[role=alert]').textContent()), 'one that holds shards is not removed, and why and what to do is said');
 	await page.keyboard.press('Escape');
+	await button('Change address').click();
+	const own = await page.inputValue('dialog input[name=address]');
+	await page.fill('dialog input[name=address]', '127.0.0.1:1');
+	await submit(w);
+	ok(/cannot be reached at tcp:127\.0\.0\.1:1.*It stays at/s.test(await page.locator('dialog .notice.bad[role=alert]').textContent()), 'a server is not moved to where nobody answers');
+	await page.fill('dialog input[name=address]', own);
+	await submit(w);
+	ok(await seen(`server-1 is at ${own}.`), 'and what is said of where it is, is taken');
 	await button('Drain').click();
 	await submit(w);
 	ok(/4\+2.*needs 6.*server add/s.test(await page.locator('dialog .notice.bad[role=alert]').textContent()), 'one without which a volume has too few is not drained, and why is said');

@@ -1,6 +1,6 @@
-// One server: its store, what it does, its errors; take it out.
+// One server: its store, what it does, its errors; say where it is, take it out.
 import { el, icon, morph, replace } from './dom.js';
-import { del, get, post } from './api.js';
+import { del, get, patch, post } from './api.js';
 import { live } from './live.js';
 import { bytes, count, duration } from './format.js';
 import { inWords, said, t } from './i18n.js';
@@ -92,6 +92,18 @@ export default async function server({ main, words, here, watch }) {
 			},
 		});
 	};
+	const move = () => dialog({
+		title: t('moveServerTitle', s.name), submit: t('moveServer'),
+		body: [el('p', t('moveServerText')),
+			field(t('address'), el('input', { name: 'address', required: true, autocomplete: 'off', value: s.address, spellcheck: 'false' }), t('addressHint')),
+			field(t('host'), el('input', { name: 'host', required: true, autocomplete: 'off', maxlength: '63', value: s.host }))],
+		check: (form) => form.elements.address.value.trim() !== '' && form.elements.host.value.trim() !== '',
+		done: async (form) => {
+			const there = await patch(path, { address: form.elements.address.value.trim(), host: form.elements.host.value.trim() });
+			toast(t('serverMoved', there.name, there.address));
+			load();
+		},
+	});
 	const drain = (stop) => confirmPlain({
 		title: t(stop ? 'drainStopTitle' : 'drainTitle', s.name), submit: t(stop ? 'stop' : 'drain'), danger: false, text: el('p', t(stop ? 'drainStopText' : 'drainText')),
 		done: async () => {
@@ -114,6 +126,7 @@ export default async function server({ main, words, here, watch }) {
 	const actions = () => mayChange() && [
 		draining(s) ? el('button', { onclick: () => drain(true) }, t('stop')) : el('button', { onclick: () => drain(false) }, t('drain')),
 		el('button', { onclick: exchange }, t('replace')),
+		el('button', { onclick: move }, t('moveServer')),
 		el('button.danger', { onclick: remove }, icon('trash'), t('remove'))];
 	// They are other ones when it is being emptied; a dialog that ends gives the focus back to the one it came from.
 	const offer = () => {

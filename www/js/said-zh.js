@@ -123,6 +123,9 @@ export default [
 	['There is a server {} already, at {}.', '已有服务器 {1}，地址为 {2}。'],
 	['Choose another name with --name.', '请换一个名称（--name）。'],
 	['Choose another name.', '请换一个名称。'],
+	['Server {} cannot be reached at {}: {}. It stays at {}.', '无法通过 {2} 连接服务器 {1}：{3~}。其地址仍为 {4}。'],
+	['The store at {} is that of server {}. Server {} stays at {}.', '{1} 处是服务器 {2} 的存储。服务器 {3} 的地址仍为 {4}。'],
+	['The store at {} is not that of server {}, which stays at {}.', '{1} 处不是服务器 {2} 的存储，其地址仍为 {3}。'],
 	['The server at {} cannot be added: {}.', '无法添加 {1} 处的服务器：{2~}。'],
 	['Is nbdsrv running there? Check its --listen address.', 'nbdsrv 在那里运行吗？请检查其 --listen 地址。'],
 	["It must be an nbdsrv with --store and this cluster's secret.", '必须是带有 --store 和本集群密钥的 nbdsrv。'],
@@ -152,6 +155,7 @@ export default [
 
 	// why a server is away
 	['another store answers at this address', '此地址上是另一个存储'],
+	['its address was changed', '其地址已更改'],
 	['another store answers: {}', '此地址上是另一个存储：{1}'],
 	['it cannot tell its state: {}', '它无法说明自己的状态：{1~}'],
 	['it did not answer for {} ms', '它 {1} 毫秒没有应答'],
