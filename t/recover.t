@@ -12,6 +12,7 @@ use File::Path qw(remove_tree);
 use Test::More;
 use Weft;
 use Weft::Cluster;
+use Weft::Store;
 
 need(qw(nbdsrv volmgr volctl nbdcopy qemu-io));
 my $dir = temp_dir();
@@ -72,6 +73,21 @@ sub server_of
 	return json_decode($cluster->volctl(qw(--json volume map one)))->{extents}[0]{shards}[$shard]{server};
 }
 
+# Is this text in a server's log, or in a label?
+sub noted
+{
+	my ($server, $text) = @_;
+	my $file = $cluster->store_file($server);
+	my $end = Weft::Store->open($file)->{data};
+	open(my $fh, '<:raw', $file) or die "$file: $!\n";
+	for (my ($at, $last) = (0, ''); $at < $end; $at += $mib) {
+		read($fh, my $bytes, $mib) // die "$file: $!\n";
+		return 1 if index($last . $bytes, $text) >= 0;
+		$last = substr($bytes, -64);
+	}
+	return 0;
+}
+
 my @addresses;
 fill('one', 50 * $mib);
 fill('two', 8 * $mib);
@@ -123,8 +139,13 @@ $got = $cluster->volctl_run('recover', @addr[ 0 .. 3 ]);
 is($got->{status}, 1, 'nor without some of them');
 like($got->{out}, qr/Missing/, 'since shards are missing') or diag($got->{out} . $got->{err});
 is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'nothing was written then');
+for my $more (qw(--json --force --dry-run)) {
+	$got = $cluster->volctl_run('recover', '--dry-run', $more, @addr[ 0 .. 3 ]);
+	is($got->{status}, 4, "a dry run without some of them has a status of its own ($more)") or diag("$got->{out}$got->{err}");
+}
+like($got->{out}, qr/Missing/, 'and says what is missing');
 $got = $cluster->volctl_run('recover', '--dry-run', @addr);
-is($got->{status}, 0, 'a dry run') or diag("$got->{out}$got->{err}");
+is($got->{status}, 0, 'a dry run that finds everything') or diag("$got->{out}$got->{err}");
 like($got->{out}, qr/nothing was written/, 'writes nothing');
 $got = $cluster->volctl_run('recover', @addr);
 is($got->{status}, 0, 'with all of them it is recovered') or diag("$got->{out}$got->{err}");
@@ -142,6 +163,7 @@ for my $volume (qw(one two empty)) {
 	is(volume_sum($volume), $sum{$volume}, "volume $volume has its bytes");
 }
 is($cluster->volctl_run('recover', @addr)->{status}, 1, 'what is not lost is not recovered');
+is($cluster->volctl_run('recover', '--dry-run', @addr)->{status}, 1, 'a dry run that cannot find out fails');
 write_pattern('one', 0x44, 20 * $mib, 12 * $mib);
 agree('metadata and servers agree again');
 wait_until('the scrub', 120, sub {
@@ -152,6 +174,23 @@ is($scrub{one}{misfit_blocks}, 0, 'and parity fits');
 $cluster->create_volume('new', size => '16M');
 cmp_ok(json_decode($cluster->volctl(qw(--json volume show new)))->{id}, '>', $gone,
 	'a new volume gets a number that was not used before');
+
+# nothing is missing, but somebody should look: of a volume nothing is known but its name, by few of the servers
+$cluster->kill(map { "server-$_" } 4 .. 7);
+$cluster->create_volume('known-by-few', ec => '1+0', size => '16M');
+wait_until('its name on a server', 60, sub { grep { noted("server-$_", 'known-by-few') } 1 .. 3 });
+$cluster->kill('volmgr');
+$cluster->start(map { "server-$_" } 4 .. 7);
+remove_tree("$dir/c/volmgr");
+$cluster->start('volmgr');
+$got = $cluster->volctl_run('recover', '--dry-run', @addr);
+is($got->{status}, 4, 'a dry run that has doubts tells') or diag("$got->{out}$got->{err}");
+like($got->{out}, qr/^In doubt\n(?:  .*\n)*  Volume known-by-few has nothing but its name, on [1-3] of 7 servers/m, 'which');
+unlike($got->{out}, qr/Missing/, 'though nothing is missing');
+is($cluster->volctl_run('recover', @addr)->{status}, 0, 'they do not keep it from being recovered');
+for my $volume (qw(one two)) {
+	wait_until("volume $volume", 120, sub { $cluster->get("/volumes/$volume")->{state} eq 'ready' });
+}
 
 # lost together with a server: with --force the rest is recovered, and what is missing made anew
 %sum = map { $_ => volume_sum($_) } qw(one two);

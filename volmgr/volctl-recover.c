@@ -16,11 +16,21 @@ static void print_list(const char *heading, const json_t *list)
 	json_array_foreach(list, i, text) printf("  %s\n", json_string_value(text));
 }
 
+/* What would it come to? Also when nothing is missing, but somebody should look before. */
+static int dry_run_result(const json_t *reply)
+{
+	bool all = json_array_size(json_object_get(reply, "doubts")) == 0 &&
+		   json_array_size(json_object_get(reply, "missing")) == 0 &&
+		   *jstr(reply, "why") == '\0';
+
+	return all ? EXIT_OK : EXIT_DOUBTS;
+}
+
 int cmd_recover(const struct volctl *v)
 {
 	json_t *body = json_object(), *list = json_array(), *reply;
 	bool recovered;
-	int err;
+	int err, result;
 
 	for (int i = 0; i < v->nargs; i++)
 		json_array_append_new(list, json_string(v->arg[i]));
@@ -31,9 +41,10 @@ int cmd_recover(const struct volctl *v)
 	if (err != EXIT_OK)
 		return err;
 	recovered = json_is_true(json_object_get(reply, "recovered"));
+	result = recovered ? EXIT_OK : v->dry_run ? dry_run_result(reply) : EXIT_REFUSED;
 	if (v->json) {
 		volctl_print_json(reply);
-		return recovered || v->dry_run ? EXIT_OK : EXIT_REFUSED;
+		return result;
 	}
 	print_list("Found", json_object_get(reply, "found"));
 	print_list("In doubt", json_object_get(reply, "doubts"));
@@ -47,5 +58,5 @@ int cmd_recover(const struct volctl *v)
 	else
 		puts("This was a dry run: nothing was written.");
 	json_decref(reply);
-	return recovered || v->dry_run ? EXIT_OK : EXIT_REFUSED;
+	return result;
 }

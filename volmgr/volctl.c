@@ -214,7 +214,9 @@ static void print_summary(char *buf, size_t size)
 	if (n < size)
 		snprintf(buf + n, size - n,
 			 "\n\"volctl COMMAND --help\" explains a command's options. Exit codes: 0 "
-			 "done,\n1 refused or failed, 2 wrong usage, 3 volmgr cannot be reached.");
+			 "done,\n1 refused or failed, 2 wrong usage, 3 volmgr cannot be "
+			 "reached,\n4 a "
+			 "dry run found that recovery would miss something, or is in doubt.");
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,7 @@ enum {
 	EXIT_REFUSED = 1,     /* volmgr, or this machine, refused or failed */
 	EXIT_USAGE = 2,	      /* the command line is wrong; nothing was done */
 	EXIT_UNREACHABLE = 3, /* nothing answers on volmgr's socket */
+	EXIT_DOUBTS = 4,      /* of a dry run: it would not find everything, or is in doubt */
 };
 
 #define VOLCTL_WORDS_MAX 64 /* words of a command and its arguments */
