@@ -139,12 +139,46 @@ static void stop_unbuilt(uint64_t seed)
 	free(w);
 }
 
+/*
+ * Too much is lost, and a read waits for a shard that is stale: the others are of different moments,
+ * so nothing is computed from them.
+ */
+static void stop_reading(uint64_t seed)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct world_req *r;
+	int err = UNDER_WAY;
+
+	world_init(w, &g21, seed);
+	world_open(w);
+	world_settle(w, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, g21.k * g21.unit);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_do(w, NBD_CMD_WRITE, 0, 0, g21.k * g21.unit);
+	fake_server_log(server_of(w, 0));
+	for (unsigned shard = 0; shard < 3; shard++)
+		fake_server_break(server_of(w, shard), true);
+	r = world_submit(w, NBD_CMD_READ, 0, g21.unit, 4096);
+	volume_stop(w->v, on_stopped, &err);
+	for (unsigned shard = 1; shard < 4; shard++) {
+		fake_server_return(server_of(w, shard % 3));
+		world_settle(w, 500);
+	}
+	is_int(err, -EIO, "the volume stops, and says that writes are lost");
+	ok(r->done && r->error == ESHUTDOWN, "a read of a stale shard is refused");
+	volume_free(w->v);
+	w->v = NULL;
+	world_free(w);
+	free(w);
+}
+
 int main(void)
 {
 	for (uint64_t seed = 1; seed < 6; seed++) {
 		stop_unbuilt(seed);
 		stop_after_loss(seed);
 		stop_undoing(seed);
+		stop_reading(seed);
 	}
 	return done_testing();
 }

@@ -171,7 +171,7 @@ static void dread_submit(struct dread *d, unsigned shard, uint32_t at, uint32_t 
 	server_submit(c->server, &c->call);
 }
 
-enum dread_start { DREAD_RUNS, DREAD_WAITS, DREAD_LOST };
+enum dread_start { DREAD_RUNS, DREAD_WAITS, DREAD_LOST, DREAD_OVER };
 
 static enum dread_start dread_start(struct dread *d)
 {
@@ -193,11 +193,11 @@ static enum dread_start dread_start(struct dread *d)
 		dread_submit(d, d->shard, d->at, d->len, d->dst);
 		return DREAD_RUNS;
 	}
+	if (volume_is_over(v)) /* the shards need not be of one moment any more */
+		return DREAD_OVER;
 	from = v->l.m == 0 ? 0 : server_choose(x, usable, v->l.k);
 	if (from == 0)
-		return server_choose(x, ever, v->l.k) == 0 || v->state == VOLUME_FENCED
-			       ? DREAD_LOST
-			       : DREAD_WAITS;
+		return server_choose(x, ever, v->l.k) == 0 ? DREAD_LOST : DREAD_WAITS;
 	d->scratch = buf_get(v->scratch, (size_t)span * (v->l.k + 1));
 	if (d->scratch == NULL) {
 		v->config.env->ops->timer_set(v->config.env, &v->retry_timer,
@@ -257,6 +257,9 @@ void dreads_start(struct stripe *st)
 		case DREAD_WAITS:
 			op_waiting(d->op, true);
 			dread_append(st, d);
+			break;
+		case DREAD_OVER:
+			dread_end(d, ESHUTDOWN);
 			break;
 		case DREAD_LOST:
 			if (dread_mends(d)) {

@@ -494,7 +494,7 @@ void mend_start(struct volume *v, struct stripe *st)
 	uint32_t usable = extent_usable(v, m->x);
 
 	assert(st->mend == NULL && st->tx == NULL && st->dreads_running == 0);
-	if (v->state != VOLUME_FENCED && !v->reopening && !mend_memory(m)) {
+	if (!volume_is_over(v) && !v->reopening && !mend_memory(m)) {
 		stripe_stall(v, st);
 		v->config.env->ops->timer_set(v->config.env, &v->retry_timer,
 					      volume_now(v) + RETRY_MS * NS_PER_MS);
@@ -504,9 +504,9 @@ void mend_start(struct volume *v, struct stripe *st)
 	if (st->mends == NULL)
 		st->mends_tail = &st->mends;
 	st->mend = m;
-	if (v->state == VOLUME_FENCED || v->reopening || m->x->state != EXTENT_READY ||
+	if (volume_is_over(v) || v->reopening || m->x->state != EXTENT_READY ||
 	    bits(usable) < v->l.k) {
-		mend_end(m, v->state == VOLUME_FENCED ? ESHUTDOWN : EAGAIN);
+		mend_end(m, volume_is_over(v) ? ESHUTDOWN : EAGAIN);
 		return;
 	}
 	m->missing = (((1u << v->shards) - 1) & ~m->x->stale & ~usable) != 0;
