@@ -270,6 +270,36 @@ static void undone_without_it(const struct world_geometry *g)
 }
 
 /*
+ * Nobody else had the write at that start, so it is undone where it is, and the shard is good: it
+ * can be needed, for another server is lost for good.
+ */
+static void undone_and_needed(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	kept_by_one(w, g);
+	fake_server_break(&w->cluster.servers[0], true);
+	for (unsigned i = 1; i < w->cluster.n; i++)
+		fake_server_return(&w->cluster.servers[i]);
+	world_open(w);
+	world_settle(w, 5000);
+	write_beside(w, 0);
+	world_kill(w);
+	fake_server_return(&w->cluster.servers[0]);
+	fake_server_break(&w->cluster.servers[1], true);
+	world_open(w);
+	world_settle(w, 20000);
+	ok(w->ready && w->ready_err == 0,
+	   "the volume starts, and another server does not come back");
+	world_check_all(w);
+	is_int(w->mismatches, 0, "what was acknowledged is there");
+	is_int(world_inflight(w), 0, "and all can be read");
+	fake_server_return(&w->cluster.servers[1]);
+	world_settle(w, 20000);
+	all_right(w);
+}
+
+/*
  * It is there when the start begins, is fenced and lists what it has, and goes before all are
  * judged: when it comes back, it has to list once more.
  */
@@ -356,6 +386,7 @@ int main(void)
 	for (int steps = 1; steps <= 60; steps++)
 		one_stays_away(&large, steps);
 	undone_without_it(&spread);
+	undone_and_needed(&spread);
 	undone_when_it_left(&wide);
 	away_for_starts(&spread, 1);
 	away_for_starts(&spread, 15);

@@ -144,15 +144,25 @@ static bool upon_undone(const struct found *f, size_t first, size_t group, size_
 	return false;
 }
 
-/* Entries group..end-1, of one tx that the watermark covers. */
-static void judge_covered(struct resolve *r, size_t group, size_t end)
+/* Entries group..end-1, of one tx that the watermark covers. Undone? */
+static bool judge_covered(struct resolve *r, size_t group, size_t end)
 {
+	bool kept = false, missed = false;
+
+	for (size_t i = group; i < end; i++)
+		kept |= starts_fate(r->found[i].server, r->found[i].tx) == FATE_KEPT;
 	for (size_t i = group; i < end; i++) {
 		struct found *f = &r->found[i];
+		enum fate fate = starts_fate(f->server, f->tx);
 
-		if (f->x != NULL && starts_fate(f->server, f->tx) == FATE_UNKNOWN)
+		if (f->x == NULL || fate == FATE_KEPT)
+			continue;
+		if (fate == FATE_UNKNOWN || kept)
 			extent_mark_stale(r->v, f->x, 1u << f->shard);
+		else
+			missed = true;
 	}
+	return missed;
 }
 
 /* Entries group..end-1 are those of one tx. Undone? */
@@ -162,10 +172,8 @@ static bool judge(struct resolve *r, size_t group, size_t end)
 	struct extent *x = NULL;
 	uint32_t listed = 0, participants = 0, askable, need;
 
-	if (f[group].tx <= r->v->start_committed) {
-		judge_covered(r, group, end);
-		return false;
-	}
+	if (f[group].tx <= r->v->start_committed)
+		return judge_covered(r, group, end);
 	for (size_t i = group; i < end; i++) {
 		if (f[i].x == NULL)
 			continue;

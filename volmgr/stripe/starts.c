@@ -9,7 +9,8 @@
  *  - between a start and the watermark that the next one found, all txs were decided by the one
  *    owner of that time, and the undone ones are gone or their shards stale: what is listed stays;
  *  - between that watermark and the next start's first number, that start has judged: what is still
- *    listed by a server that was there stays, what others list nobody can tell;
+ *    listed by a server that was there stays. What others list was listed there by nobody, or else
+ *    their shards were marked as stale: if they are not, it is undone;
  *  - a server that was there at a start lists nothing from before that is not to stay.
  *
  * What is not recorded is not known: older metadata, or lost, or more starts than are kept.
@@ -115,5 +116,7 @@ enum fate starts_fate(const struct server *s, uint64_t tx)
 	if (after == 0 || epoch_of(v->starts[after - 1].next) != epoch_of(tx))
 		return fate_unrecorded(s, tx);
 	committed = after < v->nstarts ? v->starts[after].committed : v->start_committed;
+	if (tx > committed)
+		return FATE_MISSED;
 	return tx <= committed && epoch_of(committed) == epoch_of(tx) ? FATE_KEPT : FATE_UNKNOWN;
 }

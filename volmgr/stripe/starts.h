@@ -4,8 +4,11 @@
 
 #include "stripe/engine.h"
 
-/* What is to become of a tx: it is to be judged, it stays, or nobody can tell. */
-enum fate { FATE_OPEN, FATE_KEPT, FATE_UNKNOWN };
+/*
+ * What is to become of a tx: it is to be judged, it stays, nobody can tell, or a start without this
+ * server has judged: if it stays, the shard is marked as stale.
+ */
+enum fate { FATE_OPEN, FATE_KEPT, FATE_UNKNOWN, FATE_MISSED };
 enum fate starts_fate(const struct server *s, uint64_t tx);
 
 /* The watermark that the last start found. */
