@@ -264,6 +264,7 @@ static int ss_export(struct backend *b, struct nbd_session *session, const char 
 		.max_block = NBD_PAYLOAD_MAX,
 		.flags = NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN,
 		.private_cmds = true,
+		.description = WEFT_STORE_ABOUT PACKAGE_VERSION,
 		.ctx = s,
 	};
 	return 0;

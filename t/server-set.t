@@ -42,6 +42,11 @@ sub digest
 	return Digest::SHA->new(256)->addfile("$dir/out", 'b')->hexdigest;
 }
 
+my ($version) = run_ok(program('nbdsrv'), '--version') =~ /\(weft\) (\S+)/;
+is_deeply([ map { $_->{version} } @{ $cluster->get('/servers')->{servers} } ], [ ($version) x 4 ], 'servers tell their versions');
+is_deeply($cluster->get('/status')->{server_versions}, { $version => [ map { "server-$_" } 1 .. 4 ] }, 'as the status does, all together');
+like($cluster->volctl(qw(server show server-1)), qr/^  version  \Q$version\E$/m, 'which volctl shows');
+
 # ---- under load: it answers at both ------------------------------------------
 
 my $out = "$dir/hammer.out";
@@ -158,6 +163,7 @@ my %address = map { $_->{name} => $_->{address} } @{ $cluster->get('/servers')->
 $cluster->stop('volmgr');
 $cluster->start('volmgr');
 ok(up($_), "$_ is up after a restart of volmgr") for sort keys %address;
+is_deeply([ map { $_->{version} } @{ $cluster->get('/servers')->{servers} } ], [ ($version) x 4 ], 'with their versions');
 is_deeply({ map { $_->{name} => $_->{address} } @{ $cluster->get('/servers')->{servers} } }, \%address, 'all have their addresses');
 is(server('server-1')->{host}, 'shelf', 'and their hosts');
 is(digest(), $sum, 'and every byte is the same');

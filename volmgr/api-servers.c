@@ -72,6 +72,8 @@ static json_t *server_json(struct cluster *c, void *item)
 				     (json_int_t)stale, "rebuilt_shards", (json_int_t)rebuilt,
 				     "rebuilt_bytes", (json_int_t)(rebuilt * WEFT_SHARD_BYTES)));
 	if (o != NULL)
+		json_object_set_new(o, "version", json_string(s->version));
+	if (o != NULL)
 		json_object_set_new(o, "route", json_string(route_server_state(c, s)));
 	if (o != NULL && s->older)
 		json_object_set_new(o, "older", json_true());

@@ -518,6 +518,26 @@ static json_t *status_listen(const struct cluster *c)
 	return list;
 }
 
+/* Which servers have which version; those that never told are left out. */
+static json_t *status_versions(const struct cluster *c)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < c->nservers; i++) {
+		const struct server *s = c->servers[i];
+		json_t *names = json_object_get(o, s->version);
+
+		if (s->version[0] == '\0')
+			continue;
+		if (names == NULL) {
+			names = json_array();
+			json_object_set_new(o, s->version, names);
+		}
+		json_array_append_new(names, json_string(s->name));
+	}
+	return o;
+}
+
 /* Whether reads are routed, and to how many servers. */
 static json_t *status_ebpf(const struct cluster *c)
 {
@@ -583,9 +603,14 @@ static void status_collected(void *arg)
 	struct api_call *call = arg;
 	struct cluster *c = call->cluster;
 	struct http_request *r = api_call_end(call);
+	json_t *body;
 
-	if (r != NULL)
-		api_json(r, 200, api_status_json(c));
+	if (r == NULL)
+		return;
+	body = api_status_json(c);
+	if (body != NULL) /* not what goes to each browser each second */
+		json_object_set_new(body, "server_versions", status_versions(c));
+	api_json(r, 200, body);
 }
 
 void api_status_get(struct cluster *c, struct http_request *r, const char *name)

@@ -48,6 +48,7 @@ struct wpeer {
 	struct io_timer timer;	   /* pause before the next try, or limit of the negotiation */
 	unsigned backoff_ms;
 	enum server_state state;
+	char version[VERSION_MAX];
 	char why[WHY_MAX];	  /* as last reported */
 	char cut[WHY_MAX];	  /* why we ended the connection ourselves; empty: we did not */
 	struct peer_probe *probe; /* not NULL: a single visit */
@@ -88,13 +89,14 @@ struct wpeer_event {
 	uint32_t number;
 	enum server_state state;
 	char why[WHY_MAX];
+	char version[VERSION_MAX];
 };
 
 static void wpeer_event_arrived(struct control_message *m)
 {
 	struct wpeer_event *e = (struct wpeer_event *)m;
 
-	servers_changed(e->cluster, e->number, e->state, e->why);
+	servers_changed(e->cluster, e->number, e->state, e->why, e->version);
 	free(e);
 }
 
@@ -113,6 +115,8 @@ static void wpeer_report(struct wpeer *wp, enum server_state state, const char *
 	e->number = wp->peer.server;
 	e->state = state;
 	snprintf(e->why, sizeof(e->why), "%s", why);
+	if (state == SERVER_UP)
+		snprintf(e->version, sizeof(e->version), "%s", wp->version);
 	control_post(e->cluster->control, &e->msg);
 }
 
@@ -188,6 +192,7 @@ static void wpeer_over(struct wpeer *wp, int err, const char *why)
 	}
 	if (wp->moved) {
 		wp->moved = false;
+		wp->state = SERVER_CONNECTING; /* it may be another run of it */
 		wpeer_connect(wp);
 		return;
 	}
@@ -325,6 +330,7 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 	wp->client = c; /* the negotiation may end before nbd_client_create() has returned */
 	if (wp->probe != NULL) { /* the limit of the negotiation is that of the visit */
 		memcpy(wp->probe->store, said->store, WEFT_UUID_BYTES);
+		version_read(wp->probe->version, said->description);
 		wpeer_ask(wp, probe_answered);
 		return;
 	}
@@ -337,6 +343,7 @@ static void wpeer_ready(void *ctx, struct nbd_client *c)
 		return;
 	}
 	memcpy(wp->peer.boot, said->boot, WEFT_UUID_BYTES);
+	version_read(wp->version, said->description);
 	call_stat(wp, &wp->first_call, &wp->first_wire, &wp->first_iov, first_answered);
 }
 

@@ -249,7 +249,8 @@ int servers_load(struct cluster *c, const char **why)
 
 /* ---- news from a peer ---------------------------------------------------------------------- */
 
-void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why)
+void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why,
+		     const char *version)
 {
 	struct server *s = server_by_number(c, number);
 
@@ -267,6 +268,8 @@ void servers_changed(struct cluster *c, uint32_t number, enum server_state state
 	if (s->state == SERVER_UP && state != SERVER_UP)
 		age_keep(c, s);
 	s->state = state;
+	if (state == SERVER_UP)
+		snprintf(s->version, sizeof(s->version), "%s", version);
 	snprintf(s->why, sizeof(s->why), "%s", why);
 	moving_look();
 	if (state == SERVER_UP)
@@ -453,6 +456,7 @@ static void server_add_probed(struct task *t)
 		server_add_end(add, &r);
 		return;
 	}
+	snprintf(s->version, sizeof(s->version), "%s", add->probe.version);
 	s->stat = add->probe.stat;
 	s->stat_known = true;
 	s->free_bytes = s->stat.free_bytes;

@@ -75,6 +75,21 @@ void refuse_unknown(struct refusal *r, const char *what, const char *name)
 	refuse_hint(r, "See: volctl %s list", what);
 }
 
+void version_read(char version[VERSION_MAX], const char *about)
+{
+	size_t prefix = strlen(WEFT_STORE_ABOUT), n = 0;
+
+	if (strncmp(about, WEFT_STORE_ABOUT, prefix) == 0) {
+		about += prefix;
+		n = strspn(about,
+			   "0123456789.+~-_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+	}
+	if (n >= VERSION_MAX || about[n] != '\0')
+		n = 0;
+	memcpy(version, about, n);
+	version[n] = '\0';
+}
+
 char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf)
 {
 	for (int i = 0; i < WEFT_UUID_BYTES; i++)

@@ -168,6 +168,7 @@ int cmd_server_show(const struct volctl *v)
 	printf("  address  %s\n", jstr(s, "address"));
 	printf("  host     %s\n", *jstr(s, "host") != '\0' ? jstr(s, "host") : "-");
 	printf("  store    %s\n", jstr(s, "store"));
+	printf("  version  %s\n", *jstr(s, "version") != '\0' ? jstr(s, "version") : "-");
 	printf("  size     %s, %s free\n", jsize(s, "size"), jsize(s, "free"));
 	printf("  shards   %llu\n", (unsigned long long)jnum(s, "slots_used"));
 	printf("  rebuilt  %llu shards since volmgr started, %llu are stale\n",

@@ -34,6 +34,7 @@
 #define SERVER_NUMBER_MAX   65535u /* numbers are never used again */
 #define VOLUMES_MAX	    16384
 #define NAME_MAX_BYTES	    VOLUME_NAME_MAX /* of volumes, servers and hosts */
+#define VERSION_MAX	    32		    /* of a server's version, with the NUL */
 #define WHY_MAX		    256
 #define CONNECTIONS_MAX	    1024 /* NBD clients at once */
 #define LISTENERS_MAX	    16
@@ -206,7 +207,8 @@ struct server {
 	bool resolved; /* addr is valid */
 	bool routed;   /* our first data thread has a connection for routed reads to it */
 	enum server_state state;
-	char why[WHY_MAX]; /* why it is not up */
+	char why[WHY_MAX];	   /* why it is not up */
+	char version[VERSION_MAX]; /* of its nbdsrv, as it said last; empty: it did not */
 	struct weft_stat stat;
 	bool stat_known;
 	uint64_t stat_ns;    /* when it said so */
@@ -317,6 +319,8 @@ void refuse(struct refusal *r, int status, const char *code, const char *fmt, ..
 void refuse_hint(struct refusal *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* 404: there is no server or volume of this name, which may be anything. */
 void refuse_unknown(struct refusal *r, const char *what, const char *name);
+/* The version in a server's WEFT_STORE_ABOUT, which people are shown; empty: there is none. */
+void version_read(char version[VERSION_MAX], const char *about);
 #define UUID_TEXT_MAX 33
 char *uuid_format(const uint8_t uuid[WEFT_UUID_BYTES], char *buf);
 bool uuid_parse(const char *text, uint8_t uuid[WEFT_UUID_BYTES]);
@@ -370,6 +374,7 @@ struct peer_probe {
 	struct task task; /* err: 0 or -errno with a sentence in why */
 	struct addr addr;
 	uint8_t store[WEFT_UUID_BYTES];
+	char version[VERSION_MAX];
 	struct weft_stat stat;
 	char why[WHY_MAX];
 	void *arg[2];
@@ -495,8 +500,9 @@ bool server_is_member(const struct server *s);
 void servers_connect(struct cluster *c, struct worker *w);
 /* Tell all workers that talk to servers about this one. */
 void server_connect_all(struct cluster *c, struct server *s);
-/* From a peer: its state changed. On the control thread. */
-void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why);
+/* From a peer: its state changed. version: what it said on the way there. On the control thread. */
+void servers_changed(struct cluster *c, uint32_t number, enum server_state state, const char *why,
+		     const char *version);
 /* Choose servers for a new extent, at least up of them connected. On any data thread. */
 int servers_place(struct cluster *c, struct worker *w, unsigned count, unsigned up,
 		  uint32_t *servers);

@@ -35,7 +35,7 @@ static void put_go(struct nbd_client *c)
 			   : c->route	      ? WEFT_ROUTE_EXPORT
 					      : WEFT_STORE_EXPORT;
 	uint32_t len = (uint32_t)strlen(name);
-	uint16_t infos = c->name[0] != '\0';
+	uint16_t infos = !c->route;
 	uint8_t go[4 + NBD_CLIENT_NAME_MAX + 2 + 2];
 
 	nbd_put32(go, len);

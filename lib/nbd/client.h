@@ -79,7 +79,7 @@ struct nbd_client_peer {
 	uint8_t boot[WEFT_UUID_BYTES];
 	uint64_t size;
 	uint16_t flags;
-	char description[NBD_CLIENT_NAME_MAX + 1]; /* of a plain client's export; "": none */
+	char description[NBD_CLIENT_NAME_MAX + 1]; /* of the export; "": none */
 };
 
 /* secret: WEFT_SECRET_BYTES, copied. NULL: out of memory. */

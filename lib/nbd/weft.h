@@ -20,6 +20,11 @@
 #define WEFT_PROTOCOL_VERSION 1u
 #define WEFT_STORE_EXPORT     "weft-store"
 /*
+ * The description of that export is this and the server's version, for those who ask for one with
+ * NBD_INFO_DESCRIPTION. An older server has no description.
+ */
+#define WEFT_STORE_ABOUT      "nbdsrv "
+/*
  * Reads only, for requests that come past volmgr (see bpf/route.h). Byte b of slot s with
  * generation g is at (g modulo 65536) << 48 | s << 22 | b; another generation is refused. Replies
  * are structured, and a send has whole ones only; one that cannot be sent becomes an error. With

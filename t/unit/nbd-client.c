@@ -173,12 +173,20 @@ static void test_handshake(void)
 	is_int(w.ready, 1, "client and server agree");
 	is_int(nbd_client_peer(w.client)->size, BACK_BYTES, "the client knows the size");
 	is_int(nbd_client_peer(w.client)->boot[0], 3, "and the server's identity");
+	is_str(nbd_client_peer(w.client)->description, "bytes in memory", "and what it says of it");
 	is_int(nbd_client_oldest_ns(w.client), 0, "no call waits");
 	nbd_client_close(w.client);
 	world_move(&w, SIZE_MAX);
 	ok(w.server.closing, "the server sees the good-bye");
 	fake_stream_break(&w.client_end, 0);
 	ok(w.closed == 1 && w.closed_err == 0 && w.why[0] == '\0', "an orderly end has no why");
+	world_end(&w);
+
+	world_start(&w, 1, 7);
+	w.back.description = NULL;
+	world_move(&w, SIZE_MAX);
+	is_int(w.ready, 1, "an older server says nothing of its export");
+	is_str(nbd_client_peer(w.client)->description, "", "which does not matter");
 	world_end(&w);
 
 	world_start(&w, 2, 8);

@@ -133,8 +133,31 @@ static void test_scrub(void)
 	free(text);
 }
 
+static void test_version(void)
+{
+	static const char *const none[] = {"",
+					   "nbdsrv",
+					   "nbdsrv ",
+					   "bytes in memory",
+					   "nbdsrv 1 2",
+					   "nbdsrv <b>",
+					   "nbdsrv 1.0\n",
+					   "nbdsrv 12345678901234567890123456789012"};
+	char version[VERSION_MAX];
+
+	version_read(version, "nbdsrv 1.2.3-rc4+5~6");
+	is_str(version, "1.2.3-rc4+5~6", "a server's version is read");
+	version_read(version, "nbdsrv 1234567890123456789012345678901");
+	is_str(version, "1234567890123456789012345678901", "up to its length");
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		version_read(version, none[i]);
+		is_str(version, "", "what is no version is none");
+	}
+}
+
 int main(void)
 {
+	test_version();
 	test_scrub();
 	test_server();
 	test_volume();

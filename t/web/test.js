@@ -180,6 +180,7 @@ await section('people', async () => {
 	ok(await other.getByText('一切正常。').waitFor().then(() => true), 'who follows it is in, in Chinese');
 	await other.goto(`${base}/#/about`);
 	ok(await other.getByText(/^[0-9]+ (?:秒|分钟)$/).waitFor().then(() => true, () => false), 'and times are, too');
+	ok(/volmgr \S+\s+nbdsrv \S+ .*server-1/s.test(await other.locator('dd', { hasText: 'volmgr' }).first().innerText()), 'and the versions of servers are there', await other.locator('main').innerText());
 	await other.goto(`${base}/#/volumes`);
 	await other.waitForSelector('h1:has-text("卷")');
 	ok(await other.getByText('新建卷').count() === 0, 'a reader is offered nothing that changes');

@@ -47,7 +47,7 @@ function details(s) {
 		[t('crcErrors'), count(st.crc_errors ?? 0)], [t('ioErrors'), count(st.io_errors ?? 0)],
 		s.bad_blocks !== undefined && [t('badBlocks'), count(s.bad_blocks + (s.misfit_blocks ?? 0))],
 		s.repaired_blocks !== undefined && [t('repairedBlocks'), count(s.repaired_blocks)],
-		[t('log'), st.log_bytes ? t('usedOf', bytes(st.log_used_bytes), bytes(st.log_bytes)) : null], [t('store'), el('code', s.store)]);
+		[t('log'), st.log_bytes ? t('usedOf', bytes(st.log_used_bytes), bytes(st.log_bytes)) : null], [t('store'), el('code', s.store)], s.version && [t('version'), `nbdsrv ${s.version}`]);
 }
 
 export default async function server({ main, words, here, watch }) {
