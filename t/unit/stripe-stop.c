@@ -140,8 +140,8 @@ static void stop_unbuilt(uint64_t seed)
 }
 
 /*
- * Too much is lost, and a read waits for a shard that is stale: the others are of different moments,
- * so nothing is computed from them.
+ * Too much is lost, and a read waits for a shard that is stale: the others are of different
+ * moments, so nothing is computed from them.
  */
 static void stop_reading(uint64_t seed)
 {
