@@ -299,6 +299,61 @@ static void undone_and_needed(const struct world_geometry *g)
 	all_right(w);
 }
 
+static uint64_t word_at(struct world *w, uint64_t at)
+{
+	uint8_t block[4096];
+	uint64_t word;
+	struct world_req *r = world_submit(w, NBD_CMD_READ, 0, at, sizeof(block));
+
+	r->got = block;
+	world_settle(w, 1000);
+	ok(r->done && r->error == 0, "a block is read");
+	memcpy(&word, block, sizeof(word));
+	return word;
+}
+
+/*
+ * Two servers alone have a write, and are away at a start: clients see that it was not done. So it
+ * is not done later either, when a start without the last of its servers finds it on these two.
+ */
+static void undone_for_good(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	uint64_t word;
+
+	world_init(w, g, 1);
+	world_open(w);
+	world_settle(w, 0);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, g->size), 0, "a write");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "a flush");
+	world_settle(w, 2000);
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_log(&w->cluster.servers[i]); /* the COMMITs */
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 4096), 0, "a write of one data shard, not flushed");
+	memset(w->known, 0, 4096);
+	for (unsigned shard = 0; shard < 4; shard += 3)
+		fake_server_log(&w->cluster.servers[w->map[0].shard[shard].server - 1]);
+	world_kill(w);
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_break(&w->cluster.servers[i], true);
+	for (unsigned shard = 1; shard < 3; shard++)
+		fake_server_return(&w->cluster.servers[w->map[0].shard[shard].server - 1]);
+	world_open(w);
+	world_settle(w, 5000);
+	word = word_at(w, 0);
+	world_kill(w);
+	for (unsigned shard = 0; shard < 4; shard += 3)
+		fake_server_return(&w->cluster.servers[w->map[0].shard[shard].server - 1]);
+	fake_server_break(&w->cluster.servers[w->map[0].shard[2].server - 1], true);
+	world_open(w);
+	world_settle(w, 5000);
+	ok(word_at(w, 0) == word, "what was not there does not come back");
+	for (unsigned i = 0; i < w->cluster.n; i++)
+		fake_server_return(&w->cluster.servers[i]);
+	world_settle(w, 20000);
+	all_right(w);
+}
+
 /*
  * It is there when the start begins, is fenced and lists what it has, and goes before all are
  * judged: when it comes back, it has to list once more.
@@ -371,7 +426,8 @@ int main(void)
 					   large = {4, 2, 64 << 10, 6, 16 << 20},
 					   plain = {2, 0, 64 << 10, 2, 8 << 20},
 					   spread = {2, 1, 64 << 10, 4, 32 << 20},
-					   wide = {2, 2, 64 << 10, 5, 32 << 20};
+					   wide = {2, 2, 64 << 10, 5, 32 << 20},
+					   four = {2, 2, 64 << 10, 4, 8 << 20};
 	int moments = 0;
 
 	log_init("stripe-start", LOG_LEVEL_ERROR);
@@ -387,6 +443,7 @@ int main(void)
 		one_stays_away(&large, steps);
 	undone_without_it(&spread);
 	undone_and_needed(&spread);
+	undone_for_good(&four);
 	undone_when_it_left(&wide);
 	away_for_starts(&spread, 1);
 	away_for_starts(&spread, 15);

@@ -144,8 +144,8 @@ static bool upon_undone(const struct found *f, size_t first, size_t group, size_
 	return false;
 }
 
-/* Entries group..end-1, of one tx that the watermark covers. Undone? */
-static bool judge_covered(struct resolve *r, size_t group, size_t end)
+/* Entries group..end-1, of one tx that was judged before. Undone? */
+static bool judge_again(struct resolve *r, size_t group, size_t end)
 {
 	bool kept = false, missed = false;
 
@@ -172,8 +172,8 @@ static bool judge(struct resolve *r, size_t group, size_t end)
 	struct extent *x = NULL;
 	uint32_t listed = 0, participants = 0, askable, need;
 
-	if (f[group].tx <= r->v->start_committed)
-		return judge_covered(r, group, end);
+	if (starts_fate(f[group].server, f[group].tx) != FATE_OPEN)
+		return judge_again(r, group, end);
 	for (size_t i = group; i < end; i++) {
 		if (f[i].x == NULL)
 			continue;

@@ -107,14 +107,14 @@ enum fate starts_fate(const struct server *s, uint64_t tx)
 	unsigned after = 0; /* starts that were before it */
 	uint64_t committed;
 
-	if (tx > v->start_committed)
-		return FATE_OPEN;
 	if (tx < s->judged_to)
 		return FATE_KEPT;
 	while (after < v->nstarts && v->starts[after].next <= tx)
 		after++;
+	if (after == v->nstarts && tx > v->start_committed)
+		return FATE_OPEN;
 	if (after == 0 || epoch_of(v->starts[after - 1].next) != epoch_of(tx))
-		return fate_unrecorded(s, tx);
+		return tx > v->start_committed ? FATE_UNKNOWN : fate_unrecorded(s, tx);
 	committed = after < v->nstarts ? v->starts[after].committed : v->start_committed;
 	if (tx > committed)
 		return FATE_MISSED;
