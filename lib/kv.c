@@ -2,14 +2,23 @@
  * LevelDB behind kv.h. Every write is synced: what kv_write() returned from is there after a power
  * cut. LevelDB's errors are sentences; they become an errno here, in one place, and are logged
  * once.
+ *
+ * After a write that failed, half of a record may be at the end of LevelDB's log. LevelDB would
+ * write on behind it, and what is there is not found when the database is opened the next time,
+ * without an error. So nothing more is written before it was closed and opened, which reads the log
+ * up to that half record and begins a new one. That waits until there is room for it: until then
+ * everything can be read.
  */
 #include "config.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <leveldb/c.h>
 
@@ -22,9 +31,14 @@
 #define KV_FILE_MAX	(2u << 20) /* of a table */
 #define KV_FILE_MIN	(1u << 20) /* LevelDB takes no less */
 #define KV_WHY_MAX	512
+#define KV_ROOM		(4u << 20) /* what opening anew may write: the log as a table, and more */
 
 struct kv {
-	leveldb_t *db;
+	leveldb_t *db;	       /* NULL: it could not be opened anew */
+	pthread_rwlock_t lock; /* for db: to read by who uses it, also by iterators */
+	pthread_mutex_t writing;
+	int failed; /* the last write's error: to be opened anew. Under writing */
+	char *dir;
 	leveldb_options_t *options;
 	leveldb_cache_t *cache;
 	leveldb_readoptions_t *read;
@@ -36,7 +50,8 @@ struct kv_batch {
 };
 
 struct kv_iter {
-	leveldb_iterator_t *it;
+	struct kv *kv;
+	leveldb_iterator_t *it; /* NULL: there is no database */
 	char prefix[KV_KEY_MAX];
 	size_t prefix_len;
 	bool started;
@@ -92,6 +107,8 @@ static size_t kv_file_bytes(size_t cache_bytes)
 
 static void kv_options(struct kv *kv, size_t cache_bytes)
 {
+	pthread_rwlock_init(&kv->lock, NULL);
+	pthread_mutex_init(&kv->writing, NULL);
 	kv->options = leveldb_options_create();
 	kv->cache = leveldb_cache_create_lru(cache_bytes);
 	leveldb_options_set_cache(kv->options, kv->cache);
@@ -129,6 +146,11 @@ int kv_open(const char *dir, size_t cache_bytes, struct kv **out, const char **w
 		return err;
 	}
 	kv_options(kv, cache_bytes);
+	kv->dir = strdup(dir);
+	if (kv->dir == NULL) {
+		kv_close(kv);
+		return -ENOMEM;
+	}
 	kv->db = leveldb_open(kv->options, dir, &msg);
 	if (msg != NULL) {
 		err = kv_open_error(dir, msg, why);
@@ -148,6 +170,9 @@ void kv_close(struct kv *kv)
 	leveldb_readoptions_destroy(kv->read);
 	leveldb_options_destroy(kv->options);
 	leveldb_cache_destroy(kv->cache);
+	pthread_mutex_destroy(&kv->writing);
+	pthread_rwlock_destroy(&kv->lock);
+	free(kv->dir);
 	free(kv);
 }
 
@@ -169,7 +194,13 @@ int kv_get(struct kv *kv, const void *key, size_t key_len, void **value, size_t 
 	assert(key_len <= KV_KEY_MAX);
 	*value = NULL;
 	*value_len = 0;
+	pthread_rwlock_rdlock(&kv->lock);
+	if (kv->db == NULL) {
+		pthread_rwlock_unlock(&kv->lock);
+		return -EIO;
+	}
 	v = leveldb_get(kv->db, kv->read, key, key_len, value_len, &msg);
+	pthread_rwlock_unlock(&kv->lock);
 	if (msg != NULL)
 		return kv_fail("get", msg);
 	if (v == NULL)
@@ -209,20 +240,65 @@ void kv_batch_free(struct kv_batch *b)
 	free(b);
 }
 
-int kv_write(struct kv *kv, struct kv_batch *b)
+/* ---- writing ------------------------------------------------------------------------------- */
+
+static bool kv_has_room(const struct kv *kv)
+{
+	char path[4096];
+	int fd, err;
+
+	snprintf(path, sizeof(path), "%s/room", kv->dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	unlink(path);
+	err = posix_fallocate(fd, 0, KV_ROOM);
+	close(fd);
+	return err == 0;
+}
+
+/* After a write that failed. Not while an iterator is in use: then the next write tries again. */
+static int kv_open_anew(struct kv *kv)
 {
 	char *msg = NULL;
 
-	leveldb_write(kv->db, kv->write, b->wb, &msg);
-	return msg == NULL ? 0 : kv_fail("write", msg);
+	if (!kv_has_room(kv) || pthread_rwlock_trywrlock(&kv->lock) != 0)
+		return kv->failed;
+	if (kv->db != NULL)
+		leveldb_close(kv->db);
+	kv->db = leveldb_open(kv->options, kv->dir, &msg);
+	pthread_rwlock_unlock(&kv->lock);
+	if (msg != NULL)
+		return kv_fail("open anew", msg);
+	kv->failed = 0;
+	log_info("key-value store: %s can be written again", kv->dir);
+	return 0;
+}
+
+static int kv_write_with(struct kv *kv, struct kv_batch *b, const leveldb_writeoptions_t *how)
+{
+	char *msg = NULL;
+	int err;
+
+	pthread_mutex_lock(&kv->writing);
+	err = kv->failed != 0 ? kv_open_anew(kv) : 0;
+	if (err == 0) { /* nobody else changes db */
+		leveldb_write(kv->db, how, b->wb, &msg);
+		if (msg != NULL)
+			err = kv->failed = kv_fail("write", msg);
+	}
+	pthread_mutex_unlock(&kv->writing);
+	return err;
+}
+
+int kv_write(struct kv *kv, struct kv_batch *b)
+{
+	return kv_write_with(kv, b, kv->write);
 }
 
 int kv_write_lazy(struct kv *kv, struct kv_batch *b)
 {
-	char *msg = NULL;
-
-	leveldb_write(kv->db, kv->write_lazy, b->wb, &msg);
-	return msg == NULL ? 0 : kv_fail("write", msg);
+	return kv_write_with(kv, b, kv->write_lazy);
 }
 
 void kv_batch_clear(struct kv_batch *b)
@@ -239,7 +315,10 @@ struct kv_iter *kv_iter_prefix(struct kv *kv, const void *prefix, size_t prefix_
 		return NULL;
 	memcpy(it->prefix, prefix, prefix_len);
 	it->prefix_len = prefix_len;
-	it->it = leveldb_create_iterator(kv->db, kv->read);
+	it->kv = kv;
+	pthread_rwlock_rdlock(&kv->lock);
+	if (kv->db != NULL)
+		it->it = leveldb_create_iterator(kv->db, kv->read);
 	return it;
 }
 
@@ -248,6 +327,8 @@ int kv_iter_next(struct kv_iter *it, const void **key, size_t *key_len, const vo
 {
 	char *msg = NULL;
 
+	if (it->it == NULL)
+		return -EIO;
 	if (!it->started)
 		leveldb_iter_seek(it->it, it->prefix, it->prefix_len);
 	else if (leveldb_iter_valid(it->it))
@@ -269,6 +350,8 @@ void kv_iter_free(struct kv_iter *it)
 {
 	if (it == NULL)
 		return;
-	leveldb_iter_destroy(it->it);
+	if (it->it != NULL)
+		leveldb_iter_destroy(it->it);
+	pthread_rwlock_unlock(&it->kv->lock);
 	free(it);
 }

@@ -2,8 +2,10 @@
  * An ordered key-value store in a directory: LevelDB behind our own words. The only file that
  * includes leveldb/c.h is kv.c. Keys are up to KV_KEY_MAX bytes, in bytewise order.
  *
- * Threads: any; LevelDB locks inside. One process at a time may have a directory open.
- * Errors: 0 or -errno: -ENOENT no such key, -EBUSY open elsewhere, -EUCLEAN damaged, -EIO.
+ * Threads: any, but an iterator ends on the thread that made it. One process at a time may have a
+ * directory open.
+ * Errors: 0 or -errno: -ENOENT no such key, -EBUSY open elsewhere, -EUCLEAN damaged, -EIO. After a
+ * write that failed, others fail until there is room again.
  */
 #ifndef WEFT_KV_H
 #define WEFT_KV_H

@@ -2,8 +2,12 @@
  * wrong. */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kv.h"
@@ -76,6 +80,71 @@ static void test_values(struct kv *kv)
 	is_str(keys(kv, "1/"), "1/b/10 1/b/2 1/c 1/d", "both are done");
 }
 
+/* The size of the log, which is the only file with this ending. */
+static rlim_t log_bytes(void)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	char path[512];
+	struct stat st;
+	rlim_t bytes = 0;
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		size_t n = strlen(e->d_name);
+
+		if (n < 4 || strcmp(e->d_name + n - 4, ".log") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		if (stat(path, &st) == 0)
+			bytes = (rlim_t)st.st_size;
+	}
+	if (d != NULL)
+		closedir(d);
+	return bytes;
+}
+
+/* Files may not grow by more than so many bytes: as on a full disk, part of a record is written. */
+static void room(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = bytes == RLIM_INFINITY ? limit.rlim_max : log_bytes() + bytes;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		diag("no limit can be set");
+}
+
+/* What is said to be written must not lie behind half a record, where nobody finds it again. */
+static void test_full(void)
+{
+	struct kv *kv;
+	const char *why;
+	int err;
+
+	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "it is opened, and has no more room soon");
+	is_int(put(kv, "3/before", "x"), 0, "there is room for one");
+	room(20);
+	ok(put(kv, "3/full", "this does not fit any more") != 0, "and not for the next");
+	ok(put(kv, "3/still", "nor does this") != 0, "nor for another one");
+	ok(has(kv, "3/before", "x"), "what there was can be read");
+	is_str(keys(kv, "3/"), "3/before", "and that is all there is");
+	room(RLIM_INFINITY);
+	is_int(put(kv, "3/after", "y"), 0, "there is room again");
+	ok(has(kv, "3/after", "y"), "and what is written then is there");
+	kv_close(kv);
+	why = "";
+	err = kv_open(dir, 1 << 20, &kv, &why);
+	is_int(err, 0, "it can be opened again");
+	if (err != 0) {
+		diag("%s", why);
+		return;
+	}
+	is_str(keys(kv, "3/"), "3/after 3/before", "with all that was said to be written");
+	ok(has(kv, "1/d", "four"), "and what was there before");
+	kv_close(kv);
+}
+
 int main(void)
 {
 	struct kv *kv, *second;
@@ -92,6 +161,7 @@ int main(void)
 	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "it is opened again");
 	ok(has(kv, "1/d", "four"), "and the values are still there");
 	kv_close(kv);
+	test_full();
 	is_int(kv_open("/proc/none/kv", 1 << 20, &kv, &why), -ENOENT,
 	       "a directory that cannot be made is refused");
 	ok(strstr(why, "/proc/none/kv") != NULL, "with a sentence that names it");
