@@ -154,12 +154,25 @@ static int recover_one(struct cluster *c, struct recover_volume *rv)
 	return 0;
 }
 
+/*
+ * Above what the metadata gave, should it not be lost: there may be volumes that were deleted
+ * before a server heard of them. And not just above what servers know: others may come that were
+ * not asked.
+ */
+static uint64_t next_volume(const struct cluster *c, const struct recover_plan *p)
+{
+	uint64_t above = p->next_volume + servers_first_volume();
+
+	return above > c->next_volume ? above : c->next_volume;
+}
+
 /* Before anything else: no number is used twice. And what was deleted before stays deleted. */
 static int put_numbers(struct cluster *c, const struct recover_plan *p)
 {
 	struct meta_batch *b = meta_batch_new();
-	uint64_t next = htole64(p->next_volume);
+	uint64_t next = next_volume(c, p), wire = htole64(next);
 	char key[RECORD_KEY_MAX];
+	int err;
 
 	if (b == NULL)
 		return -ENOMEM;
@@ -172,9 +185,11 @@ static int put_numbers(struct cluster *c, const struct recover_plan *p)
 		free(value);
 		tidy_add_deleted(v.id, v.epoch);
 	}
-	meta_batch_put(b, "1/next/volume", &next, sizeof(next));
-	c->next_volume = p->next_volume;
-	return meta_commit_wait(c->meta, b);
+	meta_batch_put(b, "1/next/volume", &wire, sizeof(wire));
+	err = meta_commit_wait(c->meta, b);
+	if (err == 0)
+		c->next_volume = next;
+	return err;
 }
 
 static void recover_write(struct recover *r)

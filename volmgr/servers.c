@@ -207,7 +207,7 @@ static int servers_load_one(void *arg, const char *key, const void *value, size_
  * Servers know volumes by their numbers. They may have some of another volmgr, or of one whose
  * metadata was lost: each begins to count somewhere else, so that no number means two volumes.
  */
-static uint64_t first_volume(void)
+uint64_t servers_first_volume(void)
 {
 	uint64_t random;
 
@@ -239,7 +239,7 @@ int servers_load(struct cluster *c, const char **why)
 	int err = next_load(c, "1/next/server", 1, &c->next_server);
 
 	if (err == 0)
-		err = next_load(c, "1/next/volume", first_volume(), &c->next_volume);
+		err = next_load(c, "1/next/volume", servers_first_volume(), &c->next_volume);
 	if (err == 0)
 		err = c->meta->ops->each(c->meta, "1/server/", servers_load_one, c);
 	if (err != 0)

@@ -395,13 +395,24 @@ static void tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
 	job_add(j);
 }
 
+/* A volume that is there is not given back, whatever else the metadata says. */
+static bool number_lives(uint64_t volume)
+{
+	const struct cluster *c = tidy.cluster;
+
+	for (unsigned i = 0; i < c->nvols; i++)
+		if (c->vols[i]->id == volume)
+			return true;
+	return false;
+}
+
 static void tidy_deleted(const struct survey_server *s)
 {
 	for (unsigned d = 0; d < ndeleted; d++) {
 		struct labels mine = labels_of(s, deleted[d].volume);
 		struct tidy_job *j;
 
-		if (mine.n == 0)
+		if (mine.n == 0 || number_lives(deleted[d].volume))
 			continue;
 		j = job_new(NULL, deleted[d].volume, s->number);
 		j->epoch = deleted[d].epoch;

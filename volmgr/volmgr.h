@@ -474,6 +474,7 @@ void front_set_size(struct vol *v, uint64_t size);
 /* ---- servers.c ----------------------------------------------------------------------------- */
 
 int servers_load(struct cluster *c, const char **why);
+uint64_t servers_first_volume(void); /* a random one, where nobody else begins */
 struct server *server_by_number(struct cluster *c, uint32_t number);
 struct server *server_by_name(struct cluster *c, const char *name);
 const char *server_state_name(const struct server *s);
