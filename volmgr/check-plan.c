@@ -304,7 +304,11 @@ static void compare_server(const struct work *w, unsigned at)
 			young++;
 			continue;
 		}
-		problem(w, "It is given back by itself after the next start of volmgr.",
+		problem(w,
+			w->servers[at].late
+				? "If this server was left out by mistake when the metadata was "
+				  "recovered: recover it once more, into an empty state directory."
+				: "It is given back by itself after the next start of volmgr.",
 			"Server %s: slot %u is of volume %s, extent %" PRIu64
 			", shard %u, but the metadata does not know it.",
 			name, l->slot, v->name, l->extent, l->shard);

@@ -80,6 +80,7 @@ static void check_look(struct check *k)
 
 		s->number = survey->servers[i].number = c->servers[i]->number;
 		snprintf(s->name, sizeof(s->name), "%s", c->servers[i]->name);
+		s->late = c->servers[i]->late;
 		s->keeps_notes = tidy_keeps_notes(c, s->number);
 	}
 	survey->arg = k;

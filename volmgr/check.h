@@ -33,6 +33,7 @@ struct check_server {
 	uint32_t number;
 	char name[NAME_MAX_BYTES + 1];
 	bool keeps_notes;
+	bool late; /* it was not asked at the last recovery */
 };
 
 struct check_result {

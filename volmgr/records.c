@@ -114,12 +114,12 @@ char *record_server(const struct server *s)
 {
 	char store[UUID_TEXT_MAX];
 
-	return record_dump(json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:b}", "number",
-				     (json_int_t)s->number, "name", s->name, "host", s->host,
-				     "address", s->address, "store", uuid_format(s->store, store),
-				     "duty", duties[s->duty], "into", (json_int_t)s->into,
-				     "leaving", s->leaving, "log", (json_int_t)s->log_durable,
-				     "older", s->older));
+	return record_dump(
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:I, s:b, s:b}", "number",
+			  (json_int_t)s->number, "name", s->name, "host", s->host, "address",
+			  s->address, "store", uuid_format(s->store, store), "duty",
+			  duties[s->duty], "into", (json_int_t)s->into, "leaving", s->leaving,
+			  "log", (json_int_t)s->log_durable, "older", s->older, "late", s->late));
 }
 
 static int record_name(char *out, const char *name)
@@ -144,15 +144,15 @@ int record_server_parse(const void *value, size_t len, struct server *s)
 {
 	const char *name, *host, *address, *store, *duty = duties[DUTY_STAY];
 	json_int_t number, into = 0, durable = 0;
-	int leaving = 0, older = 0;
+	int leaving = 0, older = 0, late = 0;
 	json_t *o = json_loadb(value, len, 0, NULL);
 	int err = -EUCLEAN;
 
 	if (o != NULL &&
-	    json_unpack(o, "{s:I, s:s, s:s, s:s, s:s, s?s, s?I, s?b, s?I, s?b}", "number", &number,
-			"name", &name, "host", &host, "address", &address, "store", &store, "duty",
-			&duty, "into", &into, "leaving", &leaving, "log", &durable, "older",
-			&older) == 0 &&
+	    json_unpack(o, "{s:I, s:s, s:s, s:s, s:s, s?s, s?I, s?b, s?I, s?b, s?b}", "number",
+			&number, "name", &name, "host", &host, "address", &address, "store", &store,
+			"duty", &duty, "into", &into, "leaving", &leaving, "log", &durable, "older",
+			&older, "late", &late) == 0 &&
 	    durable >= 0 && record_duty(s, duty) == 0 && into >= 0 && into <= SERVER_NUMBER_MAX &&
 	    number >= 1 && number <= SERVER_NUMBER_MAX && record_name(s->name, name) == 0 &&
 	    record_name(s->host, host) == 0 && strlen(address) < sizeof(s->address) &&
@@ -162,6 +162,7 @@ int record_server_parse(const void *value, size_t len, struct server *s)
 		s->leaving = leaving != 0;
 		s->log_durable = (uint64_t)durable;
 		s->older = older != 0;
+		s->late = late != 0;
 		snprintf(s->address, sizeof(s->address), "%s", address);
 		err = 0;
 	}
@@ -171,33 +172,35 @@ int record_server_parse(const void *value, size_t len, struct server *s)
 
 char *record_volume(const struct vol *v, uint64_t size, uint32_t epoch, bool deleting)
 {
-	return record_dump(
-		json_pack("{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s:i, s:b, s:b}", "id",
-			  (json_int_t)v->id, "name", v->name, "size", (json_int_t)size, "k",
-			  (int)v->k, "m", (int)v->m, "unit", (int)v->unit, "code",
-			  ec_code_name(v->code), "epoch", (json_int_t)epoch, "deleting", deleting,
-			  "min", (int)v->settings.min, "below_min_fail", v->settings.below_min_fail,
-			  "when_full_wait", v->settings.when_full_wait));
+	return record_dump(json_pack(
+		"{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s:i, s:b, s:b, s:I}", "id",
+		(json_int_t)v->id, "name", v->name, "size", (json_int_t)size, "k", (int)v->k, "m",
+		(int)v->m, "unit", (int)v->unit, "code", ec_code_name(v->code), "epoch",
+		(json_int_t)epoch, "deleting", deleting, "min", (int)v->settings.min,
+		"below_min_fail", v->settings.below_min_fail, "when_full_wait",
+		v->settings.when_full_wait, "recovered", (json_int_t)v->recovered));
 }
 
 int record_volume_parse(const void *value, size_t len, struct vol *v, bool *deleting)
 {
 	json_t *o = json_loadb(value, len, 0, NULL);
-	json_int_t id, size, epoch;
+	json_int_t id, size, epoch, recovered = 0;
 	int k, m, unit, code, del, min = 0, below = 0, full = 0, err = -EUCLEAN;
 	const char *name, *code_name;
 	struct volume_spec spec = {.k = 0};
 	struct refusal r;
 
 	if (o == NULL ||
-	    json_unpack(o, "{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s?i, s?b, s?b}", "id",
-			&id, "name", &name, "size", &size, "k", &k, "m", &m, "unit", &unit, "code",
-			&code_name, "epoch", &epoch, "deleting", &del, "min", &min,
-			"below_min_fail", &below, "when_full_wait", &full) != 0)
+	    json_unpack(o, "{s:I, s:s, s:I, s:i, s:i, s:i, s:s, s:I, s:b, s?i, s?b, s?b, s?I}",
+			"id", &id, "name", &name, "size", &size, "k", &k, "m", &m, "unit", &unit,
+			"code", &code_name, "epoch", &epoch, "deleting", &del, "min", &min,
+			"below_min_fail", &below, "when_full_wait", &full, "recovered",
+			&recovered) != 0)
 		goto out;
 	code = ec_code_from_name(code_name);
-	if (id < 1 || epoch < 1 || epoch >= UINT32_MAX || code < 0 || size < 0 || k < 0 || m < 0 ||
-	    min < 0 || unit < 0 || record_name(spec.name, name) != 0)
+	if (id < 1 || epoch < 1 || epoch >= UINT32_MAX || recovered < 0 || recovered > epoch ||
+	    code < 0 || size < 0 || k < 0 || m < 0 || min < 0 || unit < 0 ||
+	    record_name(spec.name, name) != 0)
 		goto out;
 	spec.size = (uint64_t)size;
 	spec.k = (unsigned)k;
@@ -215,6 +218,7 @@ int record_volume_parse(const void *value, size_t len, struct vol *v, bool *dele
 	v->settings = spec.settings;
 	v->code = (enum ec_code)code;
 	v->epoch = (uint32_t)epoch;
+	v->recovered = (uint32_t)recovered;
 	*deleting = del != 0;
 	err = 0;
 out:

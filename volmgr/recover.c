@@ -136,7 +136,7 @@ static int recover_one(struct cluster *c, struct recover_volume *rv)
 	v->unit = rv->unit;
 	v->code = (enum ec_code)rv->code;
 	v->settings = rv->settings;
-	v->epoch = rv->epoch + 1;
+	v->epoch = v->recovered = rv->epoch + 1;
 	err = place_nowhere(c, rv);
 	if (err == 0)
 		err = put_extents(c, rv);
@@ -192,10 +192,29 @@ static int put_numbers(struct cluster *c, const struct recover_plan *p)
 	return err;
 }
 
-static void recover_write(struct recover *r)
+/* What only these servers have is not given back when they come: they may be asked another time. */
+static int put_late(struct cluster *c, const struct survey *survey)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < survey->n && err == 0; i++) {
+		struct server *s = server_by_number(c, survey->servers[i].number);
+
+		if (s == NULL || s->late == (survey->servers[i].err != 0))
+			continue;
+		s->late = !s->late;
+		err = server_put(c, s);
+	}
+	return err;
+}
+
+static void recover_write(struct recover *r, const struct survey *survey)
 {
 	struct cluster *c = r->cluster;
 	int err = put_numbers(c, &r->plan);
+
+	if (err == 0)
+		err = put_late(c, survey);
 
 	for (size_t i = 0; err == 0 && i < r->plan.n && c->nvols < VOLUMES_MAX; i++)
 		err = recover_one(c, &r->plan.volumes[i]);
@@ -241,7 +260,7 @@ static void recover_surveyed(struct task *t)
 		refuse(&r->refusal, 409, "servers_away", "A server went away while it was asked.");
 		refuse_hint(&r->refusal, "See: volctl server list");
 	} else if (recover_whole(r) && !r->dry_run) {
-		recover_write(r);
+		recover_write(r, survey);
 	}
 	survey_free(survey);
 	recover_end(r);

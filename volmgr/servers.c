@@ -391,6 +391,14 @@ static int server_add_store(struct cluster *c, const struct server *s, struct re
 	return 0;
 }
 
+static bool was_recovered(const struct cluster *c)
+{
+	for (unsigned i = 0; i < c->nvols; i++)
+		if (c->vols[i]->recovered != 0)
+			return true;
+	return false;
+}
+
 static int server_add_store_meta(struct cluster *c, struct server *s, struct refusal *r)
 {
 	struct meta_batch *b = meta_batch_new();
@@ -399,6 +407,7 @@ static int server_add_store_meta(struct cluster *c, struct server *s, struct ref
 	int err = -ENOMEM;
 
 	s->number = (uint32_t)c->next_server;
+	s->late = was_recovered(c);
 	value = record_server(s);
 	if (b != NULL && value != NULL) {
 		meta_batch_require(b, key_server(key, s->number), NULL, 0);

@@ -7,6 +7,10 @@
  *  - so are all slots of volumes that were deleted.
  * One server at a time, one order after the other: nobody waits for it.
  *
+ * Servers that were not asked when the metadata was recovered may have extents of which nobody else
+ * knew. Slots from before that which would be given back there are kept, unless the extent is known
+ * and can be read without them: so recovery can be repeated with all servers.
+ *
  * Before the first of these all servers are looked at once. A label has no higher MARK than the
  * metadata has of its extent, which was told first. One that has means that the metadata is an
  * older copy, which does not know what misses writes, nor what was placed since and would look as
@@ -376,12 +380,53 @@ static void tidy_note(struct tidy_job **j, struct labels s, uint64_t kind, const
 	}
 }
 
-static void tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
+/* Enough shards of it are good. */
+static bool extent_is_known(const struct vol *v, uint64_t extent)
 {
+	struct meta *meta = v->cluster->meta;
+	struct extent_record r = {.stale = ~0u};
+	char key[RECORD_KEY_MAX];
+	unsigned good = 0;
+	void *value;
+	size_t len;
+
+	if (meta->ops->get(meta, key_extent(key, v->id, extent), &value, &len) != 0)
+		return false;
+	if (record_extent_parse(key, value, len, v->k + v->m, &r) == 0)
+		good = v->k + v->m - (unsigned)__builtin_popcount(r.stale);
+	free(value);
+	return good >= v->k;
+}
+
+/* Recovery did not see it, and may have to. */
+static bool not_seen(const struct vol *v, const struct server *server, const struct survey_label *l)
+{
+	return server != NULL && server->late && v->recovered != 0 &&
+	       l->generation < (v->recovered & GENERATION_MASK) << GENERATION_SHIFT &&
+	       !extent_is_known(v, l->extent);
+}
+
+static void tell_kept(struct server *server, unsigned kept)
+{
+	if (kept == server->kept)
+		return;
+	server->kept = kept;
+	if (kept > 0)
+		log_warn("server %s was not asked when the metadata was recovered: %u slots that "
+			 "nobody knew of are kept. Was it left out? Then recover once more, into "
+			 "an empty --dir, from all servers; see weft-recovery(7)",
+			 server->name, kept);
+}
+
+/* How many slots were kept. */
+static unsigned tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
+{
+	const struct server *server = server_by_number(tidy.cluster, s->number);
 	uint32_t floor = (v->epoch & GENERATION_MASK) << GENERATION_SHIFT;
 	struct tidy_job *j = job_new(v, v->id, s->number);
 	struct labels mine = labels_of(s, v->id);
 	char text[NOTE_TEXT_MAX];
+	unsigned kept = 0;
 
 	tidy_note(&j, mine, WEFT_EXTENT_NAME, v->name, keep);
 	note_settings(v, text);
@@ -389,10 +434,31 @@ static void tidy_volume(struct vol *v, const struct survey_server *s, bool keep)
 	for (size_t i = 0; i < mine.n; i++) {
 		const struct survey_label *l = &mine.first[i];
 
-		if (l->extent < WEFT_EXTENT_SETTINGS && l->generation < floor)
+		if (l->extent >= WEFT_EXTENT_SETTINGS || l->generation >= floor)
+			continue;
+		if (not_seen(v, server, l))
+			kept++;
+		else
 			job_slot(&j, l); /* the engine knows whether it is in use */
 	}
 	job_add(j);
+	return kept;
+}
+
+static void tidy_volumes(struct cluster *c, const struct survey_server *s)
+{
+	struct server *server = server_by_number(c, s->number);
+	bool keep = tidy_keeps_notes(c, s->number);
+	unsigned kept = 0;
+
+	if (s->nlabels > 0)
+		qsort(s->labels, s->nlabels, sizeof(*s->labels), by_volume);
+	for (unsigned i = 0; i < c->nvols; i++)
+		if (c->vols[i]->state == VOL_READY && !c->vols[i]->older &&
+		    deleted_find(c->vols[i]->id) == NULL)
+			kept += tidy_volume(c->vols[i], s, keep);
+	if (server != NULL)
+		tell_kept(server, kept);
 }
 
 /* A volume that is there is not given back, whatever else the metadata says. */
@@ -505,16 +571,11 @@ static void tidy_surveyed(struct task *t)
 	struct survey *survey = (struct survey *)t;
 	struct cluster *c = tidy.cluster;
 	struct survey_server *s = &survey->servers[0];
-	bool keep = tidy_keeps_notes(c, s->number), failed = s->err != 0;
+	bool failed = s->err != 0;
 
 	tidy.surveying = false;
 	if (s->err == 0 && !c->stopping && !look_first(c, s)) {
-		if (s->nlabels > 0)
-			qsort(s->labels, s->nlabels, sizeof(*s->labels), by_volume);
-		for (unsigned i = 0; i < c->nvols; i++)
-			if (c->vols[i]->state == VOL_READY && !c->vols[i]->older &&
-			    deleted_find(c->vols[i]->id) == NULL)
-				tidy_volume(c->vols[i], s, keep);
+		tidy_volumes(c, s);
 		tidy_deleted(s);
 	} else if (s->err != 0) {
 		struct server *server = server_by_number(c, s->number);

@@ -123,6 +123,7 @@ struct vol {
 	uint32_t unit;
 	enum ec_code code;
 	uint32_t epoch;
+	uint32_t recovered; /* the epoch that it was recovered with; 0: it never was */
 	/* guarded by cluster.lock */
 	enum vol_state state;
 	uint64_t size; /* engine.c changes it, on the worker */
@@ -214,8 +215,10 @@ struct server {
 	uint64_t stat_ns;    /* when it said so */
 	struct watch *watch; /* stats.c */
 	bool removing;
-	bool tidy;   /* its slots are to be looked at; see tidy.c */
-	bool looked; /* its labels were compared with the metadata since we started */
+	bool tidy;     /* its slots are to be looked at; see tidy.c */
+	bool looked;   /* its labels were compared with the metadata since we started */
+	bool late;     /* it was not asked at the last recovery: see tidy.c */
+	unsigned kept; /* slots that are kept for that, as was said last */
 	enum server_duty duty;
 	uint32_t into;	   /* its shards go rather to this one; 0: to any */
 	bool leaving;	   /* it is taken out when it holds nothing any more */
