@@ -221,6 +221,57 @@ static void taken_away(void)
 	is_int(end(w), 0, "a stop in the middle leaves nothing wrong");
 }
 
+static void on_stop(void *arg, int err)
+{
+	((struct world *)arg)->stopped = true;
+}
+
+/* Until the new place is on its way to the metadata: it is held there. */
+static struct world_put *hold_place(struct world *w, uint32_t to)
+{
+	struct world_put *p = w->puts;
+
+	while (p == NULL || p->records == NULL || p->records[0].shard[1].server != to) {
+		if (!world_step(w))
+			abort();
+		p = w->puts;
+	}
+	w->puts = p->next;
+	p->next = NULL;
+	return p;
+}
+
+/*
+ * volmgr is stopped while the new place is on its way to the metadata. A write that only the new
+ * slot has would be lost if volmgr died then, or if the metadata refused the place.
+ */
+static void stopped_at_switch(const struct world_geometry *g, bool refused)
+{
+	struct world *w = begin_full(g, 8);
+	struct world_put *place;
+	struct world_req *write;
+	int err;
+
+	place = hold_place(w, carry(w, 0, 1, &err));
+	write = world_submit(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, start(w, 0), 1 << 20);
+	volume_stop(w->v, on_stop, w);
+	world_settle(w, 3000);
+	ok(write->busy, "while it stops a write waits for the new place, too");
+	if (refused) {
+		place->done(place->arg, -EIO);
+		world_settle(w, 3000);
+		ok(!write->busy && w->stopped, "until a place that was refused is recorded");
+		volume_free(w->v);
+	} else {
+		world_kill(w);
+	}
+	free(place->records);
+	free(place);
+	world_open(w);
+	world_settle(w, 0);
+	is_int(end(w), 0, "what was acknowledged is there");
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
@@ -236,6 +287,8 @@ int main(int argc, char **argv)
 	}
 	metadata_fails();
 	taken_away();
+	stopped_at_switch(&g21, false);
+	stopped_at_switch(&g42, true);
 	every_step(&g42, false, false);
 	every_step(&g42, true, false);
 	every_step(&g21, true, false);

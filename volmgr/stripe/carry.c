@@ -25,9 +25,14 @@ static struct carry *carry_of_call(struct nbd_call *call)
 
 /* ---- what others ask ----------------------------------------------------------------------- */
 
+/* While the new place is on its way, also of a volume that is being stopped: what only the new slot
+ * has is lost with volmgr as long as the metadata names the old one. */
 bool carry_holds(const struct extent *x)
 {
-	return x->carry != NULL && x->carry->closing;
+	const struct carry *c = x->carry;
+
+	return c != NULL && c->closing &&
+	       (c->v->state == VOLUME_RUNNING || c->step >= CARRY_RECORD);
 }
 
 void carry_touch(struct extent *x, uint64_t number)
@@ -257,10 +262,11 @@ static void carry_check(struct carry *c)
 		carry_fail(c, -EAGAIN); /* writes have waited long enough */
 }
 
-/* The record may be durable or not, and nobody will say: both slots stay. */
+/* The record may be durable or not, and nobody will say: both slots stay. As long as the volume is
+ * ours, one that was refused is given again, and a stop waits for it. */
 static bool carry_abandoned(const struct carry *c)
 {
-	return c->v->state != VOLUME_RUNNING && !c->x->putting;
+	return c->v->state == VOLUME_FENCED && !c->x->putting;
 }
 
 /* False: it is gone. */

@@ -188,8 +188,7 @@ void stripe_advance(struct volume *v, struct stripe *st)
 	    carry_runs(st))
 		return;
 	assert(st->copy == NULL && st->carry == NULL);
-	if ((st->mends != NULL || st->parts != NULL) && carry_holds(st->x) &&
-	    v->state == VOLUME_RUNNING) {
+	if ((st->mends != NULL || st->parts != NULL) && carry_holds(st->x)) {
 		stripe_stall(v, st);
 		return;
 	}
