@@ -24,28 +24,109 @@ static void labels(const struct world *w, unsigned *same, unsigned *less)
 	}
 }
 
-int main(void)
-{
-	struct world_geometry g = {4, 2, 64 << 10, 6, 16 << 20};
-	struct world *w = calloc(1, sizeof(*w));
-	unsigned same, less;
+static const struct world_geometry geometry = {4, 2, 64 << 10, 6, 16 << 20};
 
-	world_init(w, &g, 1);
+static struct fake_server *server_of(struct world *w, unsigned shard)
+{
+	return &w->cluster.servers[w->map[0].shard[shard].server - 1];
+}
+
+static struct world *begin(void)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, &geometry, 1);
 	world_open(w);
 	world_settle(w, 0);
 	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "an extent with all its shards");
 	is_int(w->map[0].stale, 0, "none is stale");
-	fake_server_break(&w->cluster.servers[w->map[0].shard[2].server - 1], true);
-	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "a write without one of its servers");
-	labels(w, &same, &less);
-	is_int(w->map[0].stale, 1 << 2, "is acknowledged when its shard is marked");
-	is_int(same, 5, "and all others know it");
-	is_int(less, 1, "but for itself, which can be told from its lower mark");
-	fake_server_return(&w->cluster.servers[w->map[0].shard[2].server - 1]);
+	return w;
+}
+
+static void end(struct world *w)
+{
+	fake_server_return(server_of(w, 2));
 	world_settle(w, 1000);
 	world_close(w);
 	is_int(w->cluster.violations, 0, "nothing was asked that must not be");
 	world_free(w);
 	free(w);
+}
+
+static void told_at_once(void)
+{
+	struct world *w = begin();
+	unsigned same, less;
+
+	fake_server_break(server_of(w, 2), true);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "a write without one of its servers");
+	labels(w, &same, &less);
+	is_int(w->map[0].stale, 1 << 2, "is acknowledged when its shard is marked");
+	is_int(same, 5, "and all others know it");
+	is_int(less, 1, "but for itself, which can be told from its lower mark");
+	end(w);
+}
+
+/* Until the metadata has the mark; the servers are about to be told. */
+static void until_recorded(struct world *w)
+{
+	fake_server_break(server_of(w, 2), true);
+	world_submit(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	for (unsigned ms = 0; ms < 1000 && w->map[0].stale == 0; ms++) {
+		while (w->map[0].stale == 0 && world_step(w))
+			;
+		fake_env_advance(&w->env, NS_PER_MS);
+	}
+	is_int(w->map[0].stale, 1 << 2, "the metadata has a mark");
+}
+
+/* volmgr dies when the metadata has the mark and no server does. */
+static void told_by_the_next(void)
+{
+	struct world *w = begin();
+	unsigned same, less;
+
+	until_recorded(w);
+	world_kill(w);
+	labels(w, &same, &less);
+	is_int(same, 0, "volmgr dies, and no server knows it");
+	world_open(w);
+	world_settle(w, 4000);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "the next one writes without it");
+	labels(w, &same, &less);
+	is_int(same, 5, "when all others know");
+	end(w);
+}
+
+/* One that could not be told comes back before its own shard is marked. */
+static void told_when_back(void)
+{
+	struct world *w = begin();
+	unsigned same, less;
+
+	until_recorded(w);
+	fake_server_break(server_of(w, 4), false);
+	world_settle(w, 10);
+	labels(w, &same, &less);
+	is_int(same, 4, "a server is away when the others are told");
+	fake_server_return(server_of(w, 4));
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "it comes back, and has what follows");
+	labels(w, &same, &less);
+	is_int(w->map[0].stale, 1 << 2, "its shard is good");
+	is_int(same, 5, "and it knows which one is not");
+	end(w);
+}
+
+const char *__asan_default_options(void); /* a killed engine's memory is given up */
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+int main(void)
+{
+	told_at_once();
+	told_by_the_next();
+	told_when_back();
 	return done_testing();
 }

@@ -263,6 +263,8 @@ struct extent {
 	uint32_t clear; /* of these, the ones whose mark is being taken back */
 	uint32_t busy;	/* active stripes, plain reads, records on their way */
 	uint32_t mark;	/* number of the last change of stale; see tell.c */
+	uint32_t untold; /* shards whose servers may not know the last mark, if they are good */
+	bool telling;	/* these are told, see tell.c: writes wait */
 	bool marking;	/* stale marks on their way to the metadata: writes and flushes wait */
 	bool putting;	/* the record is on its way to the metadata */
 	bool put_dirty; /* and another one must follow it */
@@ -462,6 +464,8 @@ void extent_mark_stale(struct volume *v, struct extent *x, uint32_t shards);
 /* tell.c: the servers of good shards remember the mask, too. done: perhaps before it returns. */
 void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t stale,
 		 void (*done)(struct volume *v, struct extent *x));
+/* True: servers that may not know the last mark are told, and what depends on it has to wait. */
+bool extent_retell(struct volume *v, struct extent *x);
 /* Its record, as it is now, to the metadata. */
 void extent_record(struct volume *v, struct extent *x);
 /* Shards that hold, or will in a moment, everything that was acknowledged. */

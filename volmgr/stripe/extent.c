@@ -126,6 +126,7 @@ int volume_add_extent(struct volume *v, const struct extent_record *r)
 	x->generation = r->generation;
 	x->stale = r->stale;
 	x->mark = r->mark;
+	x->untold = r->mark == 0 || r->stale == 0 ? 0 : (1u << v->shards) - 1;
 	if (v->last_mark < r->mark)
 		v->last_mark = r->mark;
 	x->state = EXTENT_READY;

@@ -186,6 +186,9 @@ static bool judge(struct resolve *r, size_t group, size_t end)
 	askable = extent_usable(r->v, x);
 	need = participants & ~x->stale;
 	extent_mark_stale(r->v, x, need & ~askable);
+	/* it stays, or not, because of what they may not know */
+	if ((participants & x->stale) != 0)
+		extent_retell(r->v, x);
 	return (need & askable & ~listed) != 0 || upon_undone(f, 0, group, end);
 }
 
@@ -375,7 +378,7 @@ static void open_done(struct volume *v)
 static bool marks_pending(struct volume *v)
 {
 	for (struct extent *x = extent_next(v, 0); x != NULL; x = extent_next(v, x->number + 1))
-		if (x->marking)
+		if (x->marking || x->telling)
 			return true;
 	return false;
 }

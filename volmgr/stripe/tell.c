@@ -6,7 +6,9 @@
  * never makes it good.
  *
  * A server that cannot be told is no reason to wait: it is gone, and then its own shard is marked
- * next; or it is an older one that knows no marks.
+ * next; or it is an older one that knows no marks. If it comes back before its shard is marked, it
+ * is told before the next write. So are all when a volmgr begins and finds stale shards: the one
+ * before may have died when the metadata had the mark and the servers had not.
  */
 #include "config.h"
 
@@ -27,6 +29,7 @@ struct tell_call {
 struct tell {
 	struct volume *v;
 	struct extent *x;
+	uint32_t mark;
 	void (*done)(struct volume *v, struct extent *x);
 	unsigned pending;
 	struct tell_call calls[];
@@ -59,6 +62,8 @@ static void tell_done(struct nbd_call *call, int error)
 		log_warn("volume %s: extent %llu: server %u could not be told of stale shards: %s",
 			 t->v->name, (unsigned long long)t->x->number, c->server->number,
 			 strerror(error));
+	if (error != -ENOTCONN && t->mark == t->x->mark) /* else another one is to be told by now */
+		t->x->untold &= ~(1u << (c - t->calls));
 	tell_ended(t);
 }
 
@@ -67,13 +72,14 @@ void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t sta
 {
 	struct tell *t = NULL;
 
+	x->untold = (1u << v->shards) - 1;
 	if (v->state != VOLUME_FENCED)
 		t = malloc(sizeof(*t) + v->shards * sizeof(t->calls[0]));
 	if (t == NULL) {
 		done(v, x);
 		return;
 	}
-	*t = (struct tell){.v = v, .x = x, .done = done, .pending = 1};
+	*t = (struct tell){.v = v, .x = x, .mark = mark, .done = done, .pending = 1};
 	v->background++;
 	for (unsigned i = 0; i < v->shards; i++) {
 		struct tell_call *c = &t->calls[i];
@@ -93,4 +99,23 @@ void extent_tell(struct volume *v, struct extent *x, uint32_t mark, uint32_t sta
 		server_submit(s, &c->call);
 	}
 	tell_ended(t);
+}
+
+static void retold(struct volume *v, struct extent *x)
+{
+	x->telling = false;
+	volume_unstall(v);
+	extent_unbusy(v, x);
+}
+
+bool extent_retell(struct volume *v, struct extent *x)
+{
+	if (x->telling || (x->untold & extent_usable(v, x)) == 0)
+		return x->telling;
+	if (x->putting || x->put_again) /* they are told when the record is durable */
+		return x->putting;
+	x->telling = true;
+	x->busy++;
+	extent_tell(v, x, x->mark, x->stale, retold);
+	return x->telling;
 }

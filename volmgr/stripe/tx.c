@@ -225,7 +225,7 @@ void tx_start(struct volume *v, struct stripe *st)
 	struct wpart *parts;
 	struct tx *tx;
 
-	if (x->marking || v->reopening || tx_full(v, st)) {
+	if (x->marking || v->reopening || tx_full(v, st) || extent_retell(v, x)) {
 		stripe_stall(v, st);
 		return;
 	}
