@@ -427,6 +427,44 @@ static void dead_unnoticed(const struct world_geometry *g)
 	end(w, "a server that was dead and another that was away");
 }
 
+static struct fake_server *server_of(struct world *w, int extent, unsigned shard)
+{
+	return &w->cluster.servers[w->map[extent].shard[shard].server - 1];
+}
+
+/* The others have confirmed what they had when one extent left a server out; another extent has
+ * been written since, and one of them dies before it leaves that server out, too. */
+static void dead_since(void)
+{
+	struct world *w = begin(&g21, 2);
+	uint64_t second = 2 * WEFT_SHARD_BYTES;
+	struct fake_server *dead, *away;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_WRITE, 0, second, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	away = server_of(w, 1, 0);
+	dead = server_of(w, 1, 1);
+	fake_server_break(away, false);
+	world_settle(w, 400);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "an extent leaves a server out");
+	is_int(stale_extents(w), 1, "which is marked there");
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, second + g21.unit, g21.unit), 0,
+	       "a write of another extent does not need it");
+	dead->hung = true;
+	world_submit(w, NBD_CMD_WRITE, 0, second, g21.unit);
+	world_settle(w, 5000);
+	is_int(stale_extents(w), 1, "one that does waits until the others say what they have");
+	fake_server_break(dead, true);
+	dead->hung = false;
+	world_settle(w, 1000);
+	fake_server_return(dead);
+	world_settle(w, 1000);
+	fake_server_return(away);
+	end(w, "a server that is away and another that died since");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -531,6 +569,7 @@ int main(int argc, char **argv)
 	slow_server_late(&g12);
 	dead_unnoticed(&g11);
 	dead_unnoticed(&g21);
+	dead_since();
 	hedge_without_memory(false);
 	hedge_without_memory(true);
 	below_min();

@@ -5,8 +5,9 @@
  * favour, the mark would give up the bytes that are left for those that are gone.
  *
  * So the servers of the other shards have to answer a FLUSH that was sent after the absent one was
- * last heard of. Those that do not are absent, too, in the end, and then there are too few to leave
- * anything out.
+ * last heard of, and after this extent first wanted to go on without it: what they said for another
+ * extent does not cover what this one was given since. Those that do not answer are absent, too, in
+ * the end, and then there are too few to leave anything out.
  */
 #include "config.h"
 
@@ -41,24 +42,38 @@ static void confirm_done(struct nbd_call *call, int error)
 		volume_wake(v);
 }
 
-bool others_confirmed(struct volume *v, const struct extent *x, uint32_t shards)
+/* When this extent began to ask about these shards, which are absent without a break since. */
+static uint64_t asked(struct volume *v, struct extent *x, uint32_t shards)
 {
-	uint32_t others = extent_whole(v, x) & ~shards;
 	uint64_t gone = 0;
-	bool all = true;
 
 	for (unsigned i = 0; i < v->shards; i++)
 		if ((shards >> i & 1) != 0 && shard_server(x, i)->confirm.gone > gone)
 			gone = shard_server(x, i)->confirm.gone;
-	for (unsigned i = 0; i < v->shards; i++) {
-		struct server *s = shard_server(x, i);
+	if (x->asked <= gone || (shards & ~x->asked_for) != 0) {
+		x->asked_for |= shards;
+		x->asked = ++v->moments;
+	}
+	return x->asked;
+}
 
-		if ((others >> i & 1) == 0 || s->confirm.done > gone)
+bool others_confirmed(struct volume *v, struct extent *x, uint32_t shards)
+{
+	uint32_t others = extent_whole(v, x) & ~shards;
+	uint64_t since = asked(v, x, shards);
+	bool all = true;
+
+	for (unsigned i = 0; i < v->shards; i++) {
+		struct confirm *c = &shard_server(x, i)->confirm;
+
+		if ((others >> i & 1) == 0 || c->done > since)
 			continue;
-		s->confirm.wanted = true;
+		c->wanted |= !c->busy || c->since < since;
 		all = false;
 	}
-	if (!all)
+	if (all)
+		x->asked_for = 0;
+	else
 		volume_wake(v);
 	return all;
 }

@@ -23,11 +23,11 @@ struct confirm {
 };
 
 /*
- * Of the other good shards of x, all that were prepared before the servers of these shards went are
- * durable, as far as their servers are up. If not, they are asked, and what is stalled looks again
- * when they have answered.
+ * Of the other good shards of x, all that was prepared before this was first asked is durable, as
+ * far as their servers are up. If not, they are asked, and what is stalled looks again when they
+ * have answered.
  */
-bool others_confirmed(struct volume *v, const struct extent *x, uint32_t shards);
+bool others_confirmed(struct volume *v, struct extent *x, uint32_t shards);
 void confirm_run(struct volume *v);
 
 #endif

@@ -259,16 +259,18 @@ struct place {
 struct extent {
 	uint64_t number;
 	uint32_t generation;
-	uint32_t stale; /* not read; as soon as it is clear that they miss something */
-	uint32_t clear; /* of these, the ones whose mark is being taken back */
-	uint32_t busy;	/* active stripes, plain reads, records on their way */
-	uint32_t mark;	/* number of the last change of stale; see tell.c */
-	uint32_t untold; /* shards whose servers may not know the last mark, if they are good */
-	bool telling;	/* these are told, see tell.c: writes wait */
-	bool marking;	/* stale marks on their way to the metadata: writes and flushes wait */
-	bool putting;	/* the record is on its way to the metadata */
-	bool put_dirty; /* and another one must follow it */
-	bool put_again; /* the metadata refused; the timer tries again */
+	uint32_t stale;	    /* not read; as soon as it is clear that they miss something */
+	uint32_t clear;	    /* of these, the ones whose mark is being taken back */
+	uint32_t busy;	    /* active stripes, plain reads, records on their way */
+	uint32_t mark;	    /* number of the last change of stale; see tell.c */
+	uint32_t asked_for; /* absent shards that others are asked about; see confirm.c */
+	uint64_t asked;	    /* since when, as volume.moments */
+	uint32_t untold;    /* shards whose servers may not know the last mark, if they are good */
+	bool telling;	    /* these are told, see tell.c: writes wait */
+	bool marking;	    /* stale marks on their way to the metadata: writes and flushes wait */
+	bool putting;	    /* the record is on its way to the metadata */
+	bool put_dirty;	    /* and another one must follow it */
+	bool put_again;	    /* the metadata refused; the timer tries again */
 	uint8_t state;
 	uint8_t counted;	/* in volume.usable: its usable shards then, and one; 0: not */
 	struct stripe *placing; /* stripes that wait for READY */
