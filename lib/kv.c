@@ -7,7 +7,9 @@
  * write on behind it, and what is there is not found when the database is opened the next time,
  * without an error. So nothing more is written before it was closed and opened, which reads the log
  * up to that half record and begins a new one. That waits until there is room for it: until then
- * everything can be read.
+ * everything can be read. Or the record is whole, and only the sync failed: then it is found. But
+ * who wrote it was told that it is not there, and goes on from that, so what it changed is put back
+ * as it was.
  */
 #include "config.h"
 
@@ -37,7 +39,8 @@ struct kv {
 	leveldb_t *db;	       /* NULL: it could not be opened anew */
 	pthread_rwlock_t lock; /* for db: to read by who uses it, also by iterators */
 	pthread_mutex_t writing;
-	int failed; /* the last write's error: to be opened anew. Under writing */
+	int failed;		    /* the last write's error: to be opened anew. Under writing */
+	leveldb_writebatch_t *undo; /* what that write would have changed, as it was. Likewise */
 	char *dir;
 	leveldb_options_t *options;
 	leveldb_cache_t *cache;
@@ -126,6 +129,7 @@ static void kv_options(struct kv *kv, size_t cache_bytes)
 	kv->write = leveldb_writeoptions_create();
 	leveldb_writeoptions_set_sync(kv->write, 1);
 	kv->write_lazy = leveldb_writeoptions_create();
+	kv->undo = leveldb_writebatch_create();
 }
 
 int kv_open(const char *dir, size_t cache_bytes, struct kv **out, const char **why)
@@ -170,6 +174,7 @@ void kv_close(struct kv *kv)
 	leveldb_readoptions_destroy(kv->read);
 	leveldb_options_destroy(kv->options);
 	leveldb_cache_destroy(kv->cache);
+	leveldb_writebatch_destroy(kv->undo);
 	pthread_mutex_destroy(&kv->writing);
 	pthread_rwlock_destroy(&kv->lock);
 	free(kv->dir);
@@ -257,6 +262,31 @@ static bool kv_has_room(const struct kv *kv)
 	return err == 0;
 }
 
+static void undo_key(struct kv *kv, const char *key, size_t key_len)
+{
+	char *msg = NULL, *value;
+	size_t len;
+
+	value = leveldb_get(kv->db, kv->read, key, key_len, &len, &msg);
+	if (msg != NULL)
+		kv_fail("get", msg);
+	else if (value != NULL)
+		leveldb_writebatch_put(kv->undo, key, key_len, value, len);
+	else
+		leveldb_writebatch_delete(kv->undo, key, key_len);
+	leveldb_free(value);
+}
+
+static void undo_put(void *arg, const char *key, size_t key_len, const char *value, size_t len)
+{
+	undo_key(arg, key, key_len);
+}
+
+static void undo_delete(void *arg, const char *key, size_t key_len)
+{
+	undo_key(arg, key, key_len);
+}
+
 /* After a write that failed. Not while an iterator is in use: then the next write tries again. */
 static int kv_open_anew(struct kv *kv)
 {
@@ -267,9 +297,16 @@ static int kv_open_anew(struct kv *kv)
 	if (kv->db != NULL)
 		leveldb_close(kv->db);
 	kv->db = leveldb_open(kv->options, kv->dir, &msg);
+	if (msg == NULL)
+		leveldb_write(kv->db, kv->write, kv->undo, &msg);
+	if (msg != NULL && kv->db != NULL) { /* what is to be undone may be read there */
+		leveldb_close(kv->db);
+		kv->db = NULL;
+	}
 	pthread_rwlock_unlock(&kv->lock);
 	if (msg != NULL)
 		return kv_fail("open anew", msg);
+	leveldb_writebatch_clear(kv->undo);
 	kv->failed = 0;
 	log_info("key-value store: %s can be written again", kv->dir);
 	return 0;
@@ -282,10 +319,12 @@ static int kv_write_with(struct kv *kv, struct kv_batch *b, const leveldb_writeo
 
 	pthread_mutex_lock(&kv->writing);
 	err = kv->failed != 0 ? kv_open_anew(kv) : 0;
-	if (err == 0) { /* nobody else changes db */
+	if (err == 0) /* nobody else changes db */
 		leveldb_write(kv->db, how, b->wb, &msg);
-		if (msg != NULL)
-			err = kv->failed = kv_fail("write", msg);
+	if (msg != NULL) {
+		err = kv->failed = kv_fail("write", msg);
+		leveldb_writebatch_iterate(b->wb, kv, undo_put, undo_delete);
+		(void)kv_open_anew(kv); /* else with the next write */
 	}
 	pthread_mutex_unlock(&kv->writing);
 	return err;

@@ -33,7 +33,7 @@ void kv_batch_put(struct kv_batch *b, const void *key, size_t key_len, const voi
 		  size_t value_len);
 void kv_batch_delete(struct kv_batch *b, const void *key, size_t key_len);
 void kv_batch_free(struct kv_batch *b);
-/* All or nothing; durable when it returns. */
+/* All or nothing; durable when it returns. An error: nothing, now and later. */
 int kv_write(struct kv *kv, struct kv_batch *b);
 /* The same, durable against the death of this process only: a power cut may take the last ones. */
 int kv_write_lazy(struct kv *kv, struct kv_batch *b);

@@ -4,14 +4,28 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kv.h"
 #include "tap.h"
+
+static unsigned syncs_fail; /* so many more */
+
+/* LevelDB's syncs come here. */
+int fdatasync(int fd)
+{
+	if (syncs_fail == 0)
+		return (int)syscall(SYS_fdatasync, fd);
+	syncs_fail--;
+	errno = EIO;
+	return -1;
+}
 
 static char dir[] = "/tmp/weft-kv-XXXXXX";
 
@@ -145,6 +159,36 @@ static void test_full(void)
 	kv_close(kv);
 }
 
+/* What is said not to be written must not appear later. */
+static void test_sync(void)
+{
+	struct kv *kv;
+	struct kv_batch *b;
+	const char *why;
+
+	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "it is opened, and syncs fail soon");
+	is_int(put(kv, "4/old", "x"), 0, "one succeeds");
+	syncs_fail = 1;
+	b = kv_batch_new();
+	kv_batch_put(b, "4/new", 5, "y", 1);
+	kv_batch_delete(b, "4/old", 5);
+	ok(kv_write(kv, b) != 0, "and the next does not");
+	kv_batch_free(b);
+	is_int(syncs_fail, 0, "since it was synced");
+	is_str(keys(kv, "4/"), "4/old", "nothing has changed");
+	kv_close(kv);
+	is_int(kv_open(dir, 1 << 20, &kv, &why), 0, "it is opened again");
+	is_str(keys(kv, "4/"), "4/old", "nor has it then");
+	syncs_fail = UINT_MAX;
+	ok(put(kv, "4/old", "z") != 0, "syncs fail for longer");
+	ok(put(kv, "4/never", "z") != 0, "also those of opening it anew");
+	syncs_fail = 0;
+	is_int(put(kv, "4/last", "z"), 0, "until one succeeds");
+	is_str(keys(kv, "4/"), "4/last 4/old", "then what did not is not there");
+	ok(has(kv, "4/old", "x"), "and has changed nothing");
+	kv_close(kv);
+}
+
 int main(void)
 {
 	struct kv *kv, *second;
@@ -162,6 +206,7 @@ int main(void)
 	ok(has(kv, "1/d", "four"), "and the values are still there");
 	kv_close(kv);
 	test_full();
+	test_sync();
 	is_int(kv_open("/proc/none/kv", 1 << 20, &kv, &why), -ENOENT,
 	       "a directory that cannot be made is refused");
 	ok(strstr(why, "/proc/none/kv") != NULL, "with a sentence that names it");
