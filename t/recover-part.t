@@ -49,8 +49,14 @@ sub logged
 sub agree
 {
 	my ($what) = @_;
-	my $good = eval { wait_until('agreement', 120, sub { $cluster->volctl_run('check')->{status} == 0 }) };
-	return ok($good, $what);
+	my $got;
+	my $good = eval {
+		wait_until('agreement', 60, sub {
+			$got = $cluster->volctl_run('check');
+			return $got->{status} == 0;
+		});
+	};
+	return ok($good, $what) || diag("$got->{out}$got->{err}");
 }
 
 # ---- numbers ----
@@ -66,6 +72,7 @@ kill('CONT', @pids);
 $cluster->volctl(qw(volume delete first --yes));
 my $got = $cluster->volctl_run('recover');
 is($got->{status}, 0, 'metadata without volumes is recovered, though it is not lost') or diag("$got->{out}$got->{err}");
+is(scalar(@{ $cluster->get('/volumes')->{volumes} }), 0, 'and nothing comes back that was deleted');
 $cluster->create_volume('photos');
 cmp_ok($cluster->get('/volumes/photos')->{id}, '>', $second, 'the next volume has no number that was used before');
 fill('photos', 0x11);

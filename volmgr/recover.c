@@ -208,14 +208,27 @@ static int put_late(struct cluster *c, const struct survey *survey)
 	return err;
 }
 
+/* Metadata that is not lost knows of volumes that servers have not given back yet. */
+static void plan_forget_deleted(struct recover_plan *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		if (tidy_was_deleted(p->volumes[i].id))
+			free(p->volumes[i].extents);
+		else
+			p->volumes[n++] = p->volumes[i];
+	p->n = n;
+}
+
 static void recover_write(struct recover *r, const struct survey *survey)
 {
 	struct cluster *c = r->cluster;
-	int err = put_numbers(c, &r->plan);
+	int err = put_late(c, survey);
 
+	plan_forget_deleted(&r->plan);
 	if (err == 0)
-		err = put_late(c, survey);
-
+		err = put_numbers(c, &r->plan);
 	for (size_t i = 0; err == 0 && i < r->plan.n && c->nvols < VOLUMES_MAX; i++)
 		err = recover_one(c, &r->plan.volumes[i]);
 	if (err != 0) {

@@ -116,6 +116,11 @@ static const struct deleted *deleted_find(uint64_t volume)
 	return NULL;
 }
 
+bool tidy_was_deleted(uint64_t volume)
+{
+	return deleted_find(volume) != NULL;
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
 static void job_start(void);

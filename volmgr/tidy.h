@@ -10,6 +10,7 @@ void tidy_end(void);
 void tidy_all(struct cluster *c);
 /* This volume was deleted; the metadata says so, too. */
 void tidy_add_deleted(uint64_t volume, uint32_t epoch);
+bool tidy_was_deleted(uint64_t volume);
 /* Is it one of the servers that keep the notes? */
 bool tidy_keeps_notes(const struct cluster *c, uint32_t server);
 /* May it be freed? */
