@@ -554,19 +554,17 @@ static struct server *to_look_at(const struct cluster *c)
 	return NULL;
 }
 
-/* True: that was all for now. */
-static bool look_first(struct cluster *c, const struct survey_server *s)
+/* Once, before anything there is put in order. False: the metadata cannot be read as a whole. */
+static bool look_first(struct cluster *c, struct server *server, const struct survey_server *s)
 {
-	struct server *server = server_by_number(c, s->number);
-
-	if (server == NULL || server->looked)
-		return false;
-	server->looked = true;
-	server->tidy = true;
 	if (s->nlabels > 0)
 		qsort(s->labels, s->nlabels, sizeof(*s->labels), by_slot);
-	extents_each(c, compare_extent, (void *)s);
-	return true;
+	server->looked = extents_each(c, compare_extent, (void *)s) == 0;
+	if (!server->looked)
+		log_error("server %s: what it holds cannot be compared with the metadata, of which "
+			  "some cannot be read: see volctl check",
+			  server->name);
+	return server->looked;
 }
 
 static void tidy_tick(void *arg);
@@ -576,17 +574,18 @@ static void tidy_surveyed(struct task *t)
 	struct survey *survey = (struct survey *)t;
 	struct cluster *c = tidy.cluster;
 	struct survey_server *s = &survey->servers[0];
-	bool failed = s->err != 0;
+	struct server *server = server_by_number(c, s->number);
+	bool failed = s->err != 0, first = server != NULL && !server->looked;
 
 	tidy.surveying = false;
-	if (s->err == 0 && !c->stopping && !look_first(c, s)) {
+	if (!failed && !c->stopping && first) {
+		failed = !look_first(c, server, s);
+		server->tidy = true;
+	} else if (!failed && !c->stopping) {
 		tidy_volumes(c, s);
 		tidy_deleted(s);
-	} else if (s->err != 0) {
-		struct server *server = server_by_number(c, s->number);
-
-		if (server != NULL) /* nor was it looked at: the next tick asks again */
-			server->tidy = true;
+	} else if (failed && server != NULL) { /* the next tick asks again */
+		server->tidy = true;
 	}
 	survey_free(survey);
 	job_start();
