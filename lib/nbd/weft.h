@@ -133,7 +133,9 @@ enum weft_cmd_type {
 	 * below this one are refused with WEFT_ESTALE; an epoch not announced here is too.
 	 * tx: a number that the owner's process drew at random, 0: none. As long as this server
 	 * runs, the same epoch with another number is refused: two owners have come to it, from
-	 * copies of one volmgr's metadata. Reply: struct weft_fence_reply.
+	 * copies of one volmgr's metadata. blocks: as long as this server runs, PREPAREs with this
+	 * number or a lower one are refused with EINVAL, for their owner has given them up and they
+	 * may still be on their way in another connection. Reply: struct weft_fence_reply.
 	 */
 	WEFT_CMD_FENCE = 0x5705,
 	/* Data: struct weft_label. Reply: struct weft_slot_reply. Durable before the reply.

@@ -57,7 +57,10 @@ int prepare_check(struct store *s, struct nbd_req *req, struct vol **vol)
 	if (slot->state != SLOT_USED || slot->gen != req->cmd.slot_gen ||
 	    &s->vols[slot->vol] != *vol)
 		return WEFT_ESTALE;
-	return req->cmd.tx <= (*vol)->committed || abort_came(s, *vol, req->cmd.tx) ? EINVAL : 0;
+	if (req->cmd.tx <= (*vol)->committed || req->cmd.tx <= (*vol)->given_up ||
+	    abort_came(s, *vol, req->cmd.tx))
+		return EINVAL;
+	return 0;
 }
 
 void prepare_finish(struct store *s, struct nbd_req *req, struct buf *old, int err)

@@ -64,6 +64,7 @@ struct vol {
 	uint64_t number;
 	uint64_t committed; /* highest COMMIT, durable or about to be */
 	uint64_t aborted;   /* highest ABORT in this run */
+	uint64_t given_up;  /* in this run: PREPAREs up to here come too late */
 	uint64_t owner;	    /* number of whoever announced the epoch in this run; 0: not known */
 	uint32_t epoch;
 	uint32_t slots;		  /* that carry its label */

@@ -167,6 +167,8 @@ void vol_fence(struct store *s, struct nbd_req *req)
 	if (req->cmd.epoch > v->epoch || req->cmd.tx != 0)
 		v->owner = req->cmd.tx;
 	v->epoch = req->cmd.epoch;
+	if (v->given_up < req->cmd.blocks)
+		v->given_up = req->cmd.blocks;
 	r = slab_get(&s->recs);
 	r->type = REC_FENCE;
 	r->vol = v;

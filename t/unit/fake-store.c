@@ -152,6 +152,8 @@ static int prepare_check(struct fake_server *s, const struct nbd_call *call, str
 		fail(s, "malformed prepare", call->offset, call->cmd.blocks);
 		return EINVAL;
 	}
+	if (call->cmd.tx <= s->given_up)
+		return EINVAL;
 	if (call->cmd.tx <= s->committed) {
 		fail(s, "prepare below the watermark", call->cmd.tx, s->committed);
 		return EINVAL;
@@ -339,6 +341,7 @@ static void do_crash(struct fake_server *s)
 	for (struct fake_prepared *p = s->prepared; p != NULL; p = p->next)
 		p->committed = p->tx <= s->committed_durable;
 	s->committed = s->committed_durable;
+	s->given_up = 0;
 }
 
 /* ---- the other commands -------------------------------------------------------------------- */
@@ -355,6 +358,8 @@ static int do_fence(struct fake_server *s, struct nbd_call *call)
 		n += !p->committed && !p->aborted;
 	r.prepared = htobe32(n);
 	s->epoch = call->cmd.epoch;
+	if (s->given_up < call->cmd.blocks)
+		s->given_up = call->cmd.blocks;
 	scatter(call, (const uint8_t *)&r, sizeof(r));
 	return 0;
 }
@@ -567,6 +572,42 @@ void fake_server_log(struct fake_server *s)
 	do_flush(s);
 }
 
+/* With a copy of its bytes, for its sender believes it ended. */
+static void keep_late(struct fake_server *s)
+{
+	struct nbd_call *call = s->queue;
+	struct iovec *iov;
+
+	while (call != NULL && call->type != WEFT_CMD_PREPARE)
+		call = call->next;
+	if (!s->keep_late || call == NULL)
+		return;
+	s->keep_late = false;
+	s->late = malloc(sizeof(*call) + sizeof(*iov));
+	*s->late = *call;
+	iov = (struct iovec *)(s->late + 1);
+	*iov = (struct iovec){gather(call), iov_bytes(call->out, call->nout)};
+	s->late->out = iov;
+	s->late->nout = 1;
+	s->late->in = NULL;
+	s->late->nin = 0;
+	s->late->cmd.flags = 0;
+}
+
+int fake_server_late(struct fake_server *s)
+{
+	struct nbd_call *call = s->late;
+	int err;
+
+	if (call == NULL)
+		return -1;
+	s->late = NULL;
+	err = execute(s, call);
+	free(call->out->iov_base);
+	free(call);
+	return err;
+}
+
 void fake_server_break(struct fake_server *s, bool crash)
 {
 	struct nbd_call *lists[2] = {s->replies, s->queue};
@@ -574,6 +615,7 @@ void fake_server_break(struct fake_server *s, bool crash)
 	if (!s->peer.up)
 		return;
 	s->peer.up = false;
+	keep_late(s);
 	s->queue = s->replies = NULL;
 	s->queue_tail = &s->queue;
 	s->nreplies = 0;

@@ -41,6 +41,7 @@ struct fake_server {
 	uint32_t next_gen;
 	uint32_t epoch;
 	uint64_t committed, committed_durable;
+	uint64_t given_up;		/* PREPAREs up to here come too late */
 	struct fake_prepared *prepared; /* newest first */
 	struct nbd_call *queue, **queue_tail;
 	struct nbd_call *replies; /* their error is in reply_error[] order */
@@ -51,6 +52,8 @@ struct fake_server {
 	bool hung;	  /* takes no calls, gives no replies */
 	int break_after;  /* countdown of calls taken to a broken connection, 0: none */
 	bool break_crash; /* ... and the server restarts */
+	bool keep_late;	  /* the first PREPARE that a break takes comes later */
+	struct nbd_call *late;
 };
 
 struct fake_cluster {
@@ -72,6 +75,8 @@ void fake_server_break(struct fake_server *s, bool crash);
 /* What it has done becomes durable, as a log's timer does it. */
 void fake_server_log(struct fake_server *s);
 void fake_server_return(struct fake_server *s);
+/* What was kept comes now. 0, or why it is refused; -1: nothing was. */
+int fake_server_late(struct fake_server *s);
 /* Slots in use on all servers. */
 unsigned fake_cluster_slots(const struct fake_cluster *c);
 unsigned fake_cluster_prepared(const struct fake_cluster *c);

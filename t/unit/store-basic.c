@@ -44,6 +44,30 @@ static void test_owner(struct world *w)
 	is_int(do_fence_as(w, 6, 71, NULL), WEFT_ESTALE, "and then the first is refused");
 }
 
+/* What the owner had given up when it announced the epoch once more. */
+static void test_given_up(struct world *w)
+{
+	struct call *c;
+	uint32_t slot, gen;
+	uint64_t at;
+
+	is_int(do_fence(w, 6, NULL), 0, "the epoch is announced");
+	is_int(do_label(w, 1, &slot, &gen), 0, "there is a slot");
+	at = (uint64_t)slot << 22;
+	fill(page, 64, 3);
+	is_int(do_prepare(w, 10, at, gen, 1, WEFT_MODE_DATA, page), 0, "PREPARE");
+	c = call_new(w, WEFT_CMD_FENCE);
+	c->req.cmd.epoch = 6;
+	c->req.cmd.blocks = 12;
+	c->req.cmd.reply_len = sizeof(struct weft_fence_reply);
+	is_int(call_end(w, c), 0, "the owner has given up what it sent until then");
+	is_int(do_prepare(w, 12, at, gen, 2, WEFT_MODE_DATA, page), EINVAL,
+	       "such a PREPARE comes too late");
+	is_int(do_prepare(w, 13, at, gen, 2, WEFT_MODE_DATA, page), 0, "a later one does not");
+	ok(reads(w, at, 4096, page), "what came before stays");
+	is_int(do_tx(w, WEFT_CMD_ABORT, 10), 0, "until it is undone");
+}
+
 static void test_prepare(struct world *w, uint64_t at, uint32_t gen)
 {
 	static const uint8_t zeros[4096 * 16];
@@ -186,6 +210,10 @@ static void run(int fd, bool now)
 	test_list(&w, slot, gen);
 	test_discard(&w, slot, gen);
 	test_reopen(&w);
+	world_free(&w);
+	world_init(&w, fd, 1, now);
+	ok(world_open(&w), "another one opens");
+	test_given_up(&w);
 	world_free(&w);
 }
 

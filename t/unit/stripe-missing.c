@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "stripe-load.h"
@@ -506,6 +507,46 @@ static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers
 	end(w, "more servers than can be spared lose their memory");
 }
 
+/*
+ * Everything is judged anew while a server is away that was sent a PREPARE: by its older connection
+ * it gets that one when it has been judged, too.
+ */
+static void late_after_rack(void)
+{
+	struct world *w = begin(&g21, 3);
+	struct fake_server *late = NULL, *rack[2];
+	uint64_t fences;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_settle(w, 2000);
+	late = server_of(w, 0, 0);
+	for (unsigned n = 0; n < 2; n++) {
+		rack[n] = server_of(w, 0, 1 + n);
+		fake_server_log(rack[n]);
+	}
+	world_do(w, NBD_CMD_WRITE, 0, 3 * g21.unit, g21.unit); /* not on the first */
+	memset(w->known + 3 * g21.unit, 0, g21.unit);	       /* it will be lost */
+	late->hung = late->keep_late = true;
+	world_submit(w, NBD_CMD_WRITE, 0, 0, g21.unit);
+	world_settle(w, 0);
+	fake_server_break(late, false);
+	late->hung = false;
+	for (unsigned n = 0; n < 2; n++)
+		fake_server_break(rack[n], true);
+	for (unsigned n = 0; n < 2; n++)
+		fake_server_return(rack[n]);
+	world_settle(w, 100);
+	fences = w->cluster.calls[8 + WEFT_CMD_FENCE - WEFT_CMD_PREPARE];
+	fake_server_return(late);
+	while (w->cluster.calls[8 + WEFT_CMD_FENCE - WEFT_CMD_PREPARE] == fences)
+		if (!world_step(w))
+			abort();
+	is_int(fake_server_late(late), EINVAL, "what comes after a judgement comes too late");
+	world_settle(w, 1000);
+	end(w, "a PREPARE that was under way when all was judged anew");
+}
+
 #define BUFS_MAX 1024
 
 /* All of the pool's memory; how many pieces. */
@@ -570,6 +611,7 @@ int main(int argc, char **argv)
 	dead_unnoticed(&g11);
 	dead_unnoticed(&g21);
 	dead_since();
+	late_after_rack();
 	hedge_without_memory(false);
 	hedge_without_memory(true);
 	below_min();

@@ -3,7 +3,8 @@
  * when the power of a whole rack goes and volmgr lives. Then there is nothing left to compute those
  * writes from, and marking the shards stale would give up what was flushed too. So they are undone,
  * by the same rule as when volmgr had died with the servers: what runs ends, all servers are listed
- * anew, each tx is rolled forward or back (open.c). Writes that nobody had been told of are done
+ * anew, each tx is rolled forward or back (open.c). A PREPARE from before that is still on its way
+ * to a server comes too late: FENCE says so. Writes that nobody had been told of are done
  * again after it, also what of them was done before; the next flush fails once, as after any loss.
  * A volume that is being stopped makes nothing durable any more and sends no COMMIT, and what it
  * has not acknowledged fails: the next start does the rest.

@@ -382,6 +382,7 @@ void server_sync(struct server *s)
 	s->state = SERVER_FENCING;
 	server_cmd(v, &s->sync_call, WEFT_CMD_FENCE);
 	s->sync_call.cmd.tx = v->config.owner;
+	s->sync_call.cmd.blocks = v->known_from == 0 ? 0 : v->known_from - 1; /* see reopen.c */
 	s->sync_call.cmd.reply_len = sizeof(struct weft_fence_reply);
 	s->sync_iov = (struct iovec){&s->fence_reply, sizeof(s->fence_reply)};
 	s->sync_call.in = &s->sync_iov;
