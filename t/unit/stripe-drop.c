@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "stripe-world.h"
@@ -209,6 +210,55 @@ static void owed_twice(bool crash, const char *name)
 	is_int(wrong, 0, "and nothing else happens");
 }
 
+/* The metadata refuses to give an extent back, and has done it: what is written there later stays.
+ */
+static void given_back_in_doubt(void)
+{
+	struct world *w = begin(&g21);
+
+	w->fail_put = 1;
+	w->put_stays = true;
+	is_int(world_do(w, NBD_CMD_TRIM, 0, 0, 8 << 20), EIO, "an extent is not given back");
+	is_int(world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 1 << 20), 0, "it is written");
+	is_int(w->nmap, 1, "when the metadata has it again");
+	world_kill(w);
+	world_open(w);
+	world_settle(w, 4000);
+	is_int(end(w), 0, "what was acknowledged is there for the next volmgr");
+}
+
+/* The metadata refuses a place, and has it: these slots are not given to others. */
+static void placed_in_doubt(void)
+{
+	struct world_geometry two = {2, 1, 64 << 10, 3, 16 << 20};
+	struct world *w = calloc(1, sizeof(*w));
+	unsigned there = 0;
+
+	world_init(w, &two, 1);
+	world_open(w);
+	world_settle(w, 0);
+	w->fail_put = 1;
+	w->put_stays = true;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), EIO, "an extent is not placed");
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 8 << 20, 1 << 20), 0, "another one is");
+	is_int(w->nmap, 2, "the metadata has both");
+	for (unsigned i = 0; i < 3; i++) {
+		const struct shard_place *p = &w->map[0].shard[i];
+		const struct fake_slot *slot = &w->cluster.servers[p->server - 1].slots[p->slot];
+
+		there += slot->used && slot->gen == p->slot_gen;
+	}
+	is_int(there, 3, "and each the slots that it names");
+	w->errors = 0;
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+const char *__asan_default_options(void); /* a killed engine's memory is given up */
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
 int main(void)
 {
 	placed_again();
@@ -217,5 +267,7 @@ int main(void)
 	written_before();
 	owed_twice(false, "a slot that it owes goes, though its connection breaks once more");
 	owed_twice(true, "or it crashes");
+	given_back_in_doubt();
+	placed_in_doubt();
 	return done_testing();
 }

@@ -165,7 +165,7 @@ static void put_one(struct world *w, bool tell)
 	bool refused = w->fail_put > 0 && --w->fail_put == 0;
 
 	w->puts = p->next;
-	for (int i = 0; i < p->n && !refused; i++)
+	for (int i = 0; i < p->n && (!refused || w->put_stays); i++)
 		map_put(w, &p->records[i], p->remove);
 	if (p->starts != NULL && !refused)
 		w->starts = *p->starts;

@@ -58,6 +58,7 @@ struct world {
 	struct volume_starts starts; /* likewise */
 	struct world_put *puts;	     /* under way */
 	int fail_put;		     /* countdown to a refused put */
+	bool put_stays;		     /* which is there all the same */
 	bool ready;
 	int ready_err;
 	bool stopped;

@@ -260,7 +260,7 @@ static void placing_put_done(void *arg, int err)
 	if (err != 0) {
 		log_error("volume %s: extent %llu: cannot record its place: %s", p->v->name,
 			  (unsigned long long)p->x->number, strerror(-err));
-		placing_undo(p);
+		/* it may be there all the same: these slots stay, empty, and are given out again */
 		placing_end(p, EIO);
 		return;
 	}

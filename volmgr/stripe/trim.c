@@ -58,6 +58,17 @@ static void drop_failed(struct volume *v, struct extent *x)
 		extent_record(v, x);
 }
 
+/* The metadata refused, and may have taken it from the map all the same: nothing is written there
+ * before it has the record again. */
+static void drop_refused(struct volume *v, struct extent *x)
+{
+	x->state = EXTENT_READY;
+	extent_changed(v, x);
+	v->marks += !x->marking;
+	x->marking = true;
+	extent_record(v, x);
+}
+
 /* Shards that were marked meanwhile are of no extent any more. */
 static void drop_marks(struct volume *v, struct extent *x)
 {
@@ -134,7 +145,7 @@ static void drop_done(void *arg, int err)
 	if (err != 0) {
 		log_error("volume %s: extent %llu: cannot be taken from the map: %s", v->name,
 			  (unsigned long long)x->number, strerror(-err));
-		drop_failed(v, x);
+		drop_refused(v, x);
 		op_fail(d->op, EIO);
 		drop_end(d);
 		return;
