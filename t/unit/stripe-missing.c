@@ -466,6 +466,31 @@ static void dead_since(void)
 	end(w, "a server that is away and another that died since");
 }
 
+/* A server says that it has a write, and is gone with it before the other has said so. */
+static void gone_before_answer(void)
+{
+	struct world *w = begin(&g21, 1);
+	struct fake_server *data, *parity;
+	struct world_req *r;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	data = &w->cluster.servers[w->map[0].shard[0].server - 1];
+	parity = &w->cluster.servers[w->map[0].shard[2].server - 1];
+	parity->hung = true;
+	r = world_submit(w, NBD_CMD_WRITE, 0, 0, 4096);
+	while (world_step(w))
+		;
+	fake_server_break(data, true);
+	parity->hung = false;
+	world_settle(w, 100);
+	ok(!r->done, "a write is not acknowledged of which a server that is gone had a part");
+	fake_server_return(data);
+	world_settle(w, 1000);
+	ok(r->done && r->error == 0, "it is when that is back, and has been given it again");
+	end(w, "a server that goes before an answer");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -608,6 +633,7 @@ int main(int argc, char **argv)
 	slow_server(&g12, false);
 	slow_server_late(&g42);
 	slow_server_late(&g12);
+	gone_before_answer();
 	dead_unnoticed(&g11);
 	dead_unnoticed(&g21);
 	dead_since();

@@ -446,6 +446,8 @@ static void tx_prepare_parity(struct tx *tx);
 
 static void tx_prepared(struct tx *tx)
 {
+	if (!tx_holds(tx, tx->plan.participants)) /* who is gone may not have it any more */
+		tx->again = true;
 	if (tx->error != 0 || tx->again)
 		tx_abort(tx);
 	else if (tx->phase == TX_DATA)
