@@ -512,6 +512,12 @@ bool faults_allow_error(struct faults *f, uint16_t type, uint64_t since, int err
 	return (error == ESHUTDOWN || error == EIO) && f->sim->now_ns < f->error_until_ns;
 }
 
+void faults_acked(struct faults *f, uint64_t since)
+{
+	if (since < f->lost_moment)
+		f->lost_moment = model_moment(f->sim->model);
+}
+
 bool faults_may_resize(const struct faults *f)
 {
 	return mgr_may_resize(f->sim->mgrs[f->mgr]);

@@ -131,6 +131,8 @@ static void answered(struct client_req *r, int error)
 	if (error > 0 && !faults_allow_error(l->sim->faults, r->type, q->since, error))
 		sim_fail(l->sim, "request %llu of type %u fails with error %d",
 			 (unsigned long long)q->number, r->type, error);
+	if (error == 0 && changes(r->type))
+		faults_acked(l->sim->faults, q->since);
 	if (error == 0 && changes(r->type) && q->handle != 0)
 		model_acked(m, q->handle, (r->flags & NBD_CMD_FLAG_FUA) != 0);
 	else if (error == 0 && r->type == NBD_CMD_FLUSH)

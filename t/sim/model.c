@@ -371,8 +371,11 @@ static void block_acked(struct model *m, uint64_t n, unsigned handle, bool durab
 
 	if (o == OPEN_MAX) /* zeros where nothing was written then */
 		return;
-	for (unsigned i = 0; i < b->now.n && m->loose && !durable; i++)
+	for (unsigned i = 0; i < b->now.n && m->loose && !durable; i++) {
+		if ((b->now.s[i].in >> o & 1) == 0) /* a read that shows it is no flush */
+			add_past(m, b, &b->now.s[i], false);
 		b->now.s[i].in |= 1u << o; /* it may be undone */
+	}
 	if (m->loose)
 		b->unsure = m->moment;
 	for (unsigned i = 0; i < b->now.n; i++) {

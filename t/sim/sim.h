@@ -369,5 +369,10 @@ void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool
 bool faults_place_whole(const struct faults *f);
 /* May a request of that moment fail with that error now? */
 bool faults_allow_error(struct faults *f, uint16_t type, uint64_t since, int error);
+/*
+ * A change that was asked for at that moment is acknowledged. When a server lost its memory while
+ * it was under way, only a flush from now on covers it.
+ */
+void faults_acked(struct faults *f, uint64_t since);
 
 #endif
