@@ -491,6 +491,40 @@ static void gone_before_answer(void)
 	end(w, "a server that goes before an answer");
 }
 
+static void on_moved(void *arg, int err)
+{
+	*(int *)arg = err;
+}
+
+/* The same when the shard of the one that is away is to be made anew elsewhere. */
+static void dead_at_move(void)
+{
+	struct world *w = begin(&(struct world_geometry){1, 1, 16 << 10, 3, 4 << 20}, 1);
+	const struct extent_record *r;
+	struct fake_server *dead, *away;
+	int err = 1;
+
+	world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20);
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "a write, not flushed");
+	r = w->map;
+	dead = &w->cluster.servers[r->shard[0].server - 1];
+	away = &w->cluster.servers[r->shard[1].server - 1];
+	dead->hung = true;
+	fake_server_break(away, false);
+	volume_move_shard(w->v, r->extent, 1, 6 - r->shard[0].server - r->shard[1].server, on_moved,
+			  &err);
+	world_settle(w, 5000);
+	ok(stale_extents(w) == 0 && err == 1, "the move waits for the other server to answer");
+	dead->hung = false;
+	fake_server_break(dead, true);
+	world_settle(w, 1000);
+	fake_server_return(dead);
+	world_settle(w, 1000);
+	end(w, "a shard that was to be moved from a server that was away");
+	ok(err != 1, "and then is done, or cannot be");
+}
+
 /* The power of all servers goes, or of so many that m are not enough; volmgr lives. */
 static void rack(const struct world_geometry *g, uint64_t seed, unsigned servers)
 {
@@ -636,6 +670,7 @@ int main(int argc, char **argv)
 	gone_before_answer();
 	dead_unnoticed(&g11);
 	dead_unnoticed(&g21);
+	dead_at_move();
 	dead_since();
 	late_after_rack();
 	hedge_without_memory(false);

@@ -406,7 +406,8 @@ struct volume {
 	struct scrub scrub;
 	struct rebuilds rebuild;
 	struct settle settle;
-	struct move *moves; /* shards whose new place is on its way to the metadata */
+	struct move *moves_held; /* shards that are to be elsewhere, when others confirmed */
+	struct move *moves;	 /* and those whose new place is on its way to the metadata */
 	struct carry *carries;
 	struct io_timer carry_timer;
 
@@ -635,6 +636,8 @@ void carry_try(struct stripe *st);
 /* rebuild-slot.c */
 /* The new places in this extent (NULL: in all) are durable, or will not be. */
 void moves_recorded(struct volume *v, struct extent *x, int err);
+/* Those that wait for others to confirm what they have look again. */
+void moves_look(struct volume *v);
 
 /* rebuild-copy.c */
 bool copy_runs(const struct stripe *st);

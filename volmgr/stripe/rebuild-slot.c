@@ -117,11 +117,15 @@ void rebuild_slots(struct rebuild *job)
 
 /* ---- moving -------------------------------------------------------------------------------- */
 
-/* The new place is on its way to the metadata. */
+/* Held until the others have confirmed what they have; then its new place is on its way to the
+ * metadata. */
 struct move {
 	struct move *next;
 	struct volume *v;
-	struct extent *x;
+	uint64_t extent;
+	struct extent *x; /* that, as it was when it was looked at */
+	unsigned shard;
+	uint32_t server; /* where it goes */
 	struct place old;
 	void (*done)(void *arg, int err);
 	void *arg;
@@ -171,26 +175,65 @@ static int move_check(struct volume *v, struct extent *x, unsigned shard, uint32
 	return 0;
 }
 
+static void move_begin(struct move *m)
+{
+	struct volume *v = m->v;
+	struct extent *x = m->x;
+	struct server *s = server_get(v, m->server);
+
+	m->old = x->place[m->shard];
+	m->next = v->moves;
+	v->moves = m;
+	x->place[m->shard] = (struct place){.server = s};
+	if (!server_ok(s))
+		server_sync(s);
+	extent_mark_stale(v, x, 1u << m->shard);
+	extent_record(v, x); /* it may have been stale before */
+}
+
+void moves_look(struct volume *v)
+{
+	struct move *m = v->moves_held, *next;
+
+	v->moves_held = NULL;
+	for (; m != NULL; m = next) {
+		int err;
+
+		next = m->next;
+		m->x = extent_find(v, m->extent);
+		err = move_check(v, m->x, m->shard, m->server);
+		if (err == 0 && (m->x->stale >> m->shard & 1) == 0 &&
+		    !others_confirmed(v, m->x, 1u << m->shard)) {
+			m->next = v->moves_held;
+			v->moves_held = m;
+		} else if (err == 0) {
+			move_begin(m);
+		} else {
+			move_end(m, err);
+		}
+	}
+}
+
 void volume_move_shard(struct volume *v, uint64_t extent, unsigned shard, uint32_t server,
 		       void (*done)(void *arg, int err), void *arg)
 {
-	struct extent *x = extent_find(v, extent);
-	int err = move_check(v, x, shard, server);
-	struct server *s = err == 0 ? server_get(v, server) : NULL;
-	struct move *m = s == NULL ? NULL : malloc(sizeof(*m));
+	int err = move_check(v, extent_find(v, extent), shard, server);
+	struct move *m = err != 0 || server_get(v, server) == NULL ? NULL : malloc(sizeof(*m));
 
 	if (m == NULL) {
 		done(arg, err != 0 ? err : -ENOMEM);
 		return;
 	}
-	*m = (struct move){v->moves, v, x, x->place[shard], done, arg};
-	v->moves = m;
+	*m = (struct move){.next = v->moves_held,
+			   .v = v,
+			   .extent = extent,
+			   .shard = shard,
+			   .server = server,
+			   .done = done,
+			   .arg = arg};
+	v->moves_held = m;
 	v->background++;
-	x->place[shard] = (struct place){.server = s};
-	if (!server_ok(s))
-		server_sync(s);
-	extent_mark_stale(v, x, 1u << shard);
-	extent_record(v, x); /* it may have been stale before */
+	moves_look(v);
 }
 
 bool volume_distrust_shard(struct volume *v, uint64_t extent, unsigned shard)

@@ -32,7 +32,8 @@
 
 /*
  * Shard "shard" of the extent lives on server "server" from now on (which has no other shard of
- * this extent) and is stale there: it gets a slot and is rebuilt as soon as that server is up. Its
+ * this extent) and is stale there: it gets a slot and is rebuilt as soon as that server is up. Not
+ * before the other servers have confirmed that they have what was acknowledged (confirm.c). Its
  * old slot is given back if its server is there. done: the new place is durable (err 0); or
  * -ENOENT: there is no such extent, -EBUSY: the move would leave fewer than k good shards, -ESTALE:
  * the volume is not ours any more, or the metadata's error.
