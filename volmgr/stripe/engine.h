@@ -637,7 +637,7 @@ void carry_try(struct stripe *st);
 /* The new places in this extent (NULL: in all) are durable, or will not be. */
 void moves_recorded(struct volume *v, struct extent *x, int err);
 /* Those that wait for others to confirm what they have look again. */
-void moves_look(struct volume *v);
+void moves_try(struct volume *v);
 
 /* rebuild-copy.c */
 bool copy_runs(const struct stripe *st);

@@ -191,7 +191,7 @@ static void move_begin(struct move *m)
 	extent_record(v, x); /* it may have been stale before */
 }
 
-void moves_look(struct volume *v)
+void moves_try(struct volume *v)
 {
 	struct move *m = v->moves_held, *next;
 
@@ -233,7 +233,7 @@ void volume_move_shard(struct volume *v, uint64_t extent, unsigned shard, uint32
 			   .arg = arg};
 	v->moves_held = m;
 	v->background++;
-	moves_look(v);
+	moves_try(v);
 }
 
 bool volume_distrust_shard(struct volume *v, uint64_t extent, unsigned shard)

@@ -361,7 +361,7 @@ static void volume_task(struct io_task *t)
 		txs_settle(v);
 		flush_look(v);
 		servers_trust(v);
-		moves_look(v);
+		moves_try(v);
 	}
 	if (v->placings_changed) {
 		v->placings_changed = false;
