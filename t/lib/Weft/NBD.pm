@@ -187,7 +187,7 @@ sub reply
 }
 
 # A chunk of a structured reply, put where it belongs; true: it was the last. Bytes that come twice, or that were
-# not asked for, are what this dies of.
+# not asked for, are what this dies of; but for the same bytes of the same part when $self->{twice} is set.
 sub _chunk
 {
 	my ($self, $to, $at, $len, $flags, $type, $data) = @_;
@@ -197,7 +197,9 @@ sub _chunk
 		my $n = length $data;
 		die "a chunk beyond what was asked for\n" if $offset < 0 || $offset + $n > $len;
 		for my $from (keys %{ $to->{there} }) {
-			die "bytes that came before\n" if $offset < $from + $to->{there}{$from} && $from < $offset + $n;
+			next if $offset >= $from + $to->{there}{$from} || $from >= $offset + $n;
+			die "bytes that came before\n" if !$self->{twice} || substr($to->{data}, $offset, $n) ne $data;
+			$to->{bytes} -= $n;
 		}
 		substr($to->{data}, $offset, $n, $data);
 		$to->{there}{$offset} = $n;
