@@ -248,12 +248,9 @@ static void all_right(struct world *w)
 	free(w);
 }
 
-/* It is away at the start that undoes the write. Neither that nor what is committed since makes it
- * good. */
-static void undone_without_it(const struct world_geometry *g)
+/* The same; then it is away at the start that undoes the write, and back when volmgr dies again. */
+static void away_when_undone(struct world *w, const struct world_geometry *g)
 {
-	struct world *w = calloc(1, sizeof(*w));
-
 	kept_by_one(w, g);
 	fake_server_break(&w->cluster.servers[0], true);
 	for (unsigned i = 1; i < w->cluster.n; i++)
@@ -263,6 +260,15 @@ static void undone_without_it(const struct world_geometry *g)
 	write_beside(w, 0);
 	world_kill(w);
 	fake_server_return(&w->cluster.servers[0]);
+}
+
+/* It is away at the start that undoes the write. Neither that nor what is committed since makes it
+ * good. */
+static void undone_without_it(const struct world_geometry *g)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	away_when_undone(w, g);
 	world_open(w);
 	world_settle(w, 20000);
 	ok(w->ready && w->ready_err == 0, "the volume starts with the one that has what is undone");
@@ -277,15 +283,7 @@ static void undone_and_needed(const struct world_geometry *g)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	kept_by_one(w, g);
-	fake_server_break(&w->cluster.servers[0], true);
-	for (unsigned i = 1; i < w->cluster.n; i++)
-		fake_server_return(&w->cluster.servers[i]);
-	world_open(w);
-	world_settle(w, 5000);
-	write_beside(w, 0);
-	world_kill(w);
-	fake_server_return(&w->cluster.servers[0]);
+	away_when_undone(w, g);
 	fake_server_break(&w->cluster.servers[1], true);
 	world_open(w);
 	world_settle(w, 20000);

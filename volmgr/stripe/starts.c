@@ -118,5 +118,5 @@ enum fate starts_fate(const struct server *s, uint64_t tx)
 	committed = after < v->nstarts ? v->starts[after].committed : v->start_committed;
 	if (tx > committed)
 		return FATE_MISSED;
-	return tx <= committed && epoch_of(committed) == epoch_of(tx) ? FATE_KEPT : FATE_UNKNOWN;
+	return epoch_of(committed) == epoch_of(tx) ? FATE_KEPT : FATE_UNKNOWN;
 }
