@@ -20,7 +20,7 @@ is($got->{status}, 0, 'builds without a warning') or diag($got->{err});
 my $env = sub {
 	my ($to) = @_;
 	return { WEFT_BUILD => $dir,
-		TSAN_OPTIONS => "log_path=$to:halt_on_error=0:exitcode=66:second_deadlock_stack=1" };
+		TSAN_OPTIONS => "log_path=$to:halt_on_error=0:exitcode=66:second_deadlock_stack=1:suppressions=" . src_dir() . '/t/tsan.supp' };
 };
 SKIP: {
 	my $probe = run({ env => { WEFT_BUILD => $dir }, dir => $dir }, './t/unit/kv.t');
