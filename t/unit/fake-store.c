@@ -471,6 +471,10 @@ static int execute(struct fake_server *s, struct nbd_call *call)
 	if (call->type >= WEFT_CMD_PREPARE && call->type != WEFT_CMD_FENCE &&
 	    call->cmd.epoch != s->epoch)
 		return WEFT_ESTALE;
+	if (s->refusals > 0 && s->refuse == call->type) {
+		s->refusals--;
+		return s->refuse_error;
+	}
 	switch (call->type) {
 	case NBD_CMD_READ:
 		return do_read(s, call);

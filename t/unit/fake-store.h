@@ -49,6 +49,9 @@ struct fake_server {
 	bool full;	  /* PREPARE of data answers ENOSPC */
 	int fail_prepare; /* countdown to one failing PREPARE, 0: none */
 	int fail_error;
+	uint16_t refuse; /* so many calls of this type are refused */
+	int refusals;
+	int refuse_error;
 	bool hung;	  /* takes no calls, gives no replies */
 	int break_after;  /* countdown of calls taken to a broken connection, 0: none */
 	bool break_crash; /* ... and the server restarts */
