@@ -265,6 +265,14 @@ static bool is_note(const struct survey_label *l)
 	return l->extent >= WEFT_EXTENT_SETTINGS;
 }
 
+static bool has_shards(const struct survey_server *s, uint64_t volume)
+{
+	for (size_t i = 0; i < s->nlabels; i++)
+		if (s->labels[i].volume == volume && !is_note(&s->labels[i]))
+			return true;
+	return false;
+}
+
 static void compare_server(const struct work *w, unsigned at)
 {
 	const struct survey_server *s = &w->surveys[at];
@@ -286,15 +294,17 @@ static void compare_server(const struct work *w, unsigned at)
 	for (size_t i = 0; i < s->nlabels; i++) {
 		const struct survey_label *l = &s->labels[i];
 		const struct vol *v = volume_find(w->meta, l->volume, &deleting);
+		/* a note that was written anew may lie before the shards, which tell the name */
+		bool unknown = v == NULL && (!is_note(l) || !has_shards(s, l->volume));
 
-		if (v == NULL && l->volume != last_unknown)
+		if (unknown && l->volume != last_unknown)
 			problem(w,
 				"If it was deleted while the server was away, it is given back by "
 				"itself. If not: volctl recover, into an empty state directory.",
 				"Server %s has slots of volume %" PRIu64
 				" (%s), which the metadata does not know.",
 				name, l->volume, is_note(l) ? "only a note" : l->name);
-		if (v == NULL)
+		if (unknown)
 			last_unknown = l->volume;
 		if (v == NULL || deleting || is_note(l) ||
 		    claim_find(w, s->number, l->slot, l->slot_gen) != NULL)

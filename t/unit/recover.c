@@ -342,6 +342,16 @@ static void test_check(void)
 	begin_check();
 	label(6, 0, 0, 10)->volume = 55;
 	is_int(problems("metadata does not know"), 1, "a volume that nobody knows");
+	label(6, WEFT_EXTENT_NAME, 0, 10)->volume = 55;
+	is_int(problems("55 (made), which the metadata does not know"), 1,
+	       "told once, by its name, with a note behind the slot");
+	begin_check();
+	label(6, WEFT_EXTENT_NAME, 0, 10)->volume = 55;
+	is_int(problems("55 (only a note), which the metadata does not know"), 1,
+	       "one of which there is only a note");
+	label(6, 0, 0, 10)->volume = 55;
+	is_int(problems("55 (made), which the metadata does not know"), 1,
+	       "not so when the note only lies before its slots");
 	begin_check();
 	extents[1].r.shard[0] = extents[0].r.shard[0];
 	ok(problems(NULL) >= 2, "two shards in one slot");
