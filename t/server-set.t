@@ -81,8 +81,9 @@ is(scalar(grep { $_->{what} eq 'server.changed' && $_->{object} eq 'server-2' } 
 $cluster->kill('server-3');
 wait_until('stale shards', 120, sub { $cluster->get('/status')->{rebuild}{shards} > 0 });
 my $blind = server('server-3')->{address};
-# who connects there now waits for long: nobody takes calls any more
-my $hole = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => port($blind), Listen => 1, ReuseAddr => 1) or die "listen: $!";
+# who connects there now waits for long: nobody takes calls any more. The kernel keeps the sockets of a killed process
+# until its ring has come to rest.
+my $hole = wait_until('the port of a killed server', 60, sub { IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => port($blind), Listen => 1, ReuseAddr => 1) });
 listen($hole, 0);
 my @full = map {
 	my $s = IO::Socket::INET->new(Proto => 'tcp', Blocking => 0) or die $!;
