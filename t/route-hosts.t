@@ -96,7 +96,11 @@ like($cluster->volctl('top', '--once'), qr/^ *server-1 .* remote$/m, 'volctl top
 is(read_some($c, 2000, BLOCK, 4 * BLOCK, UNIT, 300 << 10, 1 << 20), undef,
 	'reads of all sizes, some parts past volmgr and some through it: all right');
 is_deeply([ map { $_->{routed}{count} } @{ counts() }{qw(server-1 server-2)} ], [ 0, 0 ], 'none was routed to the others');
-cmp_ok(counts()->{'server-3'}{routed}{count}, '>', 100, 'many were to the one that is here');
+ok(wait_until('many to be routed', 60, sub { # not to a server that is late, as the machine is busy
+	return 1 if counts()->{'server-3'}{routed}{count} > 100;
+	die "a read fails\n" if read_some($c, 100, BLOCK);
+	return 0;
+}), 'many were to the one that is here');
 
 # ---- the other machine goes -------------------------------------------------
 

@@ -42,13 +42,16 @@ sub good_reads
 	return $good;
 }
 
-# How many of the reads of a client did not come to volmgr.
-sub routed_reads
+# Most of the reads of a client do not come to volmgr; but for those of a server that is late, as the machine is busy,
+# until it is back.
+sub most_routed
 {
 	my ($c, $name) = @_;
-	my $before = routed();
-	is(good_reads($c), READS, "$name: all right");
-	return routed() - $before;
+	return wait_until("most reads to be routed ($name)", 60, sub {
+		my $before = routed();
+		is(good_reads($c), READS, "$name: all right");
+		return routed() - $before > READS / 2;
+	});
 }
 
 my $old = client();
@@ -62,7 +65,7 @@ my $next = unpack('L', Weft::BPF::map_lookup($ids, pack('L', 0)));
 for my $from ($next - 1, 1 << 31) { # the id of $old, and, behind all of them, 0
 	Weft::BPF::map_update($ids, pack('L', 0), pack('L', $from));
 	my $new = client();
-	cmp_ok(routed_reads($new, 'a client with an id that begins anew'), '>', READS / 2, 'most of its reads are routed');
-	cmp_ok(routed_reads($old, 'the client that has the id'), '>', READS / 2, 'as are those of the other');
+	ok(most_routed($new, 'a client with an id that begins anew'), 'most of its reads are routed');
+	ok(most_routed($old, 'the client that has the id'), 'as are those of the other');
 }
 done_testing();

@@ -75,16 +75,18 @@ for my $n (0 .. SIZE / UNIT - 1) {
 }
 
 $c = ready();
+my $before = given_up();
 Weft::BPF::map_delete(Weft::BPF::map_id($cluster->pid('volmgr'), 'notes'), pack('Q', 0));
 is(read_two($c, 0), undef, 'what servers tell of their parts is lost: the answer comes, and is right');
-ok(wait_until('volmgr to give up', 60, sub { given_up() == 1 }), 'volmgr reads such parts itself from then on');
+ok(wait_until('volmgr to give up', 60, sub { given_up() > $before }), 'volmgr reads such parts itself from then on');
 is(read_all(client()), undef, 'all right');
 
 $cluster->stop('volmgr');
 $cluster->start('volmgr');
 $c = ready();
+$before = given_up();
 Weft::BPF::map_delete(Weft::BPF::map_id($cluster->pid('volmgr'), 'remotes'), pack('Q', PAIR_KEY));
 is(read_two($c, 0), 'the connection ended', 'the end of an answer is lost: the client need not wait for it');
-ok(wait_until('volmgr to give up', 60, sub { given_up() == 2 }), 'volmgr reads such parts itself from then on');
+ok(wait_until('volmgr to give up', 60, sub { given_up() > $before }), 'volmgr reads such parts itself from then on');
 is(read_all(client()), undef, 'all right');
 done_testing();

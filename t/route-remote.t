@@ -126,8 +126,8 @@ for my $name (@remote) { # one that a busy machine makes slow is not asked for a
 is(read_some($c, 300, \&nothing, @sizes), undef, 'reads of all sizes: all right');
 {
 	open(my $top, '-|', program('volctl'), '--socket', $cluster->socket, qw(top --once)) or die "volctl: $!\n";
-	my $end = time + 3;
-	while (time < $end) {
+	my $end = time + 90;
+	while (time < $end && !Weft::wait_readable(fileno($top), 0)) { # it looks for a second
 		read_some($c, 50, \&nothing, UNIT);
 	}
 	like(do { local $/ = undef; readline($top) }, qr/^ *server-1 .* [1-9][0-9]*%$/m, 'volctl top shows which share');
@@ -257,7 +257,8 @@ for my $name (@remote) {
 		$wait->{ $c->{handle} } = [ $at, UNIT ];
 		return eval { wait_until('a read to come past volmgr', 1, sub { $steered->() > $before }) };
 	};
-	my ($at) = grep { my $c = client(); $comes->($c, $_ * UNIT, {}) } 0 .. 3; # one that is on a remote server
+	my $at; # one that is on a remote server
+	wait_until('a read to come past volmgr', 60, sub { ($at) = grep { my $c = client(); $comes->($c, $_ * UNIT, {}) } 0 .. 3; defined $at });
 	setsockopt($idle->{io}, SOL_SOCKET, SO_RCVBUF, pack('i', UNIT)); # so the kernel keeps most elsewhere, which counts, too
 	my ($n, $not) = (0, 0);
 	for (; $n < MUCH / UNIT && $not < 3; $n++) {
@@ -289,7 +290,7 @@ sub ticks
 			$wait{ $idle->{io} }{ $idle->{handle} } = [ 0, $len ];
 		}
 	}
-	ok(wait_until('volmgr to sleep', 30, sub { # when all are full
+	ok(wait_until('volmgr to sleep', 60, sub { # when all are full
 		my $ticks = ticks();
 		sleep(1);
 		return ticks() - $ticks < 8;
