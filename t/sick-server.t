@@ -17,6 +17,7 @@ use constant {
 	REQUEST => 0x25609513, STAT => 0x5709, # lib/nbd/proto.h, lib/nbd/weft.h
 	REPLY => 0x67446698, EIO => 5,
 	SOON => 4, # seconds: less than a negotiation may last
+	TRIES => 5, # at most: a machine that is busy for a while spoils some
 };
 
 need(qw(nbdsrv volmgr volctl));
@@ -64,25 +65,44 @@ at_end(sub { kill('KILL', $pid); waitpid($pid, 0) });
 
 sub state { return $cluster->get('/servers/one') }
 
+# What it takes at least, in seconds; get_ready is called before each try.
+sub took
+{
+	my ($get_ready, $fn) = @_;
+	my $least;
+	for (1 .. TRIES) {
+		$get_ready->();
+		my $begin = time;
+		$fn->();
+		my $this = time - $begin;
+		$least = $this if !defined $least || $this < $least;
+		last if $least < SOON;
+	}
+	return $least;
+}
+
 spew("$dir/sick", '');
-my $begin = time;
-my $add = $cluster->volctl_run('server', 'add', "unix:$dir/front.sock", '--name', 'one');
+my $add;
+my $took = took(sub { }, sub { $add = $cluster->volctl_run('server', 'add', "unix:$dir/front.sock", '--name', 'one') });
 isnt($add->{status}, 0, 'a server that cannot tell its state is not added');
 like($add->{err}, qr/state.*Input\/output error/s, 'with the reason');
-cmp_ok(time - $begin, '<', SOON, 'at once');
+cmp_ok($took, '<', SOON, 'at once');
 
 unlink("$dir/sick");
 run_ok(program('volctl'), '--socket', $cluster->socket, qw(server add), "unix:$dir/front.sock", qw(--name one));
-wait_until('it to be up', 30, sub { state()->{state} eq 'up' });
+wait_until('it to be up', 60, sub { state()->{state} eq 'up' });
 spew("$dir/sick", '');
-$cluster->kill('server-1');
-wait_until('it to be missed', 30, sub { state()->{state} eq 'down' });
-$begin = time;
-$cluster->start('server-1');
-wait_until('the reason', 30, sub { state()->{message} =~ /Input\/output error/ });
-cmp_ok(time - $begin, '<', SOON, 'one that comes back so is left out at once, and the status says why');
+my $sick = qr/Input\/output error/;
+$took = took(sub {
+	$cluster->kill('server-1');
+	wait_until('it to be missed', 60, sub { my $s = state(); $s->{state} eq 'down' && $s->{message} !~ $sick });
+}, sub {
+	$cluster->start('server-1');
+	wait_until('the reason', 60, sub { state()->{message} =~ $sick });
+});
+cmp_ok($took, '<', SOON, 'one that comes back so is left out at once, and the status says why');
 like(slurp($cluster->log_file('volmgr')), qr/server one is down: .*its state.*Input\/output error/, 'so does the log');
 unlink("$dir/sick");
-wait_until('it to be up again', 30, sub { state()->{state} eq 'up' });
+wait_until('it to be up again', 60, sub { state()->{state} eq 'up' });
 pass('it is tried again, and used when it is well');
 done_testing();
