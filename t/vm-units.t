@@ -63,7 +63,9 @@ up() { [ "$(volctl --json server list | tr -d ' \n' | grep -o '"state":"up"' | w
 mounted() { grep -q " $1 " /proc/mounts; }
 active() { for unit in "$@"; do systemctl is-active --quiet "$unit" || { systemctl status --no-pager -l "$unit"; return 1; }; done; }
 booted() { systemctl is-system-running --wait; [ -z "$(systemctl --failed --plain --no-legend)" ] || { systemctl --failed --no-pager; return 1; }; }
-fine() { volctl status >/tmp/status; cat /tmp/status; grep -qi 'everything is fine' /tmp/status; }
+is_fine() { volctl status >/tmp/status; cat /tmp/status; grep -qi 'everything is fine' /tmp/status; }
+# a server that was away may have missed something
+fine() { wait_for 'all to be well' is_fine; }
 tagged() { curl -s --unix-socket /run/weft/tagger.sock http://localhost/status | grep -q '"state": *"ready"'; }
 END
 
