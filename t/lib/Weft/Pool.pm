@@ -11,7 +11,7 @@ use Weft;
 
 our @EXPORT = qw(pool_run pool_jobs sanitized_ok);
 
-use constant JOBS_MAX => 4;
+use constant { JOBS_MAX => 4, LINES_MAX => 60 };
 
 sub pool_jobs
 {
@@ -61,8 +61,10 @@ sub sanitized_ok
 		my $got = run({ timeout => 400, env => $env->($to) }, $test);
 		my $said = join('', map { slurp($_) } glob("$to*"));
 		unlink(glob("$to*"));
-		my $lines = join("\n", grep { /^not ok|^#/ } split(/\n/, "$got->{out}\n$got->{err}"));
-		return { status => $got->{status}, said => substr($said, 0, 6000), lines => $lines, took => time - $began };
+		# why it died stands in no line of TAP
+		my @lines = ((grep { /^not ok|^#/ } split(/\n/, $got->{out})), split(/\n/, $got->{err}));
+		splice(@lines, 0, @lines - LINES_MAX) if @lines > LINES_MAX;
+		return { status => $got->{status}, said => substr($said, 0, 6000), lines => join("\n", @lines), took => time - $began };
 	};
 	my $done = sub {
 		my ($test, $got) = @_;
