@@ -63,7 +63,7 @@ run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
 # hosts are preferred to be different: with three of them, two servers of one hold shards of different extents
 is($said->{impact}{less} + $said->{impact}{waiting} + $said->{impact}{unavailable}, 1, 'a volume that has shards there is counted');
 $cluster->kill('server-3');
-wait_until('volmgr to see that a server is gone', 30, sub { (api(GET => '/servers/server-3'))[1]{state} eq 'down' });
+wait_until('volmgr to see that a server is gone', 60, sub { (api(GET => '/servers/server-3'))[1]{state} eq 'down' });
 (undef, $said) = api(GET => '/hosts/left/power');
 is($said->{impact}{unavailable}, 1, 'it could not be read without two hosts') or diag(json_encode($said));
 is_deeply($said->{impact}{volumes}, [ { name => 'vol', state => 'unavailable' } ], 'and is named');

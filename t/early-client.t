@@ -100,7 +100,7 @@ sub answer
 	let_go($r);
 	ok(pid_wait($pid, 90), 'volmgr stops also when it is told to before its volumes are open');
 	is($?, 0, 'in order');
-	ok($c->closed_within(10), 'and who waited hears of it');
+	ok($c->closed_within(60), 'and who waited hears of it');
 }
 
 $cluster->start('volmgr');

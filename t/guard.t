@@ -124,7 +124,7 @@ SKIP: {
 	ok(xdp(), 'ip shows the program');
 }
 daemon_stop($one, 'KILL');
-ok(wait_until('the end of the program', 30, sub { !xdp() }), 'it is gone when its server was killed');
+ok(wait_until('the end of the program', 60, sub { !xdp() }), 'it is gone when its server was killed');
 ok(wait_refused(7001), 'and the port is as any other');
 is(knock('stranger', '10.77.0.1', 7002, SHORT), 'silence', 'the other guard stays');
 $one = server('one', 'server', @listen, qw(--guard eth0));

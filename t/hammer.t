@@ -38,7 +38,7 @@ sub hammer_start
 		open(STDOUT, '>', $out) or POSIX::_exit(126);
 		open(STDERR, '>&', \*STDOUT) or POSIX::_exit(126);
 		Weft::die_with_parent();
-		{ no warnings 'exec'; exec($hammer, '--seed', $seed, '--stall', 30, @args, $uri); }
+		{ no warnings 'exec'; exec($hammer, '--seed', $seed, '--stall', 90, @args, $uri); }
 		POSIX::_exit(127);
 	}
 	++$seed;
@@ -72,7 +72,7 @@ for my $profile ([ '4+2', '64K' ], [ '2+1', '4K' ], [ '1+2', '16K' ], [ '3+0', '
 	my ($ec, $unit) = @$profile;
 	my $cluster = cluster(ec => $ec, unit => $unit);
 	hammer("$ec in units of $unit: every byte is right", $cluster->uri, '--seconds', $seconds);
-	my $stat = wait_until('figures', 30, sub {
+	my $stat = wait_until('figures', 60, sub {
 		my $now = $cluster->get('/volumes/vol')->{stat};
 		return $now->{reads} && !$now->{inflight} ? $now : undef;
 	});

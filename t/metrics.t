@@ -127,10 +127,10 @@ sub scrape
 spew("$dir/in", 'x' x (16 << 20));
 run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
 $cluster->stop('server-3');
-wait_until('volmgr to see that a server is gone', 30, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'down' });
+wait_until('volmgr to see that a server is gone', 60, sub { (api('GET', '/servers/server-3'))[1]{state} eq 'down' });
 spew("$dir/in", 'y' x (16 << 20));
 run_ok(tool('nbdcopy'), "$dir/in", $cluster->uri);
-wait_until('stale shards', 30, sub { (api('GET', '/volumes/vol'))[1]{rebuild}{shards} > 0 });
+wait_until('stale shards', 60, sub { (api('GET', '/volumes/vol'))[1]{rebuild}{shards} > 0 });
 my $while = scrape();
 cmp_ok(figure($while, 'volume_stale_shards', volume => 'vol') // 0, '>', 0, 'stale shards are counted');
 is(figure($while, 'server_up', server => 'server-3'), 0, 'a server that is away is 0');

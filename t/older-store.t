@@ -35,13 +35,13 @@ sub sum_without
 	my (@away) = @_;
 	$cluster->kill(@away);
 	for my $name (@away) {
-		wait_until("volmgr to miss $name", 30, sub { $cluster->get("/servers/$name")->{state} eq 'down' });
+		wait_until("volmgr to miss $name", 60, sub { $cluster->get("/servers/$name")->{state} eq 'down' });
 	}
 	unlink("$dir/out");
 	run_ok({ timeout => 60 }, tool('nbdcopy'), $cluster->uri, "$dir/out");
 	$cluster->start(@away);
 	for my $name (@away) {
-		wait_until("$name to be back", 30, sub { $cluster->get("/servers/$name")->{state} eq 'up' });
+		wait_until("$name to be back", 60, sub { $cluster->get("/servers/$name")->{state} eq 'up' });
 	}
 	wait_until('all shards to be good', 60, sub { $cluster->get('/status')->{rebuild}{shards} == 0 });
 	return Digest::SHA->new(256)->addfile("$dir/out", 'b')->hexdigest;
@@ -98,7 +98,7 @@ is(sum_without('server-3', 'server-4'), $sum, 'and nothing old is read from it')
 # a plain restart is none, also with the power of the whole cluster
 $cluster->kill;
 $cluster->start;
-wait_until('it to be up', 30, sub { server()->{state} eq 'up' });
+wait_until('it to be up', 60, sub { server()->{state} eq 'up' });
 ok(!server()->{older}, 'a store that was only killed is trusted');
 
 # over a restart of volmgr

@@ -46,7 +46,7 @@ sub answer
 {
 	my ($s) = @_;
 	my $got = '';
-	IO::Select->new($s)->can_read(20) && sysread($s, $got, 4096);
+	IO::Select->new($s)->can_read(60) && sysread($s, $got, 4096);
 	return $got =~ m{\AHTTP/1.1 (\d+)} ? $1 : 'none';
 }
 sub status { return (api(@_))[0] }
@@ -91,7 +91,7 @@ sub raw
 	my $s = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
 	my ($got, $select) = ('', IO::Select->new($s));
 	print $s $text =~ s/COOKIE/Cookie: $who{uma}{cookie}/r;
-	while ($select->can_read(20)) {
+	while ($select->can_read(60)) {
 		sysread($s, $got, 1 << 16, length $got) or return $got;
 	}
 	die "no end of the answer to $text\n";
@@ -271,12 +271,12 @@ $there->api('POST', '/logout');
 said('uma', 'DELETE', "/shares/$bigs->{id}");
 said('alice', 'PATCH', '/people/umax', { waiting => true() });
 my $cut = 'a link, a link to an archive, a session, somebody who has to be approved of again';
-ok(eval { wait_until('the ends', 30, sub { sip() eq $cut }) }, 'they are cut when a link, a session or an account ends') or diag(sip());
+ok(eval { wait_until('the ends', 90, sub { sip() eq $cut }) }, 'they are cut when a link, a session or an account ends') or diag(sip());
 take('an archive', '/tagger/archive?path=home/uma/big.bin', $who{bob}{cookie});
 take('a share', '/tagger/content?path=home/uma/big.bin', $who{bob}{cookie});
 take('a share, by number', "/tagger/content?id=$id", $who{bob}{cookie});
 said('uma', 'DELETE', "/shares/$share{bob}{id}");
-ok(eval { wait_until('the ends', 30, sub { sip(); keys %over == 7 }) }, 'and when a share does') or diag(sip());
+ok(eval { wait_until('the ends', 90, sub { sip(); keys %over == 7 }) }, 'and when a share does') or diag(sip());
 ok(!$over{'its owner'}, 'and nobody else is');
 said('alice', 'PATCH', '/people/umax', { waiting => JSON::PP::false() });
 log_in('umax');
@@ -298,21 +298,21 @@ $got{ answer(hold('uma', 'GET /api/v1/tagger/events')) }++ for 1 .. 70;
 is_deeply([ sort keys %got ], [ 200, 503 ], 'she listens to changes as often as one may');
 is(answer(hold('bob', 'GET /api/v1/tagger/events')), 200, 'and others still can');
 close($_) for splice(@held);
-wait_until('room', 20, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
+wait_until('room', 60, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
 %got = ();
 $got{ answer(hold('uma', 'GET /api/v1/tagger/content?path=home/uma/big.bin')) }++ for 1 .. 70;
 cmp_ok($got{503} // 0, '>=', 70 - 64, 'she has as many files sent to her as one may');
 is(status('bob', 'GET', '/tagger/folder?path=home/bob'), 200, 'and others have theirs');
 close($_) for splice(@held);
-wait_until('room', 20, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
+wait_until('room', 60, sub { status('uma', 'GET', '/tagger/file?path=home/uma/big.bin') == 200 });
 %got = ();
 $got{ answer(hold('uma', 'GET /api/v1/live')) }++ for 1 .. 40;
 is_deeply(\%got, { 200 => 32, 503 => 8 }, 'nor does she take all streams of the overview');
 hold('uma', "PUT /api/v1/tagger/upload?path=home/uma/up-$_") for 1 .. 16;
-wait_until('a refused upload', 20, sub { grep { IO::Select->new($_)->can_read(0) } @held[ -16 .. -1 ] });
+wait_until('a refused upload', 60, sub { grep { IO::Select->new($_)->can_read(0) } @held[ -16 .. -1 ] });
 is(put('bob', 'home/bob/up', 'his', '&size=3&offset=0'), 200, 'who begins all uploads does not keep others from theirs');
 close($_) for @held;
-ok(wait_until('the end of the stream', 20, sub { IO::Select->new($watching)->can_read(0) && !sysread($watching, my $more, 1 << 20) }),
+ok(wait_until('the end of the stream', 60, sub { IO::Select->new($watching)->can_read(0) && !sysread($watching, my $more, 1 << 20) }),
 	'and does so no more when he is removed');
 
 daemon_stop($volmgr);

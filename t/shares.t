@@ -191,12 +191,12 @@ sub stream
 	my $pid = fork() // die;
 	if ($pid == 0) {
 		open(STDOUT, '>', "$dir/stream") or die;
-		exec('curl', '-sN', '--max-time', 60, '-H', "Cookie: $who{$name}{cookie}", "$base/api/v1/tagger/events");
+		exec('curl', '-sN', '--max-time', 100, '-H', "Cookie: $who{$name}{cookie}", "$base/api/v1/tagger/events");
 	}
 	at_end(sub { kill('KILL', $pid) if $pid });
-	wait_until('the stream', 20, sub { -s "$dir/stream" });
+	wait_until('the stream', 60, sub { -s "$dir/stream" });
 	return sub {
-		wait_until('the end of the stream', 30, sub { waitpid($pid, POSIX::WNOHANG()) == $pid });
+		wait_until('the end of the stream', 60, sub { waitpid($pid, POSIX::WNOHANG()) == $pid });
 		$pid = 0;
 		return $? >> 8;
 	};
@@ -204,7 +204,7 @@ sub stream
 my $shared = said('bob', 'POST', '/shares', { path => 'home/bob/open', person => 'uma' });
 my $end = stream('uma');
 said('bob', 'POST', '/tagger/mkdir?path=home/bob/open/told');
-wait_until('an event', 20, sub { slurp("$dir/stream") =~ /told/ });
+wait_until('an event', 60, sub { slurp("$dir/stream") =~ /told/ });
 said('bob', 'DELETE', "/shares/$shared->{id}");
 isnt($end->(), 28, 'a stream of changes ends with the share that it told of');
 $end = stream('uma');

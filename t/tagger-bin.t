@@ -107,7 +107,7 @@ $tagger->ask('DELETE', '/bin', { id => $id });
 remove('three.txt');
 $tagger->ask('DELETE', '/bin', { all => 1 });
 is(bin()->{total}, 0, 'one, or all, are deleted for good');
-wait_until('an empty trash', 30, sub { !glob("$dir/.weft/trash/*") && !glob("$dir/.weft/bin/*") });
+wait_until('an empty trash', 60, sub { !glob("$dir/.weft/trash/*") && !glob("$dir/.weft/bin/*") });
 is(remove('link', forever => 1), undef, 'or at once');
 is(bin()->{total}, 0, 'without the bin');
 

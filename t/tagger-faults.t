@@ -109,11 +109,11 @@ SKIP: {
 	1 while syswrite($fill, 'x' x 4096);
 	close($fill);
 	some_files($dir, 100, 300);
-	$full->wait_for('a full file system', sub { $full->get('/status')->{stuck} }, 30);
+	$full->wait_for('a full file system', sub { $full->get('/status')->{stuck} });
 	pass('a full file system is noticed, and tagger lives');
 	cmp_ok($full->get('/search', q => 'lighthouses')->{total}, '>', 0, 'and answers');
 	unlink("$base/small/filler");
-	$full->wait_for('room', sub { !$full->get('/status')->{stuck} }, 30);
+	$full->wait_for('room', sub { !$full->get('/status')->{stuck} });
 	$full->wait_idle();
 	is(names($full), on_disk(), 'with room again it goes on');
 	$full->stop();
@@ -128,7 +128,7 @@ SKIP: {
 	$away->wait_idle();
 	like($away->get('/status')->{follows}, qr/file system/, 'a mounted file system is followed as a whole') or diag($away->get('/status')->{follows});
 	run_ok('umount', '-l', "$base/mnt");
-	ok(pid_wait($away->{daemon}{pid}, 20), 'unmounted underneath, tagger ends');
+	ok(pid_wait($away->{daemon}{pid}, 60), 'unmounted underneath, tagger ends');
 	is(scalar(split(/\n/, run(program('tagger'), '--socket', 'none', '--index', "$base/away/index", 'query', 'is:file')->{out})), 5,
 		'and its index keeps all files');
 }

@@ -129,13 +129,13 @@ my $log = "$base/events";
 my $pid = fork() // die;
 if ($pid == 0) {
 	open(STDOUT, '>', $log) or die;
-	exec('curl', '-sN', '--max-time', 60, '--unix-socket', "$base/sock", '-H', "X-Weft-Scope: $scope", 'http://x/events');
+	exec('curl', '-sN', '--max-time', 100, '--unix-socket', "$base/sock", '-H', "X-Weft-Scope: $scope", 'http://x/events');
 }
 at_end(sub { kill('KILL', $pid); waitpid($pid, 0) });
-wait_until('the stream', 20, sub { -s $log });
+wait_until('the stream', 60, sub { -s $log });
 $tagger->ask('POST', '/mkdir', { path => 'home/bob/hidden-thing' });
 $tagger->ask('POST', '/mkdir', { path => 'home/uma/shown-thing' });
-wait_until('an event', 20, sub { slurp($log) =~ /shown-thing/ });
+wait_until('an event', 60, sub { slurp($log) =~ /shown-thing/ });
 unlike(slurp($log), qr/hidden-thing|private|event: progress/, 'events tell of what is theirs');
 
 # ---- a link: paths begin at what is shared

@@ -153,7 +153,7 @@ put($s, "5\r\nhello\r\nnonsense\r\n");
 like(answer($s), qr{\AHTTP/1.1 400 }, 'bad chunks are refused');
 $s = begin('/upload?path=in/bad.bin', 5, 'Transfer-Encoding: chunked');
 unlike(answer($s), qr{\AHTTP/1.1 2}, 'and a body with two ideas of its length');
-wait_until('no trace of either', 20, sub { !@{ left() } });
+wait_until('no trace of either', 60, sub { !@{ left() } });
 ok(!-e "$dir/in/bad.bin", 'nothing came of that');
 
 # ---- refused before it comes
@@ -196,14 +196,14 @@ $s = begin('/upload?path=in/off.mkv', $size);
 put($s, substr($bytes, 0, 3 * MIB));
 $tagger->wait_for('the first of it', sub { has('in/off.mkv', $size) >= 2 * MIB });
 $tagger->ask('DELETE', '/upload', { path => 'in/off.mkv', size => $size });
-wait_until('nothing', 20, sub { !@{ left() } });
+wait_until('nothing', 60, sub { !@{ left() } });
 pass('what has come can be thrown away');
 make_path("$dir/.weft/upload");
 spew("$dir/.weft/upload/$_", 'x') for 'old', 'new', 'unsized-1';
 utime(time - 8 * 86400, time - 8 * 86400, "$dir/.weft/upload/old");
 $tagger->stop();
 $tagger->start();
-wait_until('the old to go', 20, sub { "@{ left() }" eq 'new' });
+wait_until('the old to go', 60, sub { "@{ left() }" eq 'new' });
 pass('what nobody goes on with is thrown away after a week');
 unlink("$dir/.weft/upload/new");
 
@@ -319,9 +319,9 @@ SKIP: {
 	is_deeply(left(), [], 'and leaves nothing');
 	$got = run('curl', '-sS', '--unix-socket', "$base/sock", '-w', '\n%{http_code}', '-H', 'Transfer-Encoding: chunked', '-T', $large, url('large.iso'));
 	is(code($got), 507, 'also when its size was not known');
-	wait_until('nothing to be left', 20, sub { !@{ left() } });
+	wait_until('nothing to be left', 60, sub { !@{ left() } });
 	pass('and leaves nothing');
-	wait_until('the space to be free again', 20, sub { run_ok("df", "--output=used", "-k", $dir) =~ /^\s*[0-9]{1,3}$/m });
+	wait_until('the space to be free again', 60, sub { run_ok("df", "--output=used", "-k", $dir) =~ /^\s*[0-9]{1,3}$/m });
 	is(code(curl('-T', $small, url('small.bin'))), 200, 'what fits is taken');
 	$tagger->stop();
 	run_ok('umount', $dir);

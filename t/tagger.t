@@ -189,7 +189,7 @@ like(run_ok('tar', 'tf', "$base/a.tar"), qr{^cars/new/down\.bin$}m, 'an archive'
 $tagger->ask('DELETE', '/file', { path => 'cars', recursive => 1 });
 ok(!-e "$dir/cars", 'unless all of it is meant');
 is_deeply($tagger->found('engine'), [], 'the index agrees');
-wait_until('an empty trash', 30, sub { !glob("$dir/.weft/trash/*") });
+wait_until('an empty trash', 60, sub { !glob("$dir/.weft/trash/*") });
 my $export = json_decode($tagger->call('GET', '/export', {})->{body});
 my %node = map { $_->{id} => 1 } @{ $export->{nodes} };
 is((grep { !$node{ $_->{from} } || !$node{ $_->{to} } } @{ $export->{edges} }), 0, 'an export is whole');

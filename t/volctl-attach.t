@@ -88,7 +88,7 @@ like(volctl(qw(volume detach v1))->{out} . volctl(qw(volume attach v1))->{out}, 
 # so does its keeper
 $record = json_decode(slurp("$dir/run/attach/v1.json"));
 kill('KILL', $record->{keeper_pid});
-ok(pid_wait($record->{keeper_pid}, 10), 'the keeper is killed');
+ok(pid_wait($record->{keeper_pid}, 60), 'the keeper is killed');
 is(volctl(qw(volume detach v1))->{status}, 0, 'and it can still be detached');
 is_deeply([glob("$dir/run/attach/*")], [], 'with nothing left behind');
 

@@ -182,7 +182,7 @@ sub raw
 	local $SIG{PIPE} = 'IGNORE';
 	print $s $text;
 	my ($got, $select) = ('', IO::Select->new($s));
-	while ($select->can_read(20)) {
+	while ($select->can_read(60)) {
 		sysread($s, $got, 1 << 16, length $got) or return $got;
 	}
 	return 'no end';
@@ -232,7 +232,7 @@ is(($who{alice}->api('GET', '/status'))[0], 200, 'and it serves as before');
 my $s = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or die;
 print $s "GET /api/v1/live HTTP/1.1\r\nHost: x\r\nCookie: $who{rob}{cookie}\r\n\r\n";
 my ($stream, $select) = ('', IO::Select->new($s));
-while ((() = $stream =~ /^event: live$/mg) < 2 && $select->can_read(20)) {
+while ((() = $stream =~ /^event: live$/mg) < 2 && $select->can_read(60)) {
 	sysread($s, $stream, 1 << 16, length $stream) or last;
 }
 like($stream, qr{\AHTTP/1\.1 200 .*^Content-Type: text/event-stream\r$}ms, 'a stream of events');
@@ -254,10 +254,10 @@ SKIP: {
 	}
 	cmp_ok(scalar(@held), '==', 3050, scalar(@held) . ' connections that ask nothing');
 	my $open = sub { my @n = glob("/proc/$volmgr->{pid}/fd/*"); return scalar @n };
-	wait_until('all that are accepted', 30, sub { $open->() >= 2990 });
+	wait_until('all that are accepted', 60, sub { $open->() >= 2990 });
 	is((http_local("$dir/vsock", 'GET', '/status'))[0], 200, 'who comes by the Unix socket still gets in');
 	cmp_ok($open->(), '<=', 3064, 'there is an end to them');
 	@held = ();
-	is(eval { wait_until('room', 30, sub { ($who{alice}->api('GET', '/status'))[0] == 200 }) }, 1, 'and when they go, others do') or diag($@);
+	is(eval { wait_until('room', 60, sub { ($who{alice}->api('GET', '/status'))[0] == 200 }) }, 1, 'and when they go, others do') or diag($@);
 }
 done_testing();

@@ -135,7 +135,7 @@ sub agrees
 	my ($tagger, $name) = @_;
 	my ($disk, $index) = (on_disk());
 	$tagger->wait_idle(120);
-	eval { wait_until('an index that agrees', 20, sub {
+	eval { wait_until('an index that agrees', 60, sub {
 		$index = in_index($tagger);
 		return join("\0", map { "$_=$disk->{$_}" } sort keys %$disk) eq join("\0", map { "$_=$index->{$_}" } sort keys %$index);
 	}) };
