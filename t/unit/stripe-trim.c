@@ -1,10 +1,12 @@
 /*
- * Whole extents are given back while servers are away, and then the metadata is lost: what the
- * labels on the servers say, by the plan of "volctl recover", brings nothing back.
+ * Whole extents are given back while servers are away, or were not placed since the metadata
+ * refused, and then the metadata is lost: what the labels on the servers say, by the plan of
+ * "volctl recover", brings nothing back, and takes no such slot for one that is used.
  */
 #include "config.h"
 
 #include <endian.h>
+#include <errno.h>
 
 #include "recover.h"
 #include "stripe-ends.h"
@@ -160,6 +162,20 @@ static void at_that_moment(const struct world_geometry *g, uint64_t seed)
 	is_int(recovered(w), 0, "and do not come back with the metadata");
 }
 
+/* The metadata refused the first place of an extent, whose slots stay; it got another one. */
+static void placed_twice(const struct world_geometry *g, uint64_t seed)
+{
+	struct world *w = begin(g, seed);
+
+	w->fail_put = 1;
+	w->put_stays = seed % 2 == 0;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), EIO, "an extent is not placed");
+	w->place_next = 1;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "but elsewhere, a moment later");
+	is_int(world_do(w, NBD_CMD_FLUSH, 0, 0, 0), 0, "and is flushed");
+	is_int(recovered(w), 0, "when the metadata is lost, its own slots are found");
+}
+
 int main(void)
 {
 	for (uint64_t seed = 1; seed < 4; seed++) {
@@ -170,6 +186,9 @@ int main(void)
 		at_that_moment(&g22, seed);
 		at_that_moment(&g12, seed);
 		at_that_moment(&g42, seed);
+		placed_twice(&g22, seed);
+		placed_twice(&g12, seed);
+		placed_twice(&g42, seed);
 	}
 	goes_later();
 	return done_testing();

@@ -386,6 +386,7 @@ struct volume {
 	struct op_list retry;	  /* wait for payload memory, or for an extent being dropped */
 	struct op_list held;	  /* came before the start was over */
 	struct placing *placings; /* extents that are being placed */
+	bool place_refused;	  /* by the metadata, once: see placed_in_doubt() */
 	uint64_t short_ns;	  /* since when too few servers are up for a whole extent; 0: no */
 	bool placings_changed;	  /* they look at their servers again */
 	struct io_task task;

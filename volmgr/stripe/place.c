@@ -173,6 +173,18 @@ static void placing_try(struct placing *p);
 static void placing_later(struct placing *p);
 static void placing_waits(struct placing *p);
 
+/*
+ * Slots that it got when the metadata refused its place are still there, with the same label. Who
+ * makes the metadata anew from labels cannot tell which are in use, unless these have a mark: the
+ * servers have to know it before anything is written.
+ */
+static void placed_in_doubt(struct volume *v, struct extent *x)
+{
+	v->marks += !x->marking;
+	x->marking = true;
+	extent_record(v, x);
+}
+
 static void extent_placed(struct volume *v, struct extent *x, int error)
 {
 	struct stripe *st = x->placing;
@@ -180,11 +192,13 @@ static void extent_placed(struct volume *v, struct extent *x, int error)
 	x->placing = NULL;
 	x->state = error == 0 ? EXTENT_READY : EXTENT_NEW;
 	extent_changed(v, x);
+	x->busy++; /* failing requests may end its last stripe */
 	if (error == 0) {
 		v->stat.extents++;
 		rebuild_count(v, __builtin_popcount(x->stale));
+		if (v->place_refused)
+			placed_in_doubt(v, x);
 	}
-	x->busy++; /* failing requests may end its last stripe */
 	while (st != NULL) {
 		struct stripe *next = st->next;
 
@@ -261,6 +275,7 @@ static void placing_put_done(void *arg, int err)
 		log_error("volume %s: extent %llu: cannot record its place: %s", p->v->name,
 			  (unsigned long long)p->x->number, strerror(-err));
 		/* it may be there all the same: these slots stay, empty, and are given out again */
+		p->v->place_refused = true;
 		placing_end(p, EIO);
 		return;
 	}
