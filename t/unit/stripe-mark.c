@@ -98,6 +98,34 @@ static void told_by_the_next(void)
 	end(w);
 }
 
+/* The same, and the metadata refuses the first record of the next one. */
+static void told_though_refused(void)
+{
+	struct world *w = begin();
+	unsigned told = 0;
+
+	world_do(w, NBD_CMD_FLUSH, 0, 0, 0);
+	world_settle(w, 2000); /* so that the start finds nothing to judge */
+	until_recorded(w);
+	world_kill(w);
+	world_open(w);
+	world_settle(w, 4000);
+	w->fail_put = 1;
+	fake_server_return(server_of(w, 2));
+	while (w->fail_put > 0 && world_step(w))
+		;
+	is_int(w->fail_put, 0, "a rebuild begins, and its record is refused");
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 64 << 10), 0, "a write meanwhile");
+	for (unsigned i = 0; i < w->config.k + w->config.m; i++) {
+		const struct shard_place *p = &w->map[0].shard[i];
+		const struct fake_slot *slot = &w->cluster.servers[p->server - 1].slots[p->slot];
+
+		told += i != 2 && slot->stale == 1 << 2;
+	}
+	is_int(told, 5, "is done when all servers know which shard misses it");
+	end(w);
+}
+
 /* One that could not be told comes back before its own shard is marked. */
 static void told_when_back(void)
 {
@@ -127,6 +155,7 @@ int main(void)
 {
 	told_at_once();
 	told_by_the_next();
+	told_though_refused();
 	told_when_back();
 	return done_testing();
 }

@@ -112,7 +112,9 @@ bool extent_retell(struct volume *v, struct extent *x)
 {
 	if (x->telling || (x->untold & extent_usable(v, x)) == 0)
 		return x->telling;
-	if (x->putting || x->put_again) /* they are told when the record is durable */
+	/* they are told when the record is durable; one that was refused, and marks nothing, is
+	 * late */
+	if (x->putting || (x->put_again && x->marking))
 		return x->putting;
 	x->telling = true;
 	x->busy++;
