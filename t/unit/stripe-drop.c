@@ -253,6 +253,24 @@ static void placed_in_doubt(void)
 	is_int(end(w), 0, "and everything is whole in the end");
 }
 
+/* Zeros for a whole extent wait until it has been placed for another write, which fails. */
+static void given_back_unplaced(void)
+{
+	struct world *w = begin(&g21);
+	struct world_req *write, *zeros;
+
+	world_do(w, NBD_CMD_TRIM, 0, 0, (uint32_t)w->size);
+	is_int(w->nmap, 0, "nothing is there");
+	w->fail_put = 1;
+	write = world_submit(w, NBD_CMD_WRITE, 0, 0, 4096);
+	zeros = world_submit(w, NBD_CMD_WRITE_ZEROES, 0, 0, 8 << 20);
+	world_settle(w, 3000);
+	ok(write->done && write->error == EIO, "an extent is not placed");
+	ok(zeros->done && zeros->error == 0, "zeros that waited for it are answered");
+	w->errors = 0;
+	is_int(end(w), 0, "and it is");
+}
+
 const char *__asan_default_options(void); /* a killed engine's memory is given up */
 const char *__asan_default_options(void)
 {
@@ -267,6 +285,7 @@ int main(void)
 	written_before();
 	owed_twice(false, "a slot that it owes goes, though its connection breaks once more");
 	owed_twice(true, "or it crashes");
+	given_back_unplaced();
 	given_back_in_doubt();
 	placed_in_doubt();
 	return done_testing();

@@ -220,10 +220,12 @@ void extent_unbusy(struct volume *v, struct extent *x)
 	assert(x->busy > 0);
 	if (--x->busy > 0)
 		return;
-	if (x->state == EXTENT_DROPPING)
+	if (x->state == EXTENT_DROPPING) {
 		extent_drop_advance(v, x);
-	else if (x->state == EXTENT_NEW)
+	} else if (x->state == EXTENT_NEW) {
 		extent_forget(v, x);
+		volume_wake(v); /* ops that wait for the extent: it could not be placed */
+	}
 }
 
 /* ---- stale marks --------------------------------------------------------------------------- */
