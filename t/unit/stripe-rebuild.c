@@ -190,6 +190,32 @@ static void undecodable(void)
 	is_int(end(w), 0, "nothing is wrong then");
 }
 
+/* The same, but for a server that is away: when that is back, it is not waited for long. */
+static void undecodable_for_now(void)
+{
+	struct world *w = begin(&g42, 10);
+	struct fake_server *s, *away;
+	struct shard_place *bad;
+	struct rebuild_stat st;
+
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 1 << 20);
+	bad = &w->map[0].shard[0];
+	away = &w->cluster.servers[w->map[0].shard[1].server - 1];
+	s = &w->cluster.servers[w->map[0].shard[5].server - 1];
+	fake_server_break(s, false);
+	world_do(w, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 4096, 100000);
+	w->cluster.servers[bad->server - 1].slots[bad->slot].bad[7] = 1;
+	fake_server_break(away, false);
+	fake_server_return(s);
+	world_settle(w, 25000);
+	volume_rebuild_stat(w->v, &st);
+	is_int((long long)st.shards, 1, "an extent cannot be decoded while a server is away");
+	is_int((long long)st.lost, 0, "which does not count as lost");
+	fake_server_return(away);
+	ok(rebuilt(w) <= 12000, "it is rebuilt when that is back");
+	is_int(end(w), 0, "and is right");
+}
+
 /* Extents made while a server is away have no slot there. */
 static void without_slot(void)
 {
@@ -513,6 +539,7 @@ int main(int argc, char **argv)
 	thin(&g12);
 	in_runs();
 	undecodable();
+	undecodable_for_now();
 	older_stores(&g42, 1, false);
 	older_stores(&g42, 2, false);
 	older_stores(&g42, 2, true);

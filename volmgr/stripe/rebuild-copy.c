@@ -270,8 +270,9 @@ static void copy_start(struct copy *c)
 	c->again = false;
 	c->from = server_choose(job->x, usable & ~c->bad, v->l.k);
 	c->want = job->shards;
-	if (c->from == 0 && server_choose(job->x, usable, v->l.k) != 0)
-		rebuild_lost(job);
+	if (c->from == 0 && server_choose(job->x, usable, v->l.k) != 0 &&
+	    (usable | job->x->stale) == (1u << v->shards) - 1)
+		rebuild_lost(job); /* nobody is away who may help later */
 	else if (c->from == 0)
 		rebuild_fail(job, job->shards, "reading: too few good shards", EIO);
 	if (job->failed || c->want == 0) {
