@@ -227,28 +227,66 @@ static void given_back_in_doubt(void)
 	is_int(end(w), 0, "what was acknowledged is there for the next volmgr");
 }
 
-/* The metadata refuses a place, and has it: these slots are not given to others. */
-static void placed_in_doubt(void)
+/* Slots that the metadata names for the first extent of the map, and that are there. */
+static unsigned slots_named(const struct world *w)
 {
-	struct world_geometry two = {2, 1, 64 << 10, 3, 16 << 20};
-	struct world *w = calloc(1, sizeof(*w));
 	unsigned there = 0;
 
-	world_init(w, &two, 1);
-	world_open(w);
-	world_settle(w, 0);
-	w->fail_put = 1;
-	w->put_stays = true;
-	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), EIO, "an extent is not placed");
-	is_int(world_do(w, NBD_CMD_WRITE, 0, 8 << 20, 1 << 20), 0, "another one is");
-	is_int(w->nmap, 2, "the metadata has both");
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < w->config.k + w->config.m; i++) {
 		const struct shard_place *p = &w->map[0].shard[i];
 		const struct fake_slot *slot = &w->cluster.servers[p->server - 1].slots[p->slot];
 
 		there += slot->used && slot->gen == p->slot_gen;
 	}
-	is_int(there, 3, "and each the slots that it names");
+	return there;
+}
+
+static struct world *begin_empty(void)
+{
+	static const struct world_geometry three = {2, 1, 64 << 10, 3, 16 << 20};
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w, &three, 1);
+	world_open(w);
+	world_settle(w, 0);
+	return w;
+}
+
+/* The metadata refuses a place, and has it: these slots are not given to others. */
+static void placed_in_doubt(void)
+{
+	struct world *w = begin_empty();
+
+	w->fail_put = 1;
+	w->put_stays = true;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), EIO, "an extent is not placed");
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 8 << 20, 1 << 20), 0, "another one is");
+	is_int(w->nmap, 2, "the metadata has both");
+	is_int(slots_named(w), 3, "and each the slots that it names");
+	w->errors = 0;
+	is_int(end(w), 0, "and everything is whole in the end");
+}
+
+/* The same slots are asked for once more, and that fails: they stay. */
+static void placed_in_doubt_again(void)
+{
+	struct world *w = begin_empty();
+	struct fake_server *s = &w->cluster.servers[1];
+
+	w->fail_put = 1;
+	w->put_stays = true;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), EIO, "an extent is not placed");
+	w->place_next = 0; /* the same servers for the same shards */
+	s->refuse = WEFT_CMD_LABEL;
+	s->refusals = 2;
+	s->refuse_error = EIO;
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), ENOSPC, "nor when it is tried again");
+	is_int(slots_named(w), 3, "the slots that the metadata may name are there");
+	memset(w->known, 0, 1 << 20);
+	world_kill(w);
+	world_open(w);
+	world_settle(w, 4000);
+	is_int(world_do(w, NBD_CMD_WRITE, 0, 0, 1 << 20), 0, "the next volmgr can write there");
 	w->errors = 0;
 	is_int(end(w), 0, "and everything is whole in the end");
 }
@@ -288,5 +326,6 @@ int main(void)
 	given_back_unplaced();
 	given_back_in_doubt();
 	placed_in_doubt();
+	placed_in_doubt_again();
 	return done_testing();
 }

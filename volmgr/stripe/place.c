@@ -225,6 +225,7 @@ static void placing_end(struct placing *p, int error)
 	extent_placed(v, x, error);
 }
 
+/* Once the metadata has refused a place, slots that it names may be among these: they stay. */
 static void placing_undo(struct placing *p)
 {
 	for (unsigned i = 0; i < p->v->shards; i++) {
@@ -232,7 +233,7 @@ static void placing_undo(struct placing *p)
 
 		if ((p->absent >> i & 1) != 0)
 			continue;
-		if (c->error == 0)
+		if (c->error == 0 && !p->v->place_refused)
 			slot_discard(p->v, c->server, be32toh(c->reply.slot),
 				     be32toh(c->reply.slot_gen), NULL, NULL);
 		else if (c->error == -ENOTCONN)
