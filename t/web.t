@@ -93,7 +93,7 @@ $ENV{HOME} = $dir;
 $ENV{WEFT_WEB_SPARES} = join(' ', map { $cluster->{address}{$_} } @spares);
 $ENV{WEFT_WEB_RAN} = "$dir/ran";
 $ENV{WEFT_WEB_DIR} = $dir;
-my $got = run({ timeout => 900 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', $devices ? 'devices' : 'none', "$dir/volmgr");
+my $got = run({ timeout => 1700 }, tool('node'), "$from/test.js", "http://$http", $invitation, $tagger ? 'tagger' : 'none', $devices ? 'devices' : 'none', "$dir/volmgr");
 print STDERR $got->{err} =~ s/^(?!#)/# /mgr if $got->{err} ne '';
 my @results = $got->{out} =~ /^((?:not )?ok) \d+ - (.*)$/mg;
 while (my ($result, $name) = splice(@results, 0, 2)) {

@@ -28,7 +28,7 @@ async function make(page) {
 async function look(w, page) {
 	const { base, ok } = w, list = '.filelist tbody tr, .filegrid li';
 	await page.goto(`${base}/#/files?in=${encodeURIComponent(FOLDER)}`);
-	ok(await page.waitForFunction(([s, n]) => document.querySelectorAll(s).length === n, [list, NAMES.length + 1], { timeout: 20000 }).then(() => true, () => false), 'names that would be code are listed', await page.locator('main').textContent());
+	ok(await page.waitForFunction(([s, n]) => document.querySelectorAll(s).length === n, [list, NAMES.length + 1]).then(() => true, () => false), 'names that would be code are listed', await page.locator('main').textContent());
 	await page.getByRole('button', { name: 'Pictures' }).click();
 	await page.locator('.filegrid').waitFor();
 	await page.getByRole('button', { name: 'Pictures' }).click();
@@ -59,17 +59,17 @@ async function share(w, page) {
 	const { base, ok } = w;
 	const { secret } = await page.evaluate(([path, label]) => import('./js/api.js').then((api) => api.post('/shares', { path, person: '', write: false, label, days: 1 })), [FOLDER, IMAGE]);
 	await page.goto(`${base}/#/people`);
-	ok(await page.getByText(IMAGE).first().waitFor({ timeout: 20000 }).then(() => true, () => false), 'a label that would be code is text');
+	ok(await page.getByText(IMAGE).first().waitFor().then(() => true, () => false), 'a label that would be code is text');
 	const guest = await openPage(w.browser);
 	await guest.goto(`${base}/#/shared/${secret}`);
-	ok(await guest.waitForFunction((n) => document.querySelectorAll('.sharedlist li').length === n, NAMES.length + 1, { timeout: 20000 }).then(() => true, () => false), 'and so is all of that behind a link', await guest.locator('main').textContent());
+	ok(await guest.waitForFunction((n) => document.querySelectorAll('.sharedlist li').length === n, NAMES.length + 1).then(() => true, () => false), 'and so is all of that behind a link', await guest.locator('main').textContent());
 	await guest.locator('.sharedlist a.filename').nth(1).click();
 	await guest.locator('.show > *').first().waitFor();
 	ok(!await guest.evaluate(() => globalThis.ran) && guest.faults.length === 0, 'of which nothing runs', ...guest.faults);
 	await guest.context().close();
 	await page.evaluate(([folder]) => import('./js/tagger.js').then((m) => m.taggerDelete('file', { path: folder, recursive: 1 })), [FOLDER]);
 	await page.goto(`${base}/#/files/bin`);
-	ok(await page.getByText(FOLDER).first().waitFor({ timeout: 20000 }).then(() => true, () => false), 'in the bin they are text');
+	ok(await page.getByText(FOLDER).first().waitFor().then(() => true, () => false), 'in the bin they are text');
 	await page.goto(`${base}/#/events`);
 	await page.locator('.event').first().waitFor();
 }

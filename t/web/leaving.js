@@ -240,7 +240,7 @@ async function previews(w, other) {
 	await other.keyboard.press('Escape');
 	await other.route('**/api/v1/tagger/content?*', (route) => route.fulfill({ status: 404, json: { error: { code: 'not_found', message: 'There is no such file in the index.', hint: '' } } }));
 	await other.getByRole('button', { name: first.name }).first().click();
-	w.ok(await other.locator('dialog').getByText('There is no such file in the index.', { exact: true }).waitFor({ timeout: 10000 }).then(() => true, () => false), 'what is said instead of a text is said, and not shown as one');
+	w.ok(await other.locator('dialog').getByText('There is no such file in the index.', { exact: true }).waitFor().then(() => true, () => false), 'what is said instead of a text is said, and not shown as one');
 	await other.unroute('**/api/v1/tagger/content?*');
 	await other.keyboard.press('Escape');
 	await other.keyboard.press('Escape');
@@ -260,7 +260,7 @@ async function shorter(w, other, tagger) {
 	await other.getByRole('link', { name: 'some-50' }).waitFor();
 	total = 50; // somebody has deleted it
 	await other.reload();
-	w.ok(await other.waitForFunction(() => document.querySelectorAll('.list tbody tr').length === 50, null, { timeout: 10000 }).then(() => true, () => false), 'a page of volumes that is no more is the last there is');
+	w.ok(await other.waitForFunction(() => document.querySelectorAll('.list tbody tr').length === 50).then(() => true, () => false), 'a page of volumes that is no more is the last there is');
 	await other.unroute('**/api/v1/volumes?*');
 	if (!tagger)
 		return;
@@ -278,7 +278,7 @@ async function shorter(w, other, tagger) {
 	await other.getByRole('button', { name: 'Next' }).click();
 	await other.getByRole('button', { name: /: gone-100.txt/ }).last().click();
 	await other.locator('dialog button[type=submit]').click();
-	w.ok(await other.getByRole('button', { name: /: gone-99.txt/ }).first().waitFor({ timeout: 10000 }).then(() => true, () => false), 'and the bin is not empty when its last page is');
+	w.ok(await other.getByRole('button', { name: /: gone-99.txt/ }).first().waitFor().then(() => true, () => false), 'and the bin is not empty when its last page is');
 	await other.unroute('**/api/v1/tagger/bin?*');
 }
 
@@ -289,7 +289,7 @@ async function addresses(w, other) {
 		await fresh(w, other, 'about');
 		await other.goto(`${w.base}/#/${place}`);
 		await other.reload();
-		const told = await other.locator('main', { hasText: 'There is no such page.' }).waitFor({ timeout: 10000 }).then(() => true, () => false);
+		const told = await other.locator('main', { hasText: 'There is no such page.' }).waitFor().then(() => true, () => false);
 		w.ok(told, `an address that is none is told: ${place}`, await other.locator('main').textContent());
 	}
 	await fresh(w, other, 'volumes');
@@ -316,7 +316,7 @@ async function charts(w) {
 	await other.unroute('**/lib/uPlot.iife.min.js');
 	await leave(other);
 	await other.evaluate(() => { location.hash = '#/overview'; });
-	w.ok(await other.locator('.uplot').first().waitFor({ timeout: 10000 }).then(() => true, () => false), 'charts that could not be had are there the next time');
+	w.ok(await other.locator('.uplot').first().waitFor().then(() => true, () => false), 'charts that could not be had are there the next time');
 	await other.context().close();
 }
 
@@ -337,10 +337,10 @@ async function inAndOut(w) {
 	await settled(other, 100);
 	w.ok(await other.locator('form.login').count() === 0, 'who goes back is not asked to log in again');
 	await fresh(w, other, 'login');
-	w.ok(await other.locator('.hero').waitFor({ timeout: 10000 }).then(() => true, () => false), 'nor is who is in already');
+	w.ok(await other.locator('.hero').waitFor().then(() => true, () => false), 'nor is who is in already');
 	await other.route('**/api/v1/logout', (route) => route.abort());
 	await other.getByRole('button', { name: 'Log out' }).click();
-	w.ok(await other.locator('.toast.bad').waitFor({ timeout: 10000 }).then(() => true, () => false) && await other.locator('form.login').count() === 0, 'who could not be logged out is told, and not shown to be');
+	w.ok(await other.locator('.toast.bad').waitFor().then(() => true, () => false) && await other.locator('form.login').count() === 0, 'who could not be logged out is told, and not shown to be');
 	await other.unroute('**/api/v1/logout');
 	await other.getByRole('button', { name: 'Log out' }).click();
 	await other.locator('form.login').waitFor();

@@ -2,6 +2,7 @@
 import { openPage } from './page.js';
 
 const QUIET_MS = 9000, AWAY_S = 60;
+export const SEEN_MS = 9000; // sooner than a stream that is silent is given up
 
 // Nothing is polled faster than every ten seconds.
 async function quiet(w) {
@@ -68,7 +69,7 @@ export async function threeSeconds(w) {
 		live((event, there) => there && event && done(event.uptime));
 	})));
 	await page.context().setOffline(true);
-	ok(await page.getByText('No connection').waitFor({ timeout: 3000 }).then(() => true, () => false), 'a network that is gone is told on the page of a volume');
+	ok(await page.getByText('No connection').waitFor({ timeout: SEEN_MS }).then(() => true, () => false), 'a network that is gone is told on the page of a volume');
 	await page.evaluate(() => new Promise((done) => setTimeout(done, 3000)));
 	await page.context().setOffline(false);
 	ok(await page.getByText('No connection').waitFor({ state: 'hidden' }).then(() => true, () => false), 'three seconds later it goes on');

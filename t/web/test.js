@@ -12,7 +12,7 @@ import { register } from './joining.js';
 import { settings } from './settings.js';
 import { speed } from './speed.js';
 import { attachHere, attachWords, lostIsGone, power, servers } from './servers.js';
-import { asksLittle, threeSeconds } from './live.js';
+import { asksLittle, SEEN_MS, threeSeconds } from './live.js';
 import { people, spaces } from './people.js';
 import { previews } from './preview.js';
 import { creating, listed, overviews, redundancy, serversInWork } from './trouble.js';
@@ -457,7 +457,7 @@ await section('volmgr goes away and comes back', async () => {
 	await go('overview');
 	await page.waitForSelector('.hero.good');
 	await page.context().setOffline(true);
-	ok(await page.locator('.hero.bad').waitFor({ timeout: 3000 }).then(() => true, () => false), 'a network that is gone is seen at once');
+	ok(await page.locator('.hero.bad').waitFor({ timeout: SEEN_MS }).then(() => true, () => false), 'a network that is gone is seen at once');
 	await page.setViewportSize({ width: 360, height: 740 });
 	const wide = await page.evaluate(() => [...document.querySelectorAll('.top, .top *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.className)); // charts follow later
 	ok(wide.length === 0, 'also on a phone, whose header has room for it', ...wide);
@@ -475,7 +475,7 @@ await section('volmgr goes away and comes back', async () => {
 	await clock.clock.runFor(1000);
 	await clock.waitForFunction(() => true);
 	await clock.clock.runFor(11000);
-	ok(await clock.locator('.hero.bad').waitFor({ timeout: 5000 }).then(() => true, () => false), 'a connection on which nothing comes any more is not believed');
+	ok(await clock.locator('.hero.bad').waitFor().then(() => true, () => false), 'a connection on which nothing comes any more is not believed');
 	await clock.context().close();
 	execFileSync(cluster[0], [...cluster.slice(1), 'stop'], { stdio: 'ignore' });
 	ok(await seen('No connection'), 'the page says that volmgr is away');

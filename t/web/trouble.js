@@ -38,7 +38,7 @@ const text = (w, selector) => w.page.locator(selector).first().innerText();
 
 // The text of a place, when it has become so.
 async function says(w, selector, what) {
-	return w.page.locator(selector).filter({ hasText: what }).first().waitFor({ timeout: 20000 }).then(() => true, () => false);
+	return w.page.locator(selector).filter({ hasText: what }).first().waitFor().then(() => true, () => false);
 }
 
 // How many servers may be lost: of the weakest, at this moment, and never too many.
