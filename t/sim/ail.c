@@ -1,7 +1,7 @@
 /*
  * Disks that fail, and their servers with them: those that refuse writes or syncs for a while, and
  * one whose log and map rot. What is drawn here comes from a stream of its own, and in every fourth
- * seed only: the others stay the stories that they were.
+ * seed only: the others stay the stories that they were. And volmgr's own disk, in half of all.
  */
 #include "config.h"
 
@@ -41,6 +41,36 @@ static void on_cure(struct event *e)
 	f->refusing = 0;
 	(void)e;
 }
+
+/* ---- volmgr's metadata --------------------------------------------------------------------- */
+
+/* Mostly for so short that it refuses this one only. */
+void faults_put(struct faults *f)
+{
+	if (!f->on || !f->meta_refusals || f->meta_cure.queued || sim_more(f->sim, 3) != 0)
+		return;
+	meta_refuse(f->sim->meta, true);
+	sim_at(f->sim, &f->meta_cure,
+	       1 + sim_more_ns(f->sim, (sim_more(f->sim, 3) == 0 ? 3000 : 30) * NS_PER_MS));
+}
+
+static void on_meta_cure(struct event *e)
+{
+	meta_refuse(sim_now->meta, false);
+	(void)e;
+}
+
+void faults_refused(struct faults *f, bool doubt)
+{
+	f->meta_refused = model_moment(f->sim->model);
+	if (!f->on || !doubt || f->heavy_left == 0 || f->mark_kill.queued ||
+	    sim_more(f->sim, 4) != 0)
+		return;
+	f->heavy_left--;
+	sim_at(f->sim, &f->mark_kill, sim_more_ns(f->sim, 20 * NS_PER_MS));
+}
+
+/* ---- servers' disks that refuse ------------------------------------------------------------ */
 
 bool faults_refusal(struct faults *f, struct server *sv)
 {
@@ -124,6 +154,8 @@ void ail_init(struct faults *f)
 		f->gave_up[i].fn = on_gave_up;
 	if (f->ailing)
 		server_ail(ailing(f));
+	f->meta_refusals = s->seed / 16 % 2 == 1;
+	f->meta_cure.fn = on_meta_cure;
 }
 
 void ail_begin(struct faults *f)
@@ -137,5 +169,6 @@ void ail_begin(struct faults *f)
 void ail_end(struct faults *f)
 {
 	on_cure(NULL);
-	(void)f;
+	if (f->meta_refusals)
+		on_meta_cure(NULL);
 }

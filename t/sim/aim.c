@@ -1,7 +1,8 @@
 /*
  * Moments that chance alone brings about too rarely, though each of the faults in them is common. A
  * seed that aims does so at one of them, all the time. What is drawn here comes from a stream of
- * its own, and in every eighth seed only: the others stay the stories that they were.
+ * its own, and in every eighth seed only (and every sixteenth, for what is late): the others stay
+ * the stories that they were.
  */
 #include "config.h"
 
@@ -68,9 +69,23 @@ static void on_aim_part(struct event *e)
 		faults_replace(f);
 	else if (f->aim == AIM_LEAVE)
 		aim_leave_part(f);
+	else if (f->aim == AIM_LATE)
+		net_break(mgr_proc(mgr_of(f)), f->aim_proc);
 	else
 		cut_off(f, f->aim_proc, (400 + sim_more(f->sim, 1500)) * NS_PER_MS);
 	(void)e;
+}
+
+/* A PREPARE is on its way to a server when the connection breaks, and comes when volmgr has
+ * connected anew. */
+void faults_aim_prepare(struct faults *f, uint32_t server)
+{
+	if (f->aim != AIM_LATE || !f->on || f->aim_left == 0 || f->aim_part.queued ||
+	    sim_more(f->sim, 12) != 0 || !bearable(f, server - 1))
+		return;
+	f->aim_left--;
+	f->aim_proc = server_proc(f->sim->servers[server - 1]);
+	sim_at(f->sim, &f->aim_part, sim_more_ns(f->sim, 40000));
 }
 
 /* Two different servers that may be away for a while. */
@@ -204,6 +219,10 @@ void aim_init(struct faults *f)
 		f->aim = AIM_MARK;
 	if (s->g.m == 0 && (f->aim == AIM_MARK || f->aim == AIM_DARK))
 		f->aim = AIM_WAKE;
+	if (s->seed % 16 == 6) {
+		f->aim = AIM_LATE;
+		s->late = true;
+	}
 	f->aimed.fn = on_aim;
 	f->aim_part.fn = on_aim_part;
 }

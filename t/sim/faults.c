@@ -104,7 +104,8 @@ static uint32_t unwell(struct faults *f)
 		const struct proc *p = server_proc(f->sim->servers[i]);
 
 		if (!proc_alive(p) || p->frozen || f->unwell_ns[i] > f->sim->now_ns ||
-		    !mgr_hears(mgr_of(f), i + 1))
+		    !mgr_hears(mgr_of(f), i + 1) ||
+		    (f->sim->late && net_unheard(mgr_proc(mgr_of(f)), p)))
 			servers |= 1u << i;
 	}
 	return servers;
@@ -112,7 +113,7 @@ static uint32_t unwell(struct faults *f)
 
 /* With a disk that rots, no more servers may be missing than m allows, in extents to come, too; nor
  * may shards become stale for want of one, beside those that are and those of that disk. */
-static bool bearable(struct faults *f, unsigned i)
+bool bearable(struct faults *f, unsigned i)
 {
 	uint32_t servers = unwell(f) | 1u << i;
 
@@ -177,12 +178,16 @@ static uint64_t silence(struct faults *f, const struct proc *p)
 
 static void do_reset(struct faults *f)
 {
-	struct proc *p = any_server(f);
+	struct proc *p = any_server(f), *client = client_proc(f->sim->client);
+	uint64_t ns;
 
 	if (sim_below(f->sim, 4) == 0)
-		p = client_proc(f->sim->client);
-	if (p != NULL)
-		net_reset_some(p);
+		p = client;
+	if (p == NULL)
+		return;
+	ns = net_reset_some(p);
+	if (f->sim->late && p != client)
+		faults_silent(f, p, ns);
 }
 
 static void do_partition(struct faults *f)
@@ -508,6 +513,9 @@ bool faults_allow_error(struct faults *f, uint16_t type, uint64_t since, int err
 	if (error == ENOSPC && f->has[FULL] && type != NBD_CMD_READ)
 		return true;
 	if (error == EIO && type != NBD_CMD_READ && model_was_loose(f->sim->model, since))
+		return true;
+	if (error == EIO && type != NBD_CMD_READ && type != NBD_CMD_FLUSH &&
+	    since < f->meta_refused)
 		return true;
 	return (error == ESHUTDOWN || error == EIO) && f->sim->now_ns < f->error_until_ns;
 }

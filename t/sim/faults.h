@@ -29,7 +29,7 @@ enum kind {
 };
 
 /* See aim.c. */
-enum aim { AIM_NOTHING, AIM_FRESH, AIM_WAKE, AIM_MARK, AIM_LEAVE, AIM_DARK, AIMS };
+enum aim { AIM_NOTHING, AIM_FRESH, AIM_WAKE, AIM_MARK, AIM_LEAVE, AIM_DARK, AIMS, AIM_LATE = AIMS };
 
 struct faults {
 	struct sim *sim;
@@ -42,6 +42,8 @@ struct faults {
 	bool refusals;			     /* disks refuse writes or syncs */
 	uint32_t refusing;		     /* servers with such a disk */
 	bool ailing;			     /* log and map of the rotten one rot, too */
+	bool meta_refusals;		     /* the metadata refuses batches */
+	uint64_t meta_refused;		     /* when it did for the last time, as a moment */
 	uint32_t away;			     /* servers that stay away for good */
 	unsigned io_left;		     /* I/Os until the cut; 0: none */
 	enum sim_io io_kind;		     /* of these; SIM_ANY: all count */
@@ -51,7 +53,7 @@ struct faults {
 	uint64_t error_until_ns;	     /* requests may fail so long */
 	unsigned mgr;			     /* the one that is to run */
 	struct event next, cut, mgr_back, thaw, mgr_thaw, replace, unfull, fast, mark_kill,
-		abort_cut, refuse, cure, ail, aimed, aim_part;
+		abort_cut, refuse, cure, ail, aimed, aim_part, meta_cure;
 	enum aim aim;
 	struct proc *aim_proc;	 /* whom aim_part is for */
 	uint64_t aim_until_ns;	 /* not another one before that */
@@ -67,6 +69,8 @@ static inline struct mgr *mgr_of(struct faults *f)
 
 /* faults.c */
 unsigned server_of(const struct faults *f, const struct proc *p);
+/* May this one be away now? */
+bool bearable(struct faults *f, unsigned i);
 /* May this one lose its memory now? No extent misses more than m shards then. */
 bool bearable_now(struct faults *f, unsigned i);
 /* A server that may lose its memory now; -1: none. */

@@ -1,6 +1,10 @@
 /*
  * The metadata: a map of extents that is durable by whole batches. A batch that was not reported
  * yet when its process dies may be there or not.
+ *
+ * It may refuse batches for a while, as a database does whose disk is full or fails. The first one
+ * may be there all the same, when its process ends before the database could be opened anew; the
+ * next one that is not refused takes it back before (lib/kv.c). Behind it nothing is written.
  */
 #include "config.h"
 
@@ -35,6 +39,9 @@ struct meta {
 	unsigned n;
 	struct volume_starts starts;
 	struct put *puts; /* under way, oldest first */
+	bool refusing;
+	bool failed;	   /* a batch was refused, and the database not opened anew since */
+	struct put *doubt; /* that one, if it may be there; or NULL */
 };
 
 struct meta *meta_new(struct sim *s)
@@ -60,13 +67,9 @@ void meta_free(struct meta *m)
 		m->puts = p->next;
 		put_free(p);
 	}
+	if (m->doubt != NULL)
+		put_free(m->doubt);
 	free(m);
-}
-
-uint32_t meta_next_epoch(struct meta *m, struct proc *owner)
-{
-	m->owner = owner;
-	return ++m->epoch;
 }
 
 static void map_change(struct meta *m, const struct extent_record *r, bool removing)
@@ -96,6 +99,31 @@ static void put_apply(struct put *p)
 		p->meta->starts = *p->starts;
 }
 
+/* The database is opened: what was in doubt is there, or not. */
+static void doubt_ends(struct meta *m, bool there)
+{
+	struct put *p = m->doubt;
+
+	m->doubt = NULL;
+	m->failed = false;
+	if (p == NULL)
+		return;
+	sim_note(m->sim, there ? "refused, but there" : "refused, not there", "meta",
+		 p->n > 0 ? p->records[0].extent : 0, p->removing);
+	if (there)
+		put_apply(p);
+	put_free(p);
+}
+
+/* Whoever begins waits until the database can be opened. */
+uint32_t meta_next_epoch(struct meta *m, struct proc *owner)
+{
+	m->refusing = false;
+	doubt_ends(m, m->doubt != NULL && sim_more(m->sim, 2) == 0);
+	m->owner = owner;
+	return ++m->epoch;
+}
+
 static void put_take(struct put *p)
 {
 	struct put **at = &p->meta->puts;
@@ -110,15 +138,36 @@ struct proc *meta_owner(const struct meta *m)
 	return m->owner;
 }
 
+/* True: it is refused, and kept if it may be there. */
+static bool put_refused(struct put *p)
+{
+	struct meta *m = p->meta;
+
+	if (!m->refusing) {
+		doubt_ends(m, false);
+		return false;
+	}
+	if (!m->failed && sim_more(m->sim, 3) != 0)
+		m->doubt = p;
+	m->failed = true;
+	sim_note(m->sim, m->doubt == p ? "refused, in doubt" : "refused", "meta",
+		 p->n > 0 ? p->records[0].extent : 0, p->removing);
+	faults_refused(m->sim->faults, m->doubt == p);
+	return true;
+}
+
 static void put_event(struct event *e)
 {
 	struct put *p = (struct put *)e;
+	struct meta *m = p->meta;
 	struct proc *proc = e->proc;
 	int err = 0;
 
 	put_take(p);
-	if (p->meta->owner != proc)
+	if (m->owner != proc)
 		err = -ESTALE;
+	else if (put_refused(p))
+		err = sim_more(m->sim, 2) == 0 ? -ENOSPC : -EIO;
 	else
 		put_apply(p);
 	if (proc->life == p->life) {
@@ -126,7 +175,14 @@ static void put_event(struct event *e)
 		p->done(p->arg, err);
 		proc_leave(proc);
 	}
-	put_free(p);
+	if (m->doubt != p)
+		put_free(p);
+}
+
+void meta_refuse(struct meta *m, bool refusing)
+{
+	sim_note(m->sim, refusing ? "refuses" : "is well", "meta", 0, 0);
+	m->refusing = refusing;
 }
 
 static bool marks_more(const struct meta *m, const struct extent_record *r)
@@ -147,6 +203,7 @@ static struct put *put_begin(struct meta *m, struct proc *proc, uint64_t delay,
 	p->life = proc->life;
 	p->done = done;
 	p->arg = arg;
+	faults_put(m->sim->faults);
 	while (*at != NULL) {
 		/* one thread writes them: they keep their order */
 		if ((*at)->event.at_ns > m->sim->now_ns + delay)
@@ -188,9 +245,20 @@ const struct volume_starts *meta_starts(const struct meta *m)
 	return &m->starts;
 }
 
+/* Until the database is opened anew nothing is written behind what was refused. */
+static bool died_writing(struct meta *m, struct proc *proc)
+{
+	if (m->owner != proc || !m->failed)
+		return true;
+	if (m->refusing || sim_more(m->sim, 2) == 0)
+		return false;
+	doubt_ends(m, false);
+	return true;
+}
+
 void meta_died(struct meta *m, struct proc *proc)
 {
-	bool happens = true;
+	bool happens = died_writing(m, proc);
 
 	for (struct put **at = &m->puts; *at != NULL;) {
 		struct put *p = *at;
@@ -205,6 +273,7 @@ void meta_died(struct meta *m, struct proc *proc)
 		happens = happens && sim_below(m->sim, 2) == 0;
 		if (happens && m->owner == proc)
 			put_apply(p);
+		happens = happens && !m->refusing;
 		put_free(p);
 	}
 }
@@ -213,6 +282,7 @@ void meta_died(struct meta *m, struct proc *proc)
 void meta_replace(struct meta *m, const struct extent_record *records, size_t n)
 {
 	assert(m->puts == NULL && n <= META_EXTENTS_MAX);
+	doubt_ends(m, false);
 	m->n = (unsigned)n;
 	m->starts = (struct volume_starts){.n = 0};
 	if (n > 0)
@@ -255,6 +325,8 @@ unsigned meta_lost_most(const struct meta *m, uint32_t servers)
 	for (const struct put *p = m->puts; p != NULL; p = p->next)
 		for (int i = 0; i < p->n && !p->removing; i++)
 			losses_add(&l, &p->records[i]);
+	for (int i = 0; m->doubt != NULL && i < m->doubt->n && !m->doubt->removing; i++)
+		losses_add(&l, &m->doubt->records[i]);
 	for (unsigned i = 0; i < SIM_MGRS; i++)
 		if (mgr_proc(m->sim->mgrs[i]) == m->owner)
 			mgr_each_extent(m->sim->mgrs[i], losses_add, &l);

@@ -169,6 +169,8 @@ static void peer_submit(struct peer *p, struct nbd_call *call)
 	assert(p->up && sp->client != NULL);
 	if (call->type == WEFT_CMD_ABORT)
 		faults_abort(sp->mgr->proc.sim->faults, p->server);
+	if (call->type == WEFT_CMD_PREPARE)
+		faults_aim_prepare(sp->mgr->proc.sim->faults, p->server);
 	nbd_client_submit(sp->client, call);
 }
 

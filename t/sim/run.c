@@ -63,6 +63,7 @@ void sim_seed(uint64_t seed, uint64_t *hash, uint64_t *steps)
 	memset(s, 0, sizeof(*s));
 	s->seed = s->random = seed;
 	s->more = ~seed;
+	s->late = seed / 8 % 2 == 1;
 	s->now_ns = NS_PER_S;
 	sim_now = s;
 	s->g = geometries[sim_below(s, sizeof(geometries) / sizeof(geometries[0]))];

@@ -73,6 +73,7 @@ struct sim {
 	uint64_t seed;
 	uint64_t random;
 	uint64_t more; /* a stream of its own, for what came later: the other goes on as it was */
+	bool late;     /* what was on its way in a connection that broke may still come */
 	uint64_t now_ns;
 	uint64_t order;
 	uint64_t steps;
@@ -95,6 +96,7 @@ struct sim {
 uint64_t sim_random(struct sim *s);
 uint32_t sim_below(struct sim *s, uint32_t n); /* 0 to n - 1 */
 uint32_t sim_more(struct sim *s, uint32_t n);  /* the same, from the other stream */
+uint64_t sim_more_ns(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, uint32_t per_mille);
 /* Mostly near low, now and then near high. */
 uint64_t sim_delay(struct sim *s, uint64_t low_ns, uint64_t high_ns);
@@ -158,8 +160,14 @@ void net_returned(struct proc *p);
 /* Nothing moves between them until then, in any connection, new ones neither. */
 void net_partition(struct proc *a, struct proc *b, uint64_t for_ns);
 void net_heal(struct sim *s);
-/* Reset a random connection of p. */
-void net_reset_some(struct proc *p);
+/* Reset a random connection of p. Returns how long it takes until both ends have heard. */
+uint64_t net_reset_some(struct proc *p);
+/* Their connection breaks: one hears at once, the other much later, and gets all that was sent. */
+void net_break(struct proc *one, struct proc *other);
+/* p has a connection to an earlier life of that one, and believes that it is there. */
+bool net_unheard(const struct proc *p, const struct proc *of);
+/* Something may still come, by a connection that is broken. */
+bool net_is_late(const struct sim *s);
 void net_free(struct sim *s);
 
 /* ---- server.c: what nbdsrv does around session and store ----------------------------------- */
@@ -253,6 +261,8 @@ void meta_each(const struct meta *m, void (*fn)(void *arg, const struct extent_r
 	       void *arg);
 /* The process died: its puts that are under way happen or not. */
 void meta_died(struct meta *m, struct proc *p);
+/* From now on puts are refused, or no more. */
+void meta_refuse(struct meta *m, bool refusing);
 
 /* ---- recover.c ----------------------------------------------------------------------------- */
 
@@ -355,12 +365,18 @@ void faults_io(struct faults *f, struct proc *p, enum sim_io kind);
 void faults_mark(struct faults *f, struct proc *p);
 /* This server is asked to undo a tx: the moment of a power cut, a little later? */
 void faults_abort(struct faults *f, uint32_t server);
+/* It is asked to prepare one. */
+void faults_aim_prepare(struct faults *f, uint32_t server);
 /* A server is about to start: its disk may have changed. */
 void faults_server_starts(struct faults *f, struct server *sv);
 /* The disk of this server is about to refuse something: may the server end now? */
 bool faults_refusal(struct faults *f, struct server *sv);
 /* It ends, for its disk failed; lost: what is on it is of no use any more. */
 void faults_server_failed(struct faults *f, struct server *sv, bool lost);
+/* The metadata is given a batch: does it refuse from now on, for a while? */
+void faults_put(struct faults *f);
+/* It has refused one; doubt: which may be there all the same. */
+void faults_refused(struct faults *f, bool doubt);
 /* See mgr_resize(). */
 bool faults_may_resize(const struct faults *f);
 void faults_resize(struct faults *f, uint64_t size, void (*done)(void *arg, bool durable),

@@ -156,10 +156,10 @@ static void look_at_parity(struct faults *f)
 		sim_fail(s, "a scrub finds %d rows or blocks that do not fit", wrong);
 }
 
-/* Nothing that nobody was told of is being given back. */
+/* Nothing that nobody was told of is being given back, or will be. */
 static bool at_rest(struct sim *s)
 {
-	return faults_may_resize(s->faults);
+	return faults_may_resize(s->faults) && !net_is_late(s);
 }
 
 /*

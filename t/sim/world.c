@@ -42,6 +42,11 @@ uint32_t sim_more(struct sim *s, uint32_t n)
 	return got;
 }
 
+uint64_t sim_more_ns(struct sim *s, uint64_t n)
+{
+	return (uint64_t)sim_more(s, UINT32_MAX) % n;
+}
+
 bool sim_chance(struct sim *s, uint32_t per_mille)
 {
 	return sim_below(s, 1000) < per_mille;
